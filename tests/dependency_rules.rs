@@ -1,0 +1,92 @@
+//! Which crate may depend on which, read from `cargo tree`: the arrows of `ARCHITECTURE.md`.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// Names of every crate in the normal dependency tree of `package`.
+fn tree(package: &str, extra: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "-e", "normal", "--prefix", "none", "-p", package])
+        .args(extra)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let names: BTreeSet<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect();
+    assert!(names.contains(package), "cargo tree did not list {package}");
+    names
+}
+
+fn assert_free_of(package: &str, extra: &[&str], forbidden: &[&str]) {
+    let names = tree(package, extra);
+    let found: Vec<_> = forbidden.iter().filter(|name| names.contains(**name)).collect();
+    assert!(found.is_empty(), "{package} must not depend on {found:?}");
+}
+
+const PUBLISHED: [&str; 4] = ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9"];
+
+#[test]
+fn core_knows_no_network_and_no_a2a() {
+    let forbidden = [
+        "async-nats",
+        "tungstenite",
+        "tokio-tungstenite",
+        "reqwest",
+        "hyper",
+        "a2a-envelope",
+        "mq9-client",
+        "transport-mq9",
+    ];
+    assert_free_of("agentchat-core", &["--all-features"], &forbidden);
+}
+
+#[test]
+fn the_mq9_client_is_useful_without_the_rest() {
+    assert_free_of("mq9-client", &["--all-features"], &["agentchat-core", "a2a-envelope", "transport-mq9"]);
+}
+
+#[test]
+fn the_envelope_needs_no_runtime_and_no_a2a_sdk() {
+    let forbidden = ["tokio", "agentchat-core", "mq9-client", "async-nats", "a2a-lf"];
+    assert_free_of("a2a-envelope", &[], &forbidden);
+}
+
+#[test]
+fn no_default_feature_set_brings_an_http_server() {
+    for package in PUBLISHED {
+        assert_free_of(package, &[], &["axum", "warp", "actix-web", "tiny_http", "rouille", "hyper"]);
+    }
+}
+
+#[test]
+fn doubles_and_the_conformance_suite_stay_out_of_default_features() {
+    for package in PUBLISHED {
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "tree",
+                "--offline",
+                "--locked",
+                "-e",
+                "normal,features",
+                "--prefix",
+                "none",
+                "-p",
+                package,
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .expect("cargo runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && text.contains(package), "cargo tree failed for {package}");
+        for feature in ["test-broker", "conformance", "\"full\""] {
+            assert!(!text.contains(&format!("feature {feature}")), "{package} enables {feature} by default");
+            assert!(
+                !text.contains(&format!("feature \"{feature}\"")),
+                "{package} enables {feature} by default"
+            );
+        }
+    }
+}

@@ -271,6 +271,29 @@ async fn each_peer_gets_a_reply_inbox_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reply_inbox_is_renewed_long_before_it_expires_and_old_calls_are_still_answered() {
+    let network = Loopback::new();
+    let (alice, bob) = (start(&network, "alice").await, start(&network, "bob").await);
+    let (told, mut addresses) = tokio::sync::mpsc::channel(8);
+    let slow = CallRequest::new(Body::text("slow")).with_timeout(20 * 3600 * SECOND);
+    let slow = alice.call(bob.address(), slow).await.expect("sent");
+    tokio::time::sleep(13 * 3600 * SECOND).await;
+    let handler = move |request: Request| {
+        let told = told.clone();
+        async move {
+            told.send(request.delivery().reply_to.clone()).await?;
+            request.reply(Body::text("ok")).await?;
+            Ok(())
+        }
+    };
+    let quick = alice.call(bob.address(), CallRequest::new(Body::text("quick"))).await.expect("sent");
+    let _serving = bob.serve(handler, ServeOptions::default().with_concurrency(1)).await.expect("served");
+    slow.response().await.expect("the old inbox is still read");
+    quick.response().await.expect("the new inbox is read");
+    assert_ne!(addresses.recv().await, addresses.recv().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn lost_answers_and_stored_duplicates_reach_the_handler_once_each() {
     let faults =
         LoopbackFaults::seeded(7).with_loss(0.2, 0.3).with_duplicates(0.3).with_latency(SECOND / 100);

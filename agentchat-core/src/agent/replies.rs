@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::delivery::Delivery;
@@ -23,7 +24,14 @@ use crate::transport::{Event, Subscription, Transport};
 pub(crate) struct Replies {
     transport: Arc<dyn Transport>,
     calls: Arc<Calls>,
-    inboxes: tokio::sync::Mutex<HashMap<Address, PeerInbox>>,
+    inboxes: tokio::sync::Mutex<Inboxes>,
+}
+
+/// The reply inboxes by peer, and those that are only kept until no call waits on them.
+#[derive(Debug, Default)]
+struct Inboxes {
+    current: HashMap<Address, PeerInbox>,
+    retired: Vec<PeerInbox>,
 }
 
 /// What reaches a call.
@@ -54,7 +62,15 @@ struct Waiting {
 #[derive(Debug)]
 struct PeerInbox {
     address: Address,
+    opened: Instant,
     reader: AbortHandle,
+}
+
+impl PeerInbox {
+    /// Whether a call begun now can still be answered here in good time.
+    fn is_fresh(&self) -> bool {
+        self.opened.elapsed() < REPLY_TTL / 2 && !self.reader.is_finished()
+    }
 }
 
 impl Drop for PeerInbox {
@@ -132,34 +148,39 @@ impl Replies {
 
     async fn inbox_of(&self, peer: &Address) -> Result<Address> {
         let mut inboxes = self.inboxes.lock().await;
-        if let Some(inbox) = inboxes.get(peer)
-            && !inbox.reader.is_finished()
-        {
+        if let Some(inbox) = inboxes.current.get(peer).filter(|inbox| inbox.is_fresh()) {
             return Ok(inbox.address.clone());
         }
-        if inboxes.len() >= PEERS
-            && let Some(idle) = self.idle(&inboxes)
-        {
-            inboxes.remove(&idle);
+        self.make_room(&mut inboxes);
+        if inboxes.current.len() >= PEERS && !inboxes.current.contains_key(peer) {
+            let what = "calls to as many peers as the agent keeps reply inboxes for are under way";
+            return Err(Error::new(ErrorKind::Backpressure, "call", what));
         }
         let opened = self.open().await?;
         let address = opened.address.clone();
-        inboxes.insert(peer.clone(), opened);
+        let replaced = inboxes.current.insert(peer.clone(), opened);
+        inboxes.retired.extend(replaced);
         Ok(address)
     }
 
-    /// A peer whose reply inbox no call waits on.
-    fn idle(&self, inboxes: &HashMap<Address, PeerInbox>) -> Option<Address> {
+    /// Drops retired inboxes that no call waits on, and an idle current one when there are too many.
+    fn make_room(&self, inboxes: &mut Inboxes) {
         let calls = self.calls.lock();
         let busy = |inbox: &PeerInbox| calls.values().any(|waiting| waiting.inbox == inbox.address);
-        inboxes.iter().find(|(_, inbox)| !busy(inbox)).map(|(peer, _)| peer.clone())
+        inboxes.retired.retain(busy);
+        if inboxes.current.len() >= PEERS {
+            let idle = inboxes.current.iter().find(|(_, inbox)| !busy(inbox)).map(|(peer, _)| peer.clone());
+            if let Some(idle) = idle {
+                inboxes.current.remove(&idle);
+            }
+        }
     }
 
     async fn open(&self) -> Result<PeerInbox> {
         let subscription = self.transport.subscribe(SubscribeOptions::fresh(REPLY_TTL)).await?;
         let address = subscription.address.clone();
         let reader = tokio::spawn(read(Arc::clone(&self.transport), Arc::clone(&self.calls), subscription));
-        Ok(PeerInbox { address, reader: reader.abort_handle() })
+        Ok(PeerInbox { address, opened: Instant::now(), reader: reader.abort_handle() })
     }
 }
 
@@ -196,5 +217,6 @@ async fn read(transport: Arc<dyn Transport>, calls: Arc<Calls>, subscription: Su
 const REPLIES_WAITING: usize = 256;
 /// How many peers keep a reply inbox at a time.
 const PEERS: usize = 1_024;
-/// How long a reply inbox lives: as long as a late answer may still be wanted.
+/// How long a reply inbox lives: as long as a late answer may still be wanted. Traffic does not prolong
+/// it, so a peer gets a new one at half that age.
 const REPLY_TTL: Duration = Duration::from_secs(86_400);

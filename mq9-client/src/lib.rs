@@ -4,10 +4,14 @@ mod address;
 mod client;
 mod connect;
 mod error;
+#[cfg(feature = "interop")]
+mod interop;
 mod message;
 mod options;
 mod protocol;
 mod ranking;
+mod registry;
+mod status;
 mod uri;
 
 pub use address::MailAddress;
@@ -17,4 +21,6 @@ pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use message::{Headers, Message, MsgId, Priority, Received};
 pub use options::{CreateMailbox, DeliverPolicy, FetchOptions, Group, Lifetime, QueryOptions};
 pub use protocol::payload::{BASE64, CONTENT_ENCODING};
+pub use registry::{AgentEntry, DiscoverQuery, Discovered, Registration, Search, SearchKind};
+pub use status::{AgentStatus, STATUS_MAILBOX};
 pub use uri::{Mq9Uri, Scheme};

@@ -42,7 +42,10 @@ async fn attempt(uri: &Mq9Uri, options: &ConnectOptions) -> Result<Link> {
     let (fresh, first) = (AtomicBool::new(true), server.clone());
     let nats = nats
         .require_tls(required)
-        .event_callback(move |event| ready(bell.hear(&event)))
+        .event_callback(move |event| {
+            bell.hear(&event);
+            ready(())
+        })
         .max_reconnects(1)
         .reconnect_to_server_callback({
             let nowhere = nowhere.clone();

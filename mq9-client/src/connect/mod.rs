@@ -11,6 +11,8 @@ mod tls;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "interop")]
+pub(crate) use link::Alarm;
 pub(crate) use link::Link;
 pub(crate) use secret::{Credentials, Secret};
 pub use session::ConnectionState;

@@ -178,11 +178,12 @@ fn received(command: Command<'_>, row: Row<'_>) -> Result<Received> {
 /// Reads exactly `{"error":"","msg_id":N}`.
 fn usual_stored_form(raw: &[u8]) -> Option<u64> {
     let digits = raw.strip_prefix(br#"{"error":"","msg_id":"#)?.strip_suffix(b"}")?;
-    let plain = matches!(digits, [b'0'] | [b'1'..=b'9', ..]) && digits.len() <= 18;
+    if digits.len() > 18 || !matches!(digits, [b'0'] | [b'1'..=b'9', ..]) {
+        return None;
+    }
     digits
         .iter()
         .try_fold(0_u64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
-        .filter(|_| plain)
 }
 
 #[cfg(test)]
@@ -215,6 +216,7 @@ mod tests {
             r#"{"error":"","msg_id":"1"}"#,
             r#"{"error":"","msg_id":01}"#,
             r#"{"error":"","msg_id":}"#,
+            r#"{"error":"","msg_id":18446744073709551616}"#,
             r#"{"msg_id":1}"#,
             r#"{"error":null,"msg_id":1}"#,
             "not json",

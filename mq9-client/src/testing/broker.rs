@@ -110,7 +110,8 @@ impl Broker {
     ///
     /// # Errors
     ///
-    /// If the data directory cannot be read, or the port was taken meanwhile. The broker is then down.
+    /// If the data directory cannot be read, a clone of its [`Broker::host`] still has it open
+    /// ([`io::ErrorKind::WouldBlock`]), or the port was taken meanwhile. The broker is then down.
     pub async fn restart(&mut self) -> io::Result<()> {
         self.down().await?;
         if let Some(dir) = &self.config.data_dir {
@@ -170,7 +171,10 @@ impl Broker {
         });
         let mut tasks = JoinSet::new();
         let hub = Arc::clone(&self.hub);
-        let deliver = move |reply| std::future::ready(hub.reply(reply));
+        let deliver = move |reply| {
+            hub.reply(reply);
+            std::future::ready(())
+        };
         tasks.spawn(due::deliver_when_due(self.host.clone(), due_receiver, deliver));
         let (stop, stopped) = oneshot::channel();
         let mut accept = JoinSet::new();
@@ -339,7 +343,7 @@ async fn accept_all(
     connections.shutdown().await;
 }
 
-fn bind(port: u16) -> io::Result<TcpSocket> {
+pub(super) fn bind(port: u16) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     // Connections of the life before may still be dying on this port.
     socket.set_reuseaddr(true)?;

@@ -5,6 +5,8 @@ mod error;
 mod message;
 mod options;
 mod ranking;
+#[cfg(feature = "test-broker")]
+pub mod testing;
 
 pub use address::MailAddress;
 pub use error::{Advice, Error, ErrorKind, Reached, Result};

@@ -6,9 +6,23 @@
 //! Under [`Rules::RobustMq`] it answers as a recorded RobustMQ broker does, surprises included, so that a
 //! client which is right here is right there. The recordings are replayed against it as tests.
 
+//!
+//! [`Broker`] puts it behind a listener in this process; [`Responder`] behind a real NATS server, which
+//! [`NatsServer`] starts where its binary is installed.
+
+mod broker;
 pub mod engine;
+mod faults;
 mod host;
 mod journal;
+mod nats_server;
+mod responder;
+mod wire;
 
+pub use broker::{Broker, BrokerBuilder};
 pub use engine::{Command, Engine, EngineProfile, Outcome, Rules};
+pub use faults::Faults;
 pub use host::{CommandCounts, EngineHost};
+pub use nats_server::{NatsServer, NatsServerBuilder};
+pub use responder::{Responder, ResponderBuilder};
+pub use wire::WireProfile;

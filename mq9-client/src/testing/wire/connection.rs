@@ -128,10 +128,14 @@ impl Connection<'_> {
         let hub = &self.shared.hub;
         let addressed = publish.subject.strip_prefix(MQ9_PREFIX).is_some_and(|rest| rest.starts_with('.'));
         let outcome = if addressed { self.submit(&publish).await } else { Outcome::NotMq9 };
-        let served = !matches!(outcome, Outcome::NotMq9 | Outcome::ServerError(_));
         let receivers = hub.publish(self.id, &publish);
         let Some(to) = publish.reply else { return };
         match outcome {
+            Outcome::NotMq9 if receivers == 0 => hub.no_responders(self.id, &to),
+            Outcome::ServerError(text) if !text.starts_with(UNRECOGNIZED) => {
+                self.outbox.push(encode::error(&text), Kind::Control);
+            }
+            Outcome::ServerError(_) if receivers == 0 => hub.no_responders(self.id, &to),
             Outcome::Reply(body) if !self.shared.faults.drops_reply(&publish.subject) => {
                 hub.reply(Reply { to, body });
             }
@@ -139,7 +143,6 @@ impl Connection<'_> {
                 // Fails only when the broker stops, and this connection with it.
                 let _ = self.shared.due.send(DueReply { at_ms, reply: Reply { to, body } }).await;
             }
-            _ if !served && receivers == 0 => hub.no_responders(self.id, &to),
             _ => {}
         }
     }
@@ -227,6 +230,8 @@ async fn write_out(mut writer: WriteHalf<'_>, outbox: &Outbox) {
     }
 }
 
+/// How the engine says that a subject names no command: on a NATS server, nobody would serve it.
+const UNRECOGNIZED: &str = "unrecognized mq9 subject";
 const WORKERS: u64 = 64;
 const READ_BUFFER: usize = 16 * 1024;
 /// As nats-server by default: a client that takes nothing for so long is cut.

@@ -12,6 +12,8 @@ mod protocol;
 mod ranking;
 mod registry;
 mod status;
+#[cfg(feature = "test-broker")]
+pub mod testing;
 mod uri;
 
 pub use address::MailAddress;

@@ -1,9 +1,9 @@
 use std::fmt;
 
-use crate::callback::{CallbackField, find_callback, with_callback};
+use crate::callback::{CallbackField, find, with_callback};
 use crate::dialect::is_hermes;
 use crate::envelope::Envelope;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::headers::Headers;
 use crate::json;
 use crate::limits::Limits;
@@ -57,14 +57,13 @@ pub fn answer_address(headers: &Headers, body: &[u8]) -> Option<AnswerAddress> {
     if let Some(address) = headers.get(names::REPLY_TO).filter(|address| !address.is_empty()) {
         return Some(AnswerAddress { address: address.to_owned(), source: AnswerSource::Header });
     }
-    let limits = Limits::default();
-    let root = json::parse_body(body, &limits).ok()?;
+    let root = json::parse_body(body, &Limits::default()).ok()?;
     if is_hermes(root) {
         if let Some(address) = root.text_of("reply_to").filter(|address| !address.is_empty()) {
             return Some(AnswerAddress { address: address.into_owned(), source: AnswerSource::Hermes });
         }
     }
-    let found = find_callback(body, &limits).ok()??;
+    let found = find(root)?;
     Some(AnswerAddress { address: found.uri, source: AnswerSource::Callback(found.field) })
 }
 
@@ -75,7 +74,7 @@ impl Envelope {
     /// # Errors
     ///
     /// As [`Envelope::with_reply_to`] and [`with_callback`]; an existing header is
-    /// [`Error::AnswerExists`](crate::Error::AnswerExists).
+    /// [`Error::AnswerExists`].
     pub fn with_answer_address(
         mut self,
         address: &str,
@@ -84,7 +83,7 @@ impl Envelope {
         replace: bool,
     ) -> Result<Self> {
         if !replace && self.headers.get(names::REPLY_TO).is_some_and(|known| !known.is_empty()) {
-            return Err(crate::Error::AnswerExists);
+            return Err(Error::AnswerExists);
         }
         if placement != Placement::Header {
             self.body = with_callback(&self.body, uri, None, replace)?;

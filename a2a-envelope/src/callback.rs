@@ -2,9 +2,11 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::dialect::is_hermes;
 use crate::error::{Error, MemberRule, Result, excerpt};
 use crate::json::{self, Kind, Node};
 use crate::limits::{LimitKind, Limits};
+use crate::wrapped::is_wrapped;
 
 /// The places in a body where an answer address may stand, in the order a reader looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,15 +39,17 @@ impl CallbackField {
     ///
     /// # Errors
     ///
-    /// [`Error::NoCallbackField`] for JSON-RPC that is not a request to send or stream a message;
+    /// [`Error::NoCallbackField`] for JSON-RPC that is not a request to send or stream a message, for Hermes
+    /// calls and for wrapped envelopes;
     /// [`Error::Limit`], [`Error::NotUtf8`], [`Error::NotJson`] or [`Error::Member`] for a body that cannot
     /// be read or is no object.
     pub fn own(body: &[u8], limits: &Limits) -> Result<Self> {
         own(object(body, limits)?)
     }
 
-    fn path(self, root: Node<'_>) -> &'static [&'static str] {
-        match (self, is_rpc(root)) {
+    /// Where the field stands, in a JSON-RPC object or in a plain one.
+    fn path(self, rpc: bool) -> &'static [&'static str] {
+        match (self, rpc) {
             (Self::TaskPushNotificationConfig, true) => {
                 &["params", "configuration", "taskPushNotificationConfig", "url"]
             }
@@ -124,7 +128,7 @@ pub fn with_callback(body: &[u8], uri: &str, field: Option<CallbackField>, repla
     let limits = Limits::default();
     let root = object(body, &limits)?;
     let field = field.map_or_else(|| own(root), Ok)?;
-    let path = field.path(root);
+    let path = field.path(is_rpc(root));
     if uri.is_empty() {
         return Err(Error::member(path.join("."), MemberRule::Missing));
     }
@@ -145,14 +149,21 @@ pub fn with_callback(body: &[u8], uri: &str, field: Option<CallbackField>, repla
     Ok(edited)
 }
 
-fn find(root: Node<'_>) -> Option<Callback> {
+/// The callback in a body that has been parsed already.
+pub(crate) fn find(root: Node<'_>) -> Option<Callback> {
+    let rpc = is_rpc(root);
     CallbackField::READING_ORDER.into_iter().find_map(|field| {
-        let uri = root.at(field.path(root))?.as_str().filter(|uri| !uri.is_empty())?.into_owned();
+        let uri = root.at(field.path(rpc))?.as_str().filter(|uri| !uri.is_empty())?.into_owned();
         Some(Callback { uri, field })
     })
 }
 
 fn own(root: Node<'_>) -> Result<CallbackField> {
+    if is_hermes(root) || is_wrapped(root) {
+        // They have a reply address of their own, outside the A2A message they carry.
+        let method = if is_hermes(root) { "mq9_call" } else { "a2aEnvelope" };
+        return Err(Error::NoCallbackField { method: method.to_owned() });
+    }
     if !is_rpc(root) {
         let Some(message) = root.get("message").filter(|message| message.is_object()) else {
             return Ok(CallbackField::PushNotification);

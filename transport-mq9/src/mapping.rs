@@ -93,9 +93,7 @@ pub(crate) fn from_mq9(received: Received, tag: AckTag, broker: &Broker) -> Deli
 
 /// The lines that are neither the transport's nor the broker's own.
 fn free_headers(headers: &mq9_client::Headers) -> Headers {
-    let own = |name: &str| {
-        RESERVED.iter().chain(&BROKER).any(|reserved| reserved.eq_ignore_ascii_case(name))
-    };
+    let own = |name: &str| RESERVED.iter().chain(&BROKER).any(|reserved| reserved.eq_ignore_ascii_case(name));
     headers.iter().filter(|(name, _)| !own(name)).collect()
 }
 
@@ -104,6 +102,7 @@ fn unix_millis(text: &str) -> Option<SystemTime> {
 }
 
 /// What a body is when its sender did not say.
-const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
+pub(crate) const UNKNOWN_MEDIA_TYPE: &str = "application/octet-stream";
 /// Lines the broker reads; their values are parts of the delivery.
-const BROKER: [&str; 5] = ["mq9-priority", "mq9-key", "mq9-ttl", "mq9-delay", "mq9-tags"];
+const BROKER: [&str; 6] =
+    ["mq9-content-encoding", "mq9-priority", "mq9-key", "mq9-ttl", "mq9-delay", "mq9-tags"];

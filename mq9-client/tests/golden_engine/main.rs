@@ -97,7 +97,7 @@ fn replay(configuration: &str, profile: EngineProfile) -> Tally {
 }
 
 /// One file against one engine.
-pub struct Replayer {
+pub(crate) struct Replayer {
     file: String,
     partitions: u32,
     engine: Engine,
@@ -116,12 +116,12 @@ impl Replayer {
     }
 
     /// Publishes at the replayer's time.
-    pub fn publish(&mut self, subject: &str, header: Option<&[u8]>, payload: &[u8]) -> Outcome {
+    pub(crate) fn publish(&mut self, subject: &str, header: Option<&[u8]>, payload: &[u8]) -> Outcome {
         self.engine.handle(self.now_ms, Command { subject, header, payload })
     }
 
     /// Runs an mq9 command that is answered at once.
-    pub fn ask(&mut self, command: &str, payload: &str) -> Value {
+    pub(crate) fn ask(&mut self, command: &str, payload: &str) -> Value {
         match self.publish(&format!("$mq9.AI.{command}"), None, payload.as_bytes()) {
             Outcome::Reply(body) => serde_json::from_slice(&body).expect("a reply is JSON"),
             other => panic!("{command}: {other:?}"),
@@ -147,7 +147,11 @@ impl Replayer {
     fn check(&self, line: &Line, outcome: Outcome) {
         let at = format!("{} / {} at {}", self.file, line.case, line.at_ms());
         let body = match (outcome, &line.reply) {
-            (Outcome::Reply(body), Some(_)) => body,
+            (Outcome::Reply(body), Some(_)) => {
+                let fetch = line.subject.as_ref().is_some_and(|subject| subject.contains(".FETCH."));
+                assert!(!fetch || line.elapsed_ms() < 250, "{at}: the broker waited");
+                body
+            }
             (Outcome::ReplyAt { at_ms, body }, Some(_)) => {
                 let waited = at_ms - self.now_ms;
                 assert!(waited <= line.elapsed_ms() && waited + 50 > line.elapsed_ms(), "{at}: {waited} ms");
@@ -194,11 +198,11 @@ impl Replayer {
     fn settled(&self, reply: &str, is_query: bool) -> Value {
         let mut value: Value = serde_json::from_str(reply).expect("a reply is JSON");
         let fields = value.as_object_mut().expect("a reply is an object");
-        if let Some(Value::String(text)) = fields.get_mut("error") {
-            if let Some((words, id)) = text.split_once("unique_id=") {
-                assert_eq!(id.len(), 20, "a made-up id has 20 characters");
-                *text = format!("{words}unique_id=");
-            }
+        if let Some(Value::String(text)) = fields.get_mut("error")
+            && let Some((words, id)) = text.split_once("unique_id=")
+        {
+            assert_eq!(id.len(), 20, "a made-up id has 20 characters");
+            *text = format!("{words}unique_id=");
         }
         if let Some(Value::String(address)) = fields.get_mut("mail_address")
             && address.len() == 20

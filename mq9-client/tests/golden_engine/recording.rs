@@ -10,41 +10,41 @@ use serde_json::Value;
 
 /// One line: an exchange when it has a subject, else a summary of a probe.
 #[derive(serde::Deserialize)]
-pub struct Line {
-    pub case: String,
-    pub subject: Option<String>,
+pub(crate) struct Line {
+    pub(crate) case: String,
+    pub(crate) subject: Option<String>,
     #[serde(default)]
-    pub headers: Lines,
+    pub(crate) headers: Lines,
     #[serde(default)]
     request: String,
     #[serde(default)]
     request_b64: bool,
     #[serde(default)]
     request_truncated: bool,
-    pub reply: Option<String>,
+    pub(crate) reply: Option<String>,
     #[serde(default)]
     elapsed_ms: Value,
     #[serde(default)]
     t_unix: f64,
     #[serde(default)]
-    pub server_err: Vec<String>,
-    pub header_block: Option<String>,
+    pub(crate) server_err: Vec<String>,
+    pub(crate) header_block: Option<String>,
     /// The whole line, for summaries.
     #[serde(skip)]
-    pub value: Value,
+    pub(crate) value: Value,
 }
 
 impl Line {
-    pub fn at_ms(&self) -> u64 {
+    pub(crate) fn at_ms(&self) -> u64 {
         (self.t_unix * 1000.0).round() as u64
     }
 
-    pub fn elapsed_ms(&self) -> u64 {
+    pub(crate) fn elapsed_ms(&self) -> u64 {
         self.elapsed_ms.as_f64().expect("an exchange has its duration") as u64
     }
 
     /// The request's bytes; where the recording cut them, the last character was repeated.
-    pub fn body(&self) -> Vec<u8> {
+    pub(crate) fn body(&self) -> Vec<u8> {
         if self.request_b64 {
             return STANDARD.decode(&self.request).expect("base64");
         }
@@ -60,7 +60,7 @@ impl Line {
     }
 
     /// The raw header block as the recording client sent it.
-    pub fn header(&self) -> Option<Vec<u8>> {
+    pub(crate) fn header(&self) -> Option<Vec<u8>> {
         if let Some(block) = &self.header_block {
             // One byte per character: the recording shows the byte 0xFF as ÿ.
             return Some(block.chars().map(|c| u8::try_from(c).expect("a byte")).collect());
@@ -76,7 +76,7 @@ impl Line {
 
 /// Header lines in the order in which they were sent.
 #[derive(Default)]
-pub struct Lines(Vec<(String, String)>);
+pub(crate) struct Lines(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Lines {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -101,13 +101,13 @@ impl<'de> Deserialize<'de> for Lines {
 }
 
 /// The beginning and the whole length of a text that the recording cut as `beginning...<N bytes>`.
-pub fn cut(text: &str) -> Option<(&str, usize)> {
+pub(crate) fn cut(text: &str) -> Option<(&str, usize)> {
     let (beginning, length) = text.strip_suffix(" bytes>")?.rsplit_once("...<")?;
     Some((beginning, length.parse().ok()?))
 }
 
 /// The recordings of one configuration, by file name without its ending, in order.
-pub fn files(configuration: &str) -> Vec<(String, Vec<Line>)> {
+pub(crate) fn files(configuration: &str) -> Vec<(String, Vec<Line>)> {
     let dir: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(configuration);
     let mut files: Vec<(String, Vec<Line>)> = std::fs::read_dir(&dir)
         .expect("the recordings")

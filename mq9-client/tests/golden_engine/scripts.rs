@@ -9,7 +9,7 @@ use crate::recording::Line;
 const EARLIEST: &str = r#"{"deliver":"earliest","config":{"num_msgs":5000,"max_wait_ms":0}}"#;
 
 /// Does what happened before an exchange without having a line of its own.
-pub fn before(replayer: &mut Replayer, line: &Line) {
+pub(crate) fn before(replayer: &mut Replayer, line: &Line) {
     let first = replayer.now_ms == 0;
     let at_ms = line.at_ms();
     match (replayer.file.as_str(), line.case.as_str()) {
@@ -57,7 +57,7 @@ pub fn before(replayer: &mut Replayer, line: &Line) {
 }
 
 /// Does again what a summary tells, and compares.
-pub fn summary(replayer: &mut Replayer, line: &Line) {
+pub(crate) fn summary(replayer: &mut Replayer, line: &Line) {
     let told = &line.value;
     match (replayer.file.as_str(), line.case.as_str()) {
         ("send", case) => raw_header(replayer, line, case.strip_prefix("rawhdr_").expect("a raw header")),

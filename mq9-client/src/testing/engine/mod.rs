@@ -16,6 +16,8 @@ mod names;
 mod reading;
 mod reply;
 mod request;
+#[cfg(test)]
+pub(crate) mod rig;
 mod storage;
 mod subject;
 #[cfg(test)]

@@ -9,6 +9,8 @@
 pub mod engine;
 mod host;
 mod journal;
+#[cfg(test)]
+mod journal_tests;
 
 pub use engine::{Command, Engine, EngineProfile, Outcome, Rules};
 pub use host::{CommandCounts, EngineHost};

@@ -11,7 +11,7 @@ mod groups;
 mod headers;
 mod mailboxes;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 mod names;
 mod reading;
 mod reply;

@@ -6,7 +6,7 @@
 //! Under [`Rules::RobustMq`] it answers as a recorded RobustMQ broker does, surprises included, so that a
 //! client which is right here is right there. The recordings are replayed against it as tests.
 
-pub mod engine;
+mod engine;
 mod host;
 mod journal;
 #[cfg(test)]

@@ -11,11 +11,13 @@ mod groups;
 mod headers;
 mod mailboxes;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 mod names;
 mod reading;
 mod reply;
 mod request;
+#[cfg(test)]
+pub(crate) mod rig;
 mod storage;
 mod subject;
 #[cfg(test)]
@@ -143,6 +145,8 @@ pub struct Engine {
     delays: Delays,
     agents: Agents,
     unclaimed: mailboxes::Unclaimed,
+    /// Counts what is stored: the partitions take turns over all mailboxes together.
+    turn: u64,
     /// Counts the names and ids the engine makes.
     serial: u64,
     collected_ms: u64,
@@ -173,6 +177,7 @@ impl Engine {
             delays: Delays::default(),
             agents: Agents::default(),
             unclaimed: mailboxes::Unclaimed::default(),
+            turn: 0,
             serial: 0,
             collected_ms: 0,
             retained_ms: 0,
@@ -250,10 +255,8 @@ impl fmt::Debug for Engine {
 
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb: Vec<&str> = self.subject.splitn(5, '.').take(4).collect();
-        let shown = if self.subject.starts_with("$mq9.AI") { verb.join(".") } else { "plain".to_owned() };
         f.debug_struct("Command")
-            .field("verb", &shown)
+            .field("verb", &Verb::of(self.subject).name())
             .field("header_bytes", &self.header.map(<[u8]>::len))
             .field("payload_bytes", &self.payload.len())
             .finish()

@@ -60,10 +60,12 @@ impl Client {
             return Ok((None, self.timeout()));
         };
         let begun = Instant::now();
-        match timeout(self.timeout(), permits.acquire()).await {
-            Ok(Ok(permit)) => Ok((Some(permit), self.timeout().saturating_sub(begun.elapsed()))),
+        let waited = timeout(self.timeout(), permits.acquire()).await;
+        let left = self.timeout().saturating_sub(begun.elapsed());
+        match waited {
+            Ok(Ok(permit)) if !left.is_zero() => Ok((Some(permit), left)),
             Ok(Err(_)) => Err(Error::new(ErrorKind::Closed, command.operation(), "the client is closed")),
-            Err(_) => Err(Error::new(
+            Ok(Ok(_)) | Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
                 command.operation(),
                 "too many calls were under way for the whole time",

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::delay::Refused;
 use super::headers::Fields;
 use super::request::{MailboxCreateReq, parse_or_default};
-use super::storage::{Mailbox, Record, Topic};
+use super::storage::{Record, Topic};
 use super::{COLLECT_EACH_MS, Change, Command, Engine, RETAIN_EACH_MS, RETAIN_S, Rules, names, reply};
 
 /// The budget of topics that plain publishes made and no mailbox claimed.
@@ -36,13 +36,13 @@ impl Engine {
             None => self.new_id(),
         };
         let topic = self.topics.entry(address.clone()).or_insert_with(|| Topic::new(self.profile.partitions));
-        if topic.mailbox.is_some() {
+        if topic.is_mailbox {
             return Err(format!("mailbox {address} already exists"));
         }
         let ttl_s = request.ttl.unwrap_or(DEFAULT_TTL_S);
         let expires_at_ms =
             (ttl_s > 0).then(|| self.clock.now_ms().saturating_add(ttl_s.saturating_mul(1000)));
-        topic.mailbox = Some(Mailbox { expires_at_ms });
+        topic.is_mailbox = true;
         let change = if topic.volatile && topic.unclaimed_bytes > 0 {
             self.unclaimed.topics -= 1;
             self.unclaimed.bytes -= std::mem::take(&mut topic.unclaimed_bytes);
@@ -58,7 +58,7 @@ impl Engine {
 
     pub(super) fn send(&mut self, address: &str, command: Command<'_>) -> (Result<Bytes, String>, Change) {
         let now_s = self.clock.now_s();
-        let Some(topic) = self.topics.get_mut(address).filter(|topic| topic.mailbox.is_some()) else {
+        let Some(topic) = self.topics.get_mut(address).filter(|topic| topic.is_mailbox) else {
             return (Err(missing_mailbox(address)), Change::None);
         };
         let fields = Fields::parse(command.header);
@@ -73,7 +73,7 @@ impl Engine {
             last_s: fields.ttl_s.map(|ttl| now_s.wrapping_add(ttl)),
         };
         let Some(delay_s) = fields.delay_s else {
-            return (Ok(reply::sent(Some(topic.append(record)))), Change::State);
+            return (Ok(reply::sent(Some(topic.append(record, &mut self.turn)))), Change::State);
         };
         // The delayed path drops both in the broker.
         (record.key, record.last_s) = (None, None);
@@ -95,6 +95,8 @@ impl Engine {
     }
 
     /// Keeps a plain publish under its subject, where the subject could be a mailbox's name.
+    ///
+    /// One that no mailbox claimed is in no journal, so it takes no turn of the partitions either.
     pub(super) fn store_plain(&mut self, command: Command<'_>) -> Change {
         let name = command.subject;
         if names::fault(name, self.profile.rules).is_some() {
@@ -113,16 +115,16 @@ impl Engine {
         let room = self.unclaimed.bytes + cost <= UNCLAIMED_BYTES;
         match self.topics.get_mut(name) {
             Some(topic) if topic.unclaimed_bytes == 0 => {
-                topic.append(record);
+                topic.append(record, &mut self.turn);
                 return Change::State;
             }
             Some(topic) if room => {
-                topic.append(record);
+                topic.append_apart(record);
                 topic.unclaimed_bytes += cost;
             }
             None if room && self.unclaimed.topics < UNCLAIMED_TOPICS => {
                 let mut topic = Topic::new(self.profile.partitions);
-                topic.append(record);
+                topic.append_apart(record);
                 (topic.volatile, topic.unclaimed_bytes) = (true, cost);
                 self.topics.insert(name.to_owned(), topic);
                 self.unclaimed.topics += 1;
@@ -136,7 +138,7 @@ impl Engine {
     pub(super) fn deliver_due(&mut self) {
         while let Some((due_ms, delayed)) = self.delays.due(self.clock.now_ms()) {
             if let Some(topic) = self.topics.get_mut(&delayed.topic) {
-                topic.append(Record { create_s: due_ms / 1000, ..delayed.record });
+                topic.append(Record { create_s: due_ms / 1000, ..delayed.record }, &mut self.turn);
             }
         }
     }
@@ -181,7 +183,7 @@ impl Engine {
                 // Messages and group positions stay and are found again by whoever takes the name next.
                 Rules::RobustMq => {
                     if let Some(topic) = self.topics.get_mut(&name) {
-                        topic.mailbox = None;
+                        topic.is_mailbox = false;
                     }
                 }
                 Rules::Documented => {

@@ -16,6 +16,8 @@ mod names;
 mod reading;
 mod reply;
 mod request;
+#[cfg(test)]
+pub(crate) mod rig;
 mod storage;
 mod subject;
 #[cfg(test)]
@@ -143,6 +145,8 @@ pub struct Engine {
     delays: Delays,
     agents: Agents,
     unclaimed: mailboxes::Unclaimed,
+    /// Counts what is stored: the partitions take turns over all mailboxes together.
+    turn: u64,
     /// Counts the names and ids the engine makes.
     serial: u64,
     collected_ms: u64,
@@ -173,6 +177,7 @@ impl Engine {
             delays: Delays::default(),
             agents: Agents::default(),
             unclaimed: mailboxes::Unclaimed::default(),
+            turn: 0,
             serial: 0,
             collected_ms: 0,
             retained_ms: 0,

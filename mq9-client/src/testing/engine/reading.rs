@@ -144,7 +144,7 @@ impl Engine {
 
 /// RobustMQ reads whatever topic bears the name; the document knows mailboxes only.
 fn is_readable(topic: &Topic, rules: Rules) -> bool {
-    rules == Rules::RobustMq || topic.mailbox.is_some()
+    rules == Rules::RobustMq || topic.is_mailbox
 }
 
 fn readable(topic: Option<&Topic>, rules: Rules) -> Option<&Topic> {

@@ -8,31 +8,32 @@ use crate::message::Priority;
 
 /// The storage under a mailbox name. It outlives the mailbox, and may exist without one.
 pub(crate) struct Topic {
-    pub(crate) mailbox: Option<Mailbox>,
+    /// Whether a mailbox of this name exists at present.
+    pub(crate) is_mailbox: bool,
     /// Made by a plain publish before any CREATE: the broker keeps such a topic in memory only.
     pub(crate) volatile: bool,
     /// Bytes counted against the budget of topics that never were mailboxes; 0 once claimed.
     pub(crate) unclaimed_bytes: usize,
     pub(crate) partitions: Vec<Partition>,
-    turn: usize,
-}
-
-/// That a mailbox of this name exists, and until when.
-pub(crate) struct Mailbox {
-    pub(crate) expires_at_ms: Option<u64>,
 }
 
 impl Topic {
     pub(crate) fn new(partitions: u32) -> Self {
         let partitions = (0..partitions.max(1)).map(|_| Partition::default()).collect();
-        Self { mailbox: None, volatile: false, unclaimed_bytes: 0, partitions, turn: 0 }
+        Self { is_mailbox: false, volatile: false, unclaimed_bytes: 0, partitions }
     }
 
-    /// Stores a record in the next partition, round-robin; its id there.
-    pub(crate) fn append(&mut self, record: Record) -> u64 {
-        let at = self.turn % self.partitions.len();
-        self.turn = at + 1;
+    /// Stores a record in the partition whose turn it is; its id there.
+    pub(crate) fn append(&mut self, record: Record, turn: &mut u64) -> u64 {
+        let at = self.at(*turn);
+        *turn = turn.wrapping_add(1);
         self.partitions[at].append(record)
+    }
+
+    /// Stores a record in a turn of the topic's own.
+    pub(crate) fn append_apart(&mut self, record: Record) {
+        let at = self.at(self.partitions.iter().map(|partition| partition.next_id).sum());
+        self.partitions[at].append(record);
     }
 
     /// Removes the record with this id from every partition; whether any had it.
@@ -53,11 +54,13 @@ impl Topic {
 
     /// Makes the partitions continue at these ids, which were given out before a restart.
     pub(crate) fn resume(&mut self, next_ids: &[u64]) {
-        let given = next_ids.iter().sum::<u64>();
-        self.turn = usize::try_from(given % self.partitions.len() as u64).unwrap_or(0);
         for (partition, next_id) in self.partitions.iter_mut().zip(next_ids) {
             partition.next_id = *next_id;
         }
+    }
+
+    fn at(&self, turn: u64) -> usize {
+        usize::try_from(turn % self.partitions.len() as u64).unwrap_or(0)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Request, RequestError, RequestErrorKind};
 use bytes::Bytes;
 use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::Client;
@@ -30,7 +31,9 @@ impl Client {
         let (_permit, patience) = self.permit(command).await?;
         let mark = link.alarm.mark();
         let request = Request { payload: Some(payload), headers, timeout: Some(None), inbox: None };
-        let mut reply = pin!(link.nats.send_request(command.subject(), request));
+        // Outside tokio's cooperative budget, since that would let calls polled one after the other in
+        // one task enter the queue in another order.
+        let mut reply = pin!(unconstrained(link.nats.send_request(command.subject(), request)));
         // Nearly every reply comes within milliseconds. Listening for the server's errors costs a lock
         // for each call, so it begins only once a reply is late; a lost connection fails the reply itself.
         let quick = patience.min(LATE);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Request, RequestError, RequestErrorKind};
 use bytes::Bytes;
 use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::client::Client;
@@ -30,7 +31,9 @@ impl Client {
         let (_permit, patience) = self.permit(command).await?;
         let mark = link.alarm.mark();
         let request = Request { payload: Some(payload), headers, timeout: Some(None), inbox: None };
-        let mut reply = pin!(link.nats.send_request(command.subject(), request));
+        // Outside tokio's cooperative budget, since that would let calls polled one after the other in
+        // one task enter the queue in another order.
+        let mut reply = pin!(unconstrained(link.nats.send_request(command.subject(), request)));
         // Nearly every reply comes within milliseconds. Listening for the server's errors costs a lock
         // for each call, so it begins only once a reply is late; a lost connection fails the reply itself.
         let quick = patience.min(LATE);
@@ -60,10 +63,12 @@ impl Client {
             return Ok((None, self.timeout()));
         };
         let begun = Instant::now();
-        match timeout(self.timeout(), permits.acquire()).await {
-            Ok(Ok(permit)) => Ok((Some(permit), self.timeout().saturating_sub(begun.elapsed()))),
+        let waited = timeout(self.timeout(), permits.acquire()).await;
+        let left = self.timeout().saturating_sub(begun.elapsed());
+        match waited {
+            Ok(Ok(permit)) if !left.is_zero() => Ok((Some(permit), left)),
             Ok(Err(_)) => Err(Error::new(ErrorKind::Closed, command.operation(), "the client is closed")),
-            Err(_) => Err(Error::new(
+            Ok(Ok(_)) | Err(_) => Err(Error::new(
                 ErrorKind::Timeout,
                 command.operation(),
                 "too many calls were under way for the whole time",

@@ -66,7 +66,7 @@ async fn nats_options(uri: &Mq9Uri, options: &ConnectOptions) -> Result<async_na
         .connection_timeout(options.connect_timeout)
         .request_timeout(None)
         .ping_interval(options.ping_interval)
-        .client_capacity(options.queue_capacity)
+        .client_capacity(options.queue_capacity.min(tokio::sync::Semaphore::MAX_PERMITS))
         .subscription_capacity(SUBSCRIPTION_CAPACITY)
         .ignore_discovered_servers()
         .retain_servers_order();

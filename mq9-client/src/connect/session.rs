@@ -58,7 +58,7 @@ impl Session {
     /// A session over this connection; it is watched unless the application handed it in.
     pub(crate) fn over(link: Link, uri: Mq9Uri, options: ConnectOptions) -> Self {
         let watched = !link.foreign;
-        let permits = options.max_in_flight.map(Semaphore::new);
+        let permits = options.max_in_flight.map(|calls| Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
         let shared = Arc::new(Shared {
             max_payload: AtomicUsize::new(link.nats.max_payload()),
             phase: watch::Sender::new(Phase::Live(Arc::new(link))),

@@ -82,7 +82,7 @@ fn invalid(why: &str) -> Error {
 }
 
 /// The fields of an A2A v1 card in both spellings of proto-JSON.
-const CARD_FIELDS: [&str; 20] = [
+const CARD_FIELDS: [&str; 21] = [
     "name",
     "description",
     "version",
@@ -103,6 +103,7 @@ const CARD_FIELDS: [&str; 20] = [
     "skills",
     "signatures",
     "iconUrl",
+    "icon_url",
 ];
 
 #[cfg(test)]

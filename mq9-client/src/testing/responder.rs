@@ -40,7 +40,8 @@ pub struct ResponderBuilder {
 impl Responder {
     /// Connects and starts answering. When this returns, no request made afterwards goes unheard.
     ///
-    /// The URL is `nats://`, `tls://`, `mq9://` or `mq9s://`, and may carry `user:password@` or `token@`.
+    /// The URL is `nats://`, `tls://`, `mq9://` or `mq9s://`, and may carry `user:password@` or `token@`,
+    /// taken as they stand, without percent-decoding.
     ///
     /// # Errors
     ///
@@ -80,6 +81,18 @@ impl fmt::Debug for Responder {
 }
 
 impl ResponderBuilder {
+    /// Logs in with a user name and password.
+    pub fn user(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.options = self.options.user_and_password(user.into(), password.into());
+        self
+    }
+
+    /// Logs in with a token.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.options = self.options.token(token.into());
+        self
+    }
+
     /// Logs in with an nkey, given as its seed.
     pub fn nkey_seed(mut self, seed: impl Into<String>) -> Self {
         self.options = self.options.nkey(seed.into());
@@ -109,12 +122,22 @@ impl ResponderBuilder {
         })
     }
 
-    async fn connect(self) -> io::Result<Responder> {
-        let url = match self.url.split_once("://") {
-            Some(("mq9", rest)) => format!("nats://{rest}"),
-            Some(("mq9s", rest)) => format!("tls://{rest}"),
-            _ => self.url,
+    async fn connect(mut self) -> io::Result<Responder> {
+        let url = std::mem::take(&mut self.url);
+        let (scheme, rest) = url.split_once("://").unwrap_or(("nats", &url));
+        let (login, server) = rest.rsplit_once('@').unwrap_or(("", rest));
+        // The client library reads no login from the URL.
+        match login.split_once(':') {
+            Some((user, password)) => self = self.user(user, password),
+            None if !login.is_empty() => self = self.token(login),
+            None => {}
+        }
+        let scheme = match scheme {
+            "mq9" => "nats",
+            "mq9s" => "tls",
+            other => other,
         };
+        let url = format!("{scheme}://{server}");
         let client = self.options.name("mq9-double").connect(url).await.map_err(io::Error::other)?;
         let subscriber = client.subscribe(format!("{MQ9_PREFIX}.>")).await.map_err(io::Error::other)?;
         round_trip(&client).await?;

@@ -140,14 +140,16 @@ impl Raw {
         }
     }
 
-    /// Raw bytes until the connection ends or nothing came for `quiet`.
-    pub(crate) async fn bytes(&mut self, quiet: Duration) -> Vec<u8> {
+    /// Raw bytes until they are `enough`, and what follows within [`QUIET`].
+    pub(crate) async fn bytes(&mut self, enough: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let mut all = std::mem::take(&mut self.buffer);
-        let mut chunk = vec![0; 64 * 1024];
-        while let Ok(Ok(count @ 1..)) = tokio::time::timeout(quiet, self.stream.read(&mut chunk)).await {
-            all.extend_from_slice(&chunk[..count]);
+        loop {
+            let limit = if enough(&all) { QUIET } else { PATIENCE };
+            match tokio::time::timeout(limit, self.stream.read_buf(&mut all)).await {
+                Ok(Ok(1..)) => {}
+                _ => return all,
+            }
         }
-        all
     }
 
     async fn next(&mut self) -> Heard {

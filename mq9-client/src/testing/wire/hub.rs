@@ -26,8 +26,7 @@ struct State {
 
 struct Peer {
     outbox: Arc<Outbox>,
-    headers: bool,
-    echo: bool,
+    wishes: Wishes,
 }
 
 /// RobustMQ's table from exact `_INBOX.` subjects to sids, one for the whole server.
@@ -38,8 +37,7 @@ struct Inboxes {
 
 impl Hub {
     pub(crate) fn join(&self, id: ConnectionId, outbox: Arc<Outbox>, wishes: Wishes) {
-        let Wishes { headers, echo, .. } = wishes;
-        self.lock().peers.insert(id, Peer { outbox, headers, echo });
+        self.lock().peers.insert(id, Peer { outbox, wishes });
     }
 
     pub(crate) fn leave(&self, id: ConnectionId) {
@@ -51,7 +49,7 @@ impl Hub {
 
     pub(crate) fn set_wishes(&self, id: ConnectionId, wishes: Wishes) {
         if let Some(peer) = self.lock().peers.get_mut(&id) {
-            (peer.headers, peer.echo) = (wishes.headers, wishes.echo);
+            peer.wishes = wishes;
         }
     }
 
@@ -74,7 +72,7 @@ impl Hub {
     /// Delivers a message to its subscribers. Returns to how many.
     pub(crate) fn publish(&self, from: ConnectionId, message: &Publish) -> usize {
         let mut state = self.lock();
-        let echo = state.peers.get(&from).is_none_or(|peer| peer.echo);
+        let echo = state.peers.get(&from).is_none_or(|peer| peer.wishes.echo);
         let recipients = state.router.route(&message.subject, (!echo).then_some(from));
         state.deliver(&recipients, message);
         recipients.len()
@@ -97,11 +95,12 @@ impl Hub {
         }
     }
 
-    /// Tells a requester that nobody serves its subject.
+    /// Tells a requester that nobody serves its subject, if it wants to know.
     pub(crate) fn no_responders(&self, id: ConnectionId, reply: &str) {
         let mut state = self.lock();
-        for Recipient { sid, .. } in state.router.route_within(id, reply) {
-            if let Some(peer) = state.peers.get(&id) {
+        let State { router, peers, .. } = &mut *state;
+        if let Some(peer) = peers.get(&id).filter(|peer| peer.wishes.no_responders) {
+            for Recipient { sid, .. } in router.route_within(id, reply) {
                 peer.outbox.push(encode::no_responders(reply, &sid), Kind::Reply);
             }
         }
@@ -128,7 +127,7 @@ impl State {
     fn deliver(&self, recipients: &[Recipient], message: &Publish) {
         for Recipient { connection, sid } in recipients {
             if let Some(peer) = self.peers.get(connection) {
-                peer.outbox.push(encode::message(sid, message, peer.headers), Kind::Reply);
+                peer.outbox.push(encode::message(sid, message, peer.wishes.headers), Kind::Reply);
             }
         }
     }

@@ -172,6 +172,33 @@ fn header_and_body_must_name_the_same_method() {
 }
 
 #[test]
+fn older_names_of_an_operation_agree_with_the_header_and_other_operations_do_not() {
+    let pairs = [
+        ("SendMessage", "message/send"),
+        ("SendMessage", "tasks/send"),
+        ("SendStreamingMessage", "message/stream"),
+        ("SendStreamingMessage", "tasks/sendSubscribe"),
+        ("GetTask", "tasks/get"),
+        ("CancelTask", "tasks/cancel"),
+        ("SubscribeToTask", "tasks/resubscribe"),
+        ("CreateTaskPushNotificationConfig", "tasks/pushNotificationConfig/set"),
+        ("CreateTaskPushNotificationConfig", "tasks/pushNotification/set"),
+        ("GetTaskPushNotificationConfig", "tasks/pushNotificationConfig/get"),
+        ("GetTaskPushNotificationConfig", "tasks/pushNotification/get"),
+        ("ListTaskPushNotificationConfigs", "tasks/pushNotificationConfig/list"),
+        ("DeleteTaskPushNotificationConfig", "tasks/pushNotificationConfig/delete"),
+        ("GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard"),
+    ];
+    for (header, _) in pairs {
+        for (operation, method) in pairs {
+            let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#);
+            let read = Envelope::new(body).with_method(header).unwrap().request_method(&Limits::default());
+            assert_eq!(read.is_ok(), header == operation, "{header} beside {method}");
+        }
+    }
+}
+
+#[test]
 fn debug_shows_lengths_where_addresses_and_text_could_be() {
     let envelope = Envelope::new("topsecret").with_reply_to("secretbox").unwrap();
     let printed = format!("{envelope:?}");

@@ -263,6 +263,8 @@ fn placement_decides_between_header_and_body() {
     let again =
         |e: Envelope, placement, replace| e.with_answer_address("b", "mq9://broker/b", placement, replace);
     assert_eq!(again(header.clone(), Placement::Header, false), Err(Error::AnswerExists));
+    let blank = Envelope::new(body).with_header("mq9-reply-to", "").unwrap();
+    assert_eq!(again(blank, Placement::Header, false).unwrap().reply_to(), Some("b"));
     assert!(matches!(again(inside, Placement::Body, false), Err(Error::CallbackExists { .. })));
     let replaced = again(both, Placement::HeaderAndBody, true).unwrap();
     assert_eq!(

@@ -78,6 +78,21 @@ fn the_version_header_decides_before_the_method() {
 }
 
 #[test]
+fn a_response_shows_its_version_by_the_marks_of_old_objects() {
+    for (result, dialect) in [
+        (r#"{"kind":"task","id":"t"}"#, Dialect::JsonRpcLegacy),
+        (r#"{"id":"t","final":false}"#, Dialect::JsonRpcLegacy),
+        (r#"{"id":"t","sessionId":"s"}"#, Dialect::JsonRpcLegacy),
+        (r#"{"id":"t","status":{"state":"TASK_STATE_WORKING"}}"#, Dialect::JsonRpc),
+        ("null", Dialect::JsonRpc),
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#);
+        assert_eq!(detect(&[], &body), dialect, "{body}");
+        assert_eq!(detect(&[("a2a-version", "1.0")], &body), Dialect::JsonRpc, "{body}");
+    }
+}
+
+#[test]
 fn facade_headers_are_told_whatever_the_body() {
     for name in ["mq9-reply-to", "mq9-a2a-method", "mq9-a2a-type", "MQ9-A2A-Last"] {
         for body in ["{}", "", "plain", fixture("facade_event.json"), "[1]"] {

@@ -79,6 +79,16 @@ fn a_reply_carries_each_header_under_its_wire_name() {
 }
 
 #[test]
+fn last_is_true_in_any_case_and_nothing_else() {
+    for (value, last) in
+        [("true", true), ("True", true), ("TRUE", true), ("1", false), ("false", false), ("", false)]
+    {
+        let envelope = Envelope::new("").with_header(names::LAST, value).unwrap();
+        assert_eq!(envelope.is_last(), last, "{value}");
+    }
+}
+
+#[test]
 fn headers_that_are_absent_read_as_absent() {
     let envelope = Envelope::from_parts(Headers::new(), "x");
     assert_eq!(envelope.method(), None);
@@ -114,6 +124,11 @@ fn numbers_are_plain_decimals_of_64_bits() {
         let error = envelope.seq().unwrap_err();
         assert_eq!(error.to_string(), "header `amb-seq` is not an unsigned 64-bit decimal number", "{bad}");
         assert_eq!(envelope.validate(&Limits::default()), Err(error));
+    }
+    for name in [names::SEQ, names::GENERATION, names::DEADLINE] {
+        let error =
+            Envelope::new("").with_header(name, "x").unwrap().validate(&Limits::default()).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
     }
     assert_eq!(Envelope::new("").with_header(names::SEQ, "007").unwrap().seq(), Ok(Some(7)));
 }
@@ -154,6 +169,33 @@ fn header_and_body_must_name_the_same_method() {
     );
     let error = agreeing.request_method(&limits.with_max_body(5)).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error}");
+}
+
+#[test]
+fn older_names_of_an_operation_agree_with_the_header_and_other_operations_do_not() {
+    let pairs = [
+        ("SendMessage", "message/send"),
+        ("SendMessage", "tasks/send"),
+        ("SendStreamingMessage", "message/stream"),
+        ("SendStreamingMessage", "tasks/sendSubscribe"),
+        ("GetTask", "tasks/get"),
+        ("CancelTask", "tasks/cancel"),
+        ("SubscribeToTask", "tasks/resubscribe"),
+        ("CreateTaskPushNotificationConfig", "tasks/pushNotificationConfig/set"),
+        ("CreateTaskPushNotificationConfig", "tasks/pushNotification/set"),
+        ("GetTaskPushNotificationConfig", "tasks/pushNotificationConfig/get"),
+        ("GetTaskPushNotificationConfig", "tasks/pushNotification/get"),
+        ("ListTaskPushNotificationConfigs", "tasks/pushNotificationConfig/list"),
+        ("DeleteTaskPushNotificationConfig", "tasks/pushNotificationConfig/delete"),
+        ("GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard"),
+    ];
+    for (header, _) in pairs {
+        for (operation, method) in pairs {
+            let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}"}}"#);
+            let read = Envelope::new(body).with_method(header).unwrap().request_method(&Limits::default());
+            assert_eq!(read.is_ok(), header == operation, "{header} beside {method}");
+        }
+    }
 }
 
 #[test]

@@ -90,7 +90,9 @@ impl Envelope {
         std::str::from_utf8(&self.body).map_err(|error| Error::NotUtf8 { offset: error.valid_up_to() })
     }
 
-    /// The A2A operation a request asks for: the header's, or else the body's JSON-RPC `method`.
+    /// The A2A operation a request asks for: the header's, or else the body's JSON-RPC `method` as written.
+    /// Names of one operation in different A2A versions (`SendMessage`, `message/send`) agree: the Java
+    /// facade writes the first beside a body with the second.
     ///
     /// # Errors
     ///
@@ -103,7 +105,7 @@ impl Envelope {
             _ => None,
         };
         match (self.method(), inside) {
-            (Some(header), Some(body)) if header != body => {
+            (Some(header), Some(body)) if operation(header) != operation(&body) => {
                 Err(Error::MethodMismatch { header: excerpt(header), body: excerpt(&body) })
             }
             (Some(header), _) => Ok(Some(header.to_owned())),
@@ -140,5 +142,24 @@ impl fmt::Debug for Envelope {
             .field("headers", &self.headers)
             .field("body", &format_args!("<{} bytes>", self.body.len()))
             .finish()
+    }
+}
+
+/// The A2A 1.0 name of an operation; a name that no older version has is its own.
+fn operation(method: &str) -> &str {
+    match method {
+        "message/send" | "tasks/send" => "SendMessage",
+        "message/stream" | "tasks/sendSubscribe" => "SendStreamingMessage",
+        "tasks/get" => "GetTask",
+        "tasks/cancel" => "CancelTask",
+        "tasks/resubscribe" => "SubscribeToTask",
+        "tasks/pushNotificationConfig/set" | "tasks/pushNotification/set" => {
+            "CreateTaskPushNotificationConfig"
+        }
+        "tasks/pushNotificationConfig/get" | "tasks/pushNotification/get" => "GetTaskPushNotificationConfig",
+        "tasks/pushNotificationConfig/list" => "ListTaskPushNotificationConfigs",
+        "tasks/pushNotificationConfig/delete" => "DeleteTaskPushNotificationConfig",
+        "agent/getAuthenticatedExtendedCard" => "GetExtendedAgentCard",
+        other => other,
     }
 }

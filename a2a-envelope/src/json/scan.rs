@@ -314,7 +314,9 @@ mod tests {
 
     #[test]
     fn depth_is_measured_to_the_end_without_recursion() {
-        for (text, depth) in [("1", 0), ("[]", 1), ("{\"a\":[1,{}]}", 3), ("[[],[[]]]", 3)] {
+        for (text, depth) in
+            [("1", 0), ("[]", 1), ("{\"a\":[1,{}]}", 3), ("[[],[[]]]", 3), ("[[[1]],[2]]", 3)]
+        {
             assert_eq!(document(text).unwrap().depth, depth, "{text}");
         }
         let deep = format!("{}{}", "[".repeat(500_000), "]".repeat(500_000));

@@ -6,7 +6,12 @@ use crate::rig::{ROUNDS, median, per_second, print};
 
 pub fn commands() {
     let rates = (0..ROUNDS).map(|_| round()).collect();
-    print("mq9.double.commands", median(rates), "per_second", "SEND, FETCH of 10, ACK and QUERY by key in turn");
+    print(
+        "mq9.double.commands",
+        median(rates),
+        "per_second",
+        "SEND, FETCH of 10, ACK and QUERY by key in turn",
+    );
 }
 
 fn round() -> f64 {

@@ -79,7 +79,10 @@ pub fn print_ratio(name: &str, rounds: &[(f64, f64)], what: &str) {
     let (low, high) = ratios.iter().fold((f64::MAX, 0.0_f64), |(low, high), r| (low.min(*r), high.max(*r)));
     let ours = median(rounds.iter().map(|round| round.0).collect());
     let raw = median(rounds.iter().map(|round| round.1).collect());
-    let detail = format!("ours {ours:.0}, raw {raw:.0} {what}; ratios {low:.2} to {high:.2} over {} rounds", rounds.len());
+    let detail = format!(
+        "ours {ours:.0}, raw {raw:.0} {what}; ratios {low:.2} to {high:.2} over {} rounds",
+        rounds.len()
+    );
     print(name, median(ratios), "ratio", &detail);
 }
 

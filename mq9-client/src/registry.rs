@@ -34,7 +34,7 @@ impl Client {
     /// As every call. After an error the old entry may be gone; registering again is safe.
     pub async fn register(&self, registration: &Registration) -> Result<()> {
         let strict = match registration.strict() {
-            Some(card) if self.broker_searches().await? => Some(card),
+            Some(card) if self.can_search().await? => Some(card),
             _ => None,
         };
         self.unregister(registration.name()).await?;
@@ -139,8 +139,12 @@ impl Client {
             .collect()
     }
 
-    /// Whether this broker searches its registry: asked once for each connection.
-    async fn broker_searches(&self) -> Result<bool> {
+    /// Whether the broker itself searches its registry. The shipped builds do not; then a search is a list
+    /// ranked here. Asked once for each connection.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn can_search(&self) -> Result<bool> {
         let link = self.session.link(Command::Discover.operation())?;
         if let Some(known) = link.searches() {
             return Ok(known);

@@ -37,6 +37,9 @@ pub struct AgentStatus {
     /// How busy it is, from 0.0 to 1.0 by custom.
     #[serde(default)]
     pub load: f64,
+    /// How many seconds pass until it speaks again; 0 when it does not say.
+    #[serde(default)]
+    pub interval: u64,
     /// The same text that AGENT.REPORT carries.
     #[serde(default)]
     pub report_info: String,
@@ -57,6 +60,7 @@ impl AgentStatus {
             status: status.into(),
             active_tasks: 0,
             load: 0.0,
+            interval: 0,
             report_info: String::new(),
             at,
             card: None,
@@ -75,6 +79,12 @@ impl AgentStatus {
         self
     }
 
+    /// Sets how long it is until the agent speaks again, in whole seconds rounded up.
+    pub fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval.as_secs() + u64::from(interval.subsec_nanos() > 0);
+        self
+    }
+
     /// Sets the text that AGENT.REPORT carries too.
     pub fn with_report_info(mut self, info: impl Into<String>) -> Self {
         self.report_info = info.into();
@@ -87,10 +97,10 @@ impl AgentStatus {
         self
     }
 
-    /// Whether the agent spoke within the last three intervals, `now` being in seconds since 1970. A time
-    /// ahead of `now` counts as just said.
-    pub fn is_alive(&self, now: u64, interval: Duration) -> bool {
-        Duration::from_secs(now.saturating_sub(self.at)) < interval.saturating_mul(3)
+    /// Whether the agent spoke within the last three of its intervals, `now` being in seconds since 1970. A
+    /// time ahead of `now` counts as just said; an agent that tells no interval is not known to be alive.
+    pub fn is_alive(&self, now: u64) -> bool {
+        now.saturating_sub(self.at) < self.interval.saturating_mul(3)
     }
 
     fn read(message: &Received) -> Result<Self> {
@@ -203,11 +213,11 @@ mod tests {
 
     #[test]
     fn an_agent_is_alive_for_three_intervals() {
-        let (status, minute) = (AgentStatus::new("a", "running", 1_000), Duration::from_secs(60));
-        assert!(status.is_alive(1_000, minute) && status.is_alive(1_179, minute));
-        assert!(!status.is_alive(1_180, minute));
-        assert!(status.is_alive(10, minute), "a clock behind is no death");
-        assert!(!status.is_alive(1_000, Duration::ZERO));
+        let status = AgentStatus::new("a", "running", 1_000).with_interval(Duration::from_millis(59_500));
+        assert!(status.is_alive(1_000) && status.is_alive(1_179));
+        assert!(!status.is_alive(1_180));
+        assert!(status.is_alive(10), "a clock behind is no death");
+        assert!(!AgentStatus::new("a", "running", 1_000).is_alive(1_000));
     }
 
     #[test]

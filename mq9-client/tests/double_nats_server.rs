@@ -111,7 +111,7 @@ async fn nobody_serves_mq9_once_the_responder_has_stopped() {
     if !installed() {
         return;
     }
-    let (server, mut responder, host, client) = setup().await;
+    let (server, responder, host, client) = setup().await;
     assert!(responder.is_running());
     responder.stop().await;
     let error = client.request(CREATE, "{}".into()).await.unwrap_err();
@@ -151,7 +151,7 @@ async fn a_server_killed_and_started_again_finds_its_responder_back() {
     if !installed() {
         return;
     }
-    let (mut server, mut responder, _host, _client) = setup().await;
+    let (mut server, responder, _host, _client) = setup().await;
     let port = server.port();
     server.down().unwrap();
     server.down().unwrap();

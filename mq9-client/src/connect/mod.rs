@@ -205,7 +205,8 @@ impl ConnectOptions {
             ));
         }
         let timeout = self.request_timeout;
-        let session = Session::open(uri, self).await?;
+        // Rare and large, so its place is not in every caller's own future.
+        let session = Box::pin(Session::open(uri, self)).await?;
         Ok(Client::over(session, timeout))
     }
 

@@ -9,7 +9,8 @@ mod ranking;
 
 pub use address::MailAddress;
 pub use consumer::{
-    AckMode, ConsumerOptions, ConsumerStats, Delivered, Pacing, Partition, PartitionBy, PollerOptions,
+    AckMode, Acker, Closed, Consumer, ConsumerOptions, ConsumerStats, Delivered, Pacing, Partition,
+    PartitionBy, Poller, PollerOptions,
 };
 pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use message::{Headers, Message, MsgId, Priority, Received};

@@ -25,8 +25,10 @@ pub(crate) struct Driver {
     desk: Arc<Desk>,
     slots: HashMap<u64, Slot>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
-    /// Mailboxes whose FETCH is due and waits for its turn.
-    due: BTreeSet<(Instant, u64)>,
+    /// Mailboxes whose FETCH is due and waits for its turn: busy ones, idle ones.
+    due: [BTreeSet<(Instant, u64)>; 2],
+    /// Which of the two had the last turn: they alternate, so that neither starves the other.
+    last_turn: usize,
     fetching: usize,
     concurrent: usize,
     limiter: Limiter,
@@ -63,7 +65,8 @@ impl Driver {
             desk,
             slots: HashMap::new(),
             timers: BinaryHeap::new(),
-            due: BTreeSet::new(),
+            due: Default::default(),
+            last_turn: 0,
             fetching: 0,
             concurrent: options.concurrent_fetches.max(1),
             limiter: Limiter::new(options.polls_per_second),
@@ -133,9 +136,9 @@ impl Driver {
     /// is spent.
     fn begin_fetches(&mut self, now: Instant) -> Option<Instant> {
         while self.fetching < self.concurrent {
-            let (at, key) = *self.due.first()?;
+            let (turn, (at, key)) = self.next_turn()?;
             let Some(slot) = self.slots.get_mut(&key) else {
-                self.due.pop_first();
+                self.due[turn].remove(&(at, key));
                 continue;
             };
             if !slot.reader.continues() {
@@ -145,7 +148,8 @@ impl Driver {
                 }
                 self.limiter.take(now);
             }
-            self.due.remove(&(at, key));
+            self.due[turn].remove(&(at, key));
+            self.last_turn = turn;
             slot.queued = None;
             if slot.shared.is_abandoned() || slot.reader.fetch_due(now).is_none_or(|due| due > now) {
                 self.attend(key, now);
@@ -159,6 +163,11 @@ impl Driver {
             self.launches.push(Launch { key, mailbox: slot.mailbox.clone(), call });
         }
         None
+    }
+
+    fn next_turn(&self) -> Option<(usize, (Instant, u64))> {
+        let other = 1 - self.last_turn;
+        [other, self.last_turn].into_iter().find_map(|turn| Some((turn, *self.due[turn].first()?)))
     }
 
     fn land(&mut self, key: u64, landed: Landed) {
@@ -196,8 +205,8 @@ impl Driver {
             Launch { key, mailbox: slot.mailbox.clone(), call }
         }));
         if fate == Fate::Goes {
-            if let Some(at) = slot.queued {
-                self.due.remove(&(at, key));
+            if let Some(place) = slot.queued {
+                self.due.iter_mut().for_each(|due| drop(due.remove(&(place, key))));
             }
             self.slots.remove(&key);
             return;
@@ -207,7 +216,7 @@ impl Driver {
             Some(at) if at <= now => {
                 if slot.queued.is_none() {
                     slot.queued = Some(at);
-                    self.due.insert((at, key));
+                    self.due[usize::from(slot.reader.is_idle(now))].insert((at, key));
                 }
             }
             Some(at) => deadline = Some(deadline.map_or(at, |deadline| deadline.min(at))),

@@ -106,14 +106,18 @@ impl Pacer {
         self.failures = 0;
     }
 
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard) >= self.pacing.idle_after
+    }
+
     /// How long to wait after a poll that brought nothing; `idle_floor` is what the poller can afford for an
     /// idle mailbox.
     pub(crate) fn wait(&self, now: Instant, idle_floor: Duration) -> Duration {
-        let silence = now.saturating_duration_since(self.heard);
-        if silence >= self.pacing.idle_after {
+        if self.is_idle(now) {
             return self.pacing.idle.max(idle_floor);
         }
-        (silence / self.pacing.decay).clamp(self.pacing.hot, self.pacing.idle)
+        (now.saturating_duration_since(self.heard) / self.pacing.decay)
+            .clamp(self.pacing.hot, self.pacing.idle)
     }
 
     /// How long to wait after one more failure: doubling, capped, the upper half of it random.

@@ -163,6 +163,11 @@ impl Reader {
         self.sounded && self.coverage.lags()
     }
 
+    /// Whether the mailbox has been silent for long.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        self.pacer.is_idle(now)
+    }
+
     /// Begins the FETCH that is due.
     pub(crate) fn begin_fetch(&mut self, now: Instant) -> FetchOptions {
         self.stats.fetches += 1;
@@ -596,7 +601,7 @@ fn differs(a: &Received, b: &Received) -> bool {
 const SOUND_ROWS: u32 = 8;
 /// How often an idle mailbox is read past its end without the group: that shows the last record again, and
 /// with it whether the mailbox began anew below a group offset that hides it.
-const RECHECK: Duration = Duration::from_secs(60);
+const RECHECK: Duration = Duration::from_secs(30);
 /// Reads that a stopping consumer may make to find out what can be acknowledged.
 const STOP_READS: u8 = 4;
 /// A row's size until rows have been seen.

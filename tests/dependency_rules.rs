@@ -81,7 +81,7 @@ fn doubles_and_the_conformance_suite_stay_out_of_default_features() {
             .expect("cargo runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && text.contains(package), "cargo tree failed for {package}");
-        for feature in ["test-broker", "conformance", "\"full\""] {
+        for feature in ["test-broker", "conformance"] {
             assert!(!text.contains(&format!("feature {feature}")), "{package} enables {feature} by default");
             assert!(
                 !text.contains(&format!("feature \"{feature}\"")),

@@ -1,1 +1,32 @@
 #![doc = include_str!("../README.md")]
+
+mod address;
+pub mod agent;
+mod capability;
+mod card;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod dedup;
+mod delivery;
+mod directory;
+mod error;
+mod header;
+mod id;
+mod loopback;
+mod message;
+mod options;
+mod transport;
+
+pub use address::Address;
+pub use agent::{Agent, Call, CallRequest, Handler, HandlerResult, Reply, Request, ServeOptions, Serving};
+pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
+pub use card::AgentCard;
+pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
+pub use directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, SearchBy, SearchRan};
+pub use error::{Advice, Error, ErrorKind, Reached, Result};
+pub use header::Headers;
+pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
+pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
+pub use message::{Body, Outbound, Priority};
+pub use options::{CloseMode, Inbox, SubscribeOptions};
+pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};

@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::message::MsgId;
+
 /// The result of every call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -82,6 +84,7 @@ struct Inner {
     operation: &'static str,
     message: String,
     broker: Option<String>,
+    message_id: Option<MsgId>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -98,6 +101,7 @@ impl Error {
             operation,
             message: message.into(),
             broker: None,
+            message_id: None,
             source: None,
         }))
     }
@@ -112,7 +116,13 @@ impl Error {
         self
     }
 
-    /// Attaches the broker's own text. It is truncated; addresses in it are the caller's to know.
+    /// Names the stored message that cannot be read.
+    pub(crate) fn with_message_id(mut self, id: MsgId) -> Self {
+        self.0.message_id = Some(id);
+        self
+    }
+
+    /// Attaches the broker's own text. It is truncated; the caller masks mailbox names in it.
     pub(crate) fn with_broker_text(mut self, text: &str) -> Self {
         self.0.broker = Some(truncated(text));
         self
@@ -143,7 +153,14 @@ impl Error {
         self.0.operation
     }
 
-    /// The broker's own error text, verbatim up to 512 bytes, when the error is its answer.
+    /// The stored message that cannot be read, when the error is about one. It stays in the mailbox: go
+    /// past it with an acknowledgement or [`crate::DeliverPolicy::FromId`], or delete it.
+    pub fn message_id(&self) -> Option<MsgId> {
+        self.0.message_id
+    }
+
+    /// The broker's own text up to 512 bytes, verbatim but for the mailbox's name, when the error is its
+    /// answer.
     pub fn broker_text(&self) -> Option<&str> {
         self.0.broker.as_deref()
     }
@@ -160,6 +177,7 @@ impl Error {
             .with_advice(inner.advice)
             .with_reached(inner.reached);
         copy.0.broker.clone_from(&inner.broker);
+        copy.0.message_id = inner.message_id;
         copy.0.source = inner.source.as_ref().map(|source| source.to_string().into());
         copy
     }
@@ -193,6 +211,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
         write!(f, "{}: {}", inner.operation, inner.message)?;
+        if let Some(id) = inner.message_id {
+            write!(f, " (message {id})")?;
+        }
         if let Some(text) = &inner.broker {
             write!(f, " (broker: {text})")?;
         }
@@ -210,6 +231,7 @@ impl fmt::Debug for Error {
             .field("operation", &inner.operation)
             .field("message", &inner.message)
             .field("broker", &inner.broker)
+            .field("message_id", &inner.message_id)
             .field("source", &inner.source)
             .finish()
     }

@@ -57,8 +57,11 @@ impl CreateMailbox {
 ///
 /// Offsets are kept per group and mailbox, but the broker ignores `deliver` for a group that has an
 /// offset in *any* mailbox. Use a name in one mailbox only; [`Group::for_mailbox`] makes such a name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Group(String);
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Group {
+    name: String,
+    mailbox: Option<MailAddress>,
+}
 
 impl Group {
     /// A group of this name.
@@ -70,20 +73,45 @@ impl Group {
         if name.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "group", "a group's name must not be empty"));
         }
-        Ok(Self(name))
+        Ok(Self { name, mailbox: None })
     }
 
-    /// The group `{mailbox}/{name}`: the same `name` in two mailboxes makes two groups.
+    /// The group `{mailbox}/{name}`: the same `name` in two mailboxes makes two groups. It is bound to its
+    /// mailbox: reading or acknowledging another one with it is refused.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] when the name is empty.
     pub fn for_mailbox(mailbox: &MailAddress, name: &str) -> Result<Self> {
-        Self::new(name).map(|Self(name)| Self(format!("{mailbox}/{name}")))
+        let Self { name, .. } = Self::new(name)?;
+        Ok(Self { name: format!("{mailbox}/{name}"), mailbox: Some(mailbox.clone()) })
     }
 
     /// The name on the wire.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// Refuses a mailbox other than the one the group is bound to.
+    pub(crate) fn check(&self, operation: &'static str, mailbox: &MailAddress) -> Result<()> {
+        match &self.mailbox {
+            Some(own) if own != mailbox => {
+                Err(Error::new(ErrorKind::Invalid, operation, "the group is bound to another mailbox"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Group {
+    /// Masks the mailbox that a bound group's name begins with.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.mailbox {
+            None => f.debug_tuple("Group").field(&self.name).finish(),
+            Some(mailbox) => {
+                let own = &self.name[mailbox.as_str().len()..];
+                write!(f, "Group({mailbox:?}{own:?})")
+            }
+        }
     }
 }
 
@@ -227,7 +255,19 @@ mod tests {
     fn a_group_name_is_never_empty_and_can_be_bound_to_its_mailbox() {
         assert_eq!(Group::new("").expect_err("empty").kind(), ErrorKind::Invalid);
         let mailbox = MailAddress::new("a.b").expect("valid");
-        assert_eq!(Group::for_mailbox(&mailbox, "workers").expect("group").as_str(), "a.b/workers");
+        let group = Group::for_mailbox(&mailbox, "workers").expect("group");
+        assert_eq!(group.as_str(), "a.b/workers");
+        assert!(group.check("MSG.ACK", &mailbox).is_ok());
+        let other = MailAddress::new("a.c").expect("valid");
+        assert_eq!(group.check("MSG.ACK", &other).expect_err("bound").kind(), ErrorKind::Invalid);
+        assert!(Group::new("free").expect("group").check("MSG.ACK", &other).is_ok());
+    }
+
+    #[test]
+    fn a_bound_groups_debug_form_masks_the_mailbox() {
+        let mailbox = MailAddress::new("inbox.k3yl0ng").expect("valid");
+        let shown = format!("{:?}", Group::for_mailbox(&mailbox, "w").expect("group"));
+        assert!(!shown.contains("k3yl0ng") && shown.contains('w'), "{shown}");
     }
 
     #[test]

@@ -1,1 +1,13 @@
 #![doc = include_str!("../README.md")]
+
+mod address;
+mod connector;
+mod directory;
+mod headers;
+mod identity;
+mod inboxes;
+mod map_error;
+mod mapping;
+mod transport;
+
+pub use connector::{Mq9Connector, Mq9ConnectorBuilder};

@@ -1,0 +1,29 @@
+//! Reporting that the agent is alive, until it is closed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::AgentShared;
+use crate::directory::Heartbeat;
+
+/// Reports each `interval`, beginning at once. A failed report is logged and not repeated: the next one
+/// is due anyway.
+pub(crate) async fn beat(agent: Arc<AgentShared>, interval: Duration) {
+    let mut ticks = tokio::time::interval_at(Instant::now(), interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let active = agent.active.load(Ordering::Relaxed);
+        let slots = agent.slots.load(Ordering::Relaxed);
+        let mut heartbeat =
+            Heartbeat::new(if active < slots || slots == 0 { "online" } else { "busy" }, interval);
+        heartbeat.active_tasks = active;
+        heartbeat.load = if slots == 0 { 0.0 } else { active as f32 / slots as f32 };
+        if let Err(error) = agent.transport.report(&heartbeat).await {
+            tracing::debug!(name: "heartbeat.failed", %error, "the heartbeat was not taken");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a network can do, declared once: checked before a call, emulated where possible, and used by the
+//! conformance suite to choose its cases.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::message::{Outbound, Priority};
+
+/// What a transport can do, its limits and its guarantees. Everything is off in [`Capabilities::none`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The URI schemes of addresses it can send to.
+    pub schemes: &'static [&'static str],
+    /// It has a directory: `register`, `unregister`, `discover`.
+    pub directory: bool,
+    /// The directory compares meanings by itself. Otherwise a query by meaning falls back to text.
+    pub semantic_search: bool,
+    /// Others can read the status an agent reports.
+    pub readable_status: bool,
+    /// It keeps messages for an agent that is away.
+    pub durable_inbox: bool,
+    /// What `ack` does.
+    pub ack: AckGuarantee,
+    /// What order deliveries come in.
+    pub order: OrderGuarantee,
+    /// The server itself recognises a repeated `client_msg_id`.
+    pub server_dedup: bool,
+    /// Priorities other than normal are delivered first.
+    pub priority: bool,
+    /// Messages can expire.
+    pub ttl: bool,
+    /// Messages can be held back.
+    pub delay: bool,
+    /// Keyed state: `put`, `get`, and the `key` of a message.
+    pub keyed_state: bool,
+    /// `subscribe` can open a further inbox.
+    pub extra_inbox: bool,
+    /// `replay` reads history.
+    pub replay: bool,
+    /// The largest body, in bytes.
+    pub max_body: Option<usize>,
+}
+
+/// What acknowledging does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AckGuarantee {
+    /// Nothing: a message counts as delivered once it is written to the connection. At most once.
+    None,
+    /// What is not acknowledged comes again on the next attachment. At least once.
+    Redelivers,
+}
+
+/// What order deliveries come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OrderGuarantee {
+    /// None.
+    None,
+    /// As sent, within a conversation and priority.
+    ConversationAndPriority,
+    /// As sent, within a conversation.
+    Conversation,
+}
+
+impl Capabilities {
+    /// Nothing but sending and subscribing.
+    pub const fn none(schemes: &'static [&'static str]) -> Self {
+        Self {
+            schemes,
+            directory: false,
+            semantic_search: false,
+            readable_status: false,
+            durable_inbox: false,
+            ack: AckGuarantee::None,
+            order: OrderGuarantee::None,
+            server_dedup: false,
+            priority: false,
+            ttl: false,
+            delay: false,
+            keyed_state: false,
+            extra_inbox: false,
+            replay: false,
+            max_body: None,
+        }
+    }
+
+    /// Checks a message before the transport sees it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for an option the network lacks, [`ErrorKind::TooLarge`] for the body,
+    /// [`ErrorKind::Invalid`] for an address of another network or headers that cannot travel.
+    pub fn check(&self, message: &Outbound) -> Result<()> {
+        if !self.schemes.contains(&message.to.scheme()) {
+            let what =
+                format!("this transport sends to {:?}, not to {:?}", self.schemes, message.to.scheme());
+            return Err(Error::new(ErrorKind::Invalid, "send", what));
+        }
+        for (wanted, able, what) in [
+            (message.priority != Priority::Normal, self.priority, "priorities"),
+            (message.ttl.is_some(), self.ttl, "message ttl"),
+            (message.delay.is_some(), self.delay, "delayed delivery"),
+            (message.key.is_some(), self.keyed_state, "compaction keys"),
+        ] {
+            if wanted && !able {
+                return Err(Error::unsupported("send", format!("this network has no {what}")));
+            }
+        }
+        if let Some(limit) = self.max_body.filter(|limit| message.body.bytes.len() > *limit) {
+            let what = format!("the body has {} bytes; at most {limit}", message.body.bytes.len());
+            return Err(Error::new(ErrorKind::TooLarge, "send", what));
+        }
+        message.headers.check()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Address, Body};
+    use std::time::Duration;
+
+    fn message() -> Outbound {
+        Outbound::new(Address::parse("loopback://b").expect("valid"), Body::text("12345"))
+    }
+
+    #[test]
+    fn options_the_network_lacks_are_refused_by_name() {
+        let able = Capabilities { max_body: Some(5), ..Capabilities::none(&["loopback"]) };
+        able.check(&message()).expect("a plain message is fine");
+        let minute = Duration::from_secs(60);
+        for (asked, what) in [
+            (message().with_priority(Priority::Urgent), "priorities"),
+            (message().with_ttl(minute), "ttl"),
+            (message().with_delay(minute), "delayed"),
+            (message().with_key("k"), "keys"),
+        ] {
+            let error = able.check(&asked).expect_err(what);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains(what), "{error}");
+        }
+        let tight = Capabilities { max_body: Some(4), ..Capabilities::none(&["loopback"]) };
+        assert_eq!(tight.check(&message()).expect_err("large").kind(), ErrorKind::TooLarge);
+        let foreign = Capabilities::none(&["mq9"]);
+        assert_eq!(foreign.check(&message()).expect_err("foreign").kind(), ErrorKind::Invalid);
+    }
+}

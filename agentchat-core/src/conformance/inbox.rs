@@ -1,0 +1,193 @@
+//! `subscribe`, `ack`, keyed state, and what a cut leaves.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt};
+
+use super::{Harness, Outcome, attach, backlog, next_message, read_own, texts, within};
+use crate::capability::{AckGuarantee, OrderGuarantee};
+use crate::error::ErrorKind;
+use crate::id::ConversationId;
+use crate::message::{Body, Outbound, Priority};
+use crate::options::SubscribeOptions;
+
+/// What was sent while the agent was away comes first, in order, each once; then the stream is caught up.
+pub async fn subscribe_gives_the_backlog_in_order_before_it_is_caught_up(harness: &dyn Harness) -> Outcome {
+    let alice = attach(harness, "alice").await;
+    let address = {
+        let bob = attach(harness, "bob").await;
+        if !bob.capabilities().durable_inbox {
+            return Outcome::Skipped("the network keeps nothing for an agent that is away");
+        }
+        bob.close(crate::CloseMode::Detach).await.expect("detached");
+        bob.address().clone()
+    };
+    let conversation = ConversationId::new("c").expect("id");
+    let sent: Vec<String> = (0..100).map(|number| format!("message {number}")).collect();
+    for text in &sent {
+        let message =
+            Outbound::new(address.clone(), Body::text(text)).with_conversation(conversation.clone());
+        alice.send(&message).await.expect("accepted while away");
+    }
+    let bob = attach(harness, "bob").await;
+    assert_eq!(bob.address(), &address, "the agent finds its inbox again");
+    let mut events = read_own(&bob).await;
+    let waited = backlog(&mut events).await;
+    if bob.capabilities().order != OrderGuarantee::None {
+        assert_eq!(texts(&waited), sent);
+    }
+    let message = Outbound::new(address, Body::text("live")).with_conversation(conversation);
+    alice.send(&message).await.expect("accepted");
+    assert_eq!(next_message(&mut events).await.body.as_str(), Some("live"));
+    Outcome::Held
+}
+
+/// Higher priorities come first; within one the order is kept.
+pub async fn subscribe_delivers_urgent_messages_first(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    if !bob.capabilities().priority {
+        return Outcome::Skipped("the network has no priorities");
+    }
+    for (text, priority) in [
+        ("n1", Priority::Normal),
+        ("u1", Priority::Urgent),
+        ("c1", Priority::Critical),
+        ("n2", Priority::Normal),
+        ("c2", Priority::Critical),
+    ] {
+        let message = Outbound::new(bob.address().clone(), Body::text(text)).with_priority(priority);
+        alice.send(&message).await.expect("accepted");
+    }
+    let waited = backlog(&mut read_own(&bob).await).await;
+    assert_eq!(texts(&waited), ["c1", "c2", "u1", "n1", "n2"]);
+    Outcome::Held
+}
+
+/// A consumer that settles nothing is given no more than it asked for.
+pub async fn subscribe_stops_taking_in_when_too_much_is_unsettled(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    for number in 0..10 {
+        let message = Outbound::new(bob.address().clone(), Body::text(number.to_string()));
+        alice.send(&message).await.expect("accepted");
+    }
+    let options = SubscribeOptions::own().with_max_unsettled(3);
+    let mut events = bob.subscribe(options).await.expect("subscribed").events;
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.push(next_message(&mut events).await);
+    }
+    let quiet = tokio::time::timeout(Duration::from_millis(300), events.next()).await;
+    assert!(quiet.is_err(), "nothing more comes while three are unsettled: {quiet:?}");
+    let tags: Vec<_> = taken.iter().map(|delivery| delivery.tag.clone()).collect();
+    bob.ack(&tags).await.expect("settled");
+    let next = next_message(&mut events).await;
+    assert_eq!(next.body.as_str(), Some("3"));
+    Outcome::Held
+}
+
+/// A fresh inbox has an address of its own, which messages reach.
+pub async fn subscribe_opens_a_fresh_inbox(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    if !bob.capabilities().extra_inbox {
+        return Outcome::Skipped("the network cannot open an extra inbox");
+    }
+    let day = Duration::from_secs(86_400);
+    let mut first = bob.subscribe(SubscribeOptions::fresh(day)).await.expect("opened");
+    let second = bob.subscribe(SubscribeOptions::fresh(day)).await.expect("opened");
+    assert_ne!(first.address, second.address);
+    assert_ne!(&first.address, bob.address());
+    alice.send(&Outbound::new(first.address.clone(), Body::text("answer"))).await.expect("accepted");
+    assert_eq!(next_message(&mut first.events).await.body.as_str(), Some("answer"));
+    Outcome::Held
+}
+
+/// What was acknowledged before a clean close does not come again.
+pub async fn ack_settles_for_good(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    for text in ["a", "b", "c"] {
+        alice.send(&Outbound::new(bob.address().clone(), Body::text(text))).await.expect("accepted");
+    }
+    let mut events = read_own(&bob).await;
+    let (a, b) = (next_message(&mut events).await, next_message(&mut events).await);
+    bob.ack(&[a.tag.clone(), b.tag]).await.expect("settled");
+    bob.ack(&[a.tag]).await.expect("twice is fine");
+    drop(events);
+    bob.close(crate::CloseMode::Detach).await.expect("closed");
+    let bob = attach(harness, "bob").await;
+    let again = backlog(&mut read_own(&bob).await).await;
+    assert_eq!(texts(&again), ["c"]);
+    Outcome::Held
+}
+
+/// What was not acknowledged comes again to the next attachment.
+pub async fn ack_of_nothing_leaves_everything_to_come_again(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    if bob.capabilities().ack == AckGuarantee::None {
+        return Outcome::Skipped("the network delivers at most once");
+    }
+    for text in ["a", "b", "c"] {
+        alice.send(&Outbound::new(bob.address().clone(), Body::text(text))).await.expect("accepted");
+    }
+    let mut events = read_own(&bob).await;
+    let (_a, b) = (next_message(&mut events).await, next_message(&mut events).await);
+    bob.ack(&[b.tag]).await.expect("settled out of order");
+    drop(events);
+    drop(bob);
+    let bob = attach(harness, "bob").await;
+    let again = backlog(&mut read_own(&bob).await).await;
+    let again = texts(&again);
+    assert!(again.contains(&"a") && again.contains(&"c"), "unsettled messages come again: {again:?}");
+    Outcome::Held
+}
+
+/// Of several values under a key the newest is read; reading consumes nothing.
+pub async fn put_keeps_the_newest_value(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    if !bob.capabilities().keyed_state {
+        return Outcome::Skipped("the network keeps no keyed state");
+    }
+    assert!(alice.get(bob.address(), "progress").await.expect("an answer").is_none());
+    for value in ["10%", "60%", "90%"] {
+        bob.put(bob.address(), "progress", Body::text(value)).await.expect("stored");
+    }
+    bob.put(bob.address(), "other", Body::text("x")).await.expect("stored");
+    for _ in 0..2 {
+        let value = alice.get(bob.address(), "progress").await.expect("an answer").expect("a value");
+        assert_eq!(value.body, Body::text("90%"));
+    }
+    assert!(
+        read_own(&bob)
+            .await
+            .next()
+            .now_or_never()
+            .is_none_or(|event| { !matches!(event, Some(Ok(crate::Event::Message(_)))) })
+    );
+    Outcome::Held
+}
+
+/// After a cut every call fails as disconnected, the stream ends with that error, and a new attachment
+/// has what was not settled.
+pub async fn a_cut_ends_the_attachment_and_loses_nothing(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    alice.send(&Outbound::new(bob.address().clone(), Body::text("kept"))).await.expect("accepted");
+    let mut events = read_own(&bob).await;
+    let before = next_message(&mut events).await;
+    if !harness.cut().await {
+        return Outcome::Skipped("the harness cannot cut connections");
+    }
+    let ending = loop {
+        match within(events.next()).await.expect("the stream ends with an error, not in silence") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(ending.kind(), ErrorKind::Disconnected);
+    assert!(within(events.next()).await.is_none(), "nothing comes after the error");
+    let message = Outbound::new(bob.address().clone(), Body::text("x"));
+    let error = within(bob.send(&message)).await.expect_err("the attachment is gone");
+    assert_eq!(error.kind(), ErrorKind::Disconnected);
+    let bob = attach(harness, "bob").await;
+    let again = next_message(&mut read_own(&bob).await).await;
+    assert_eq!((again.id, again.body), (before.id, before.body));
+    Outcome::Held
+}

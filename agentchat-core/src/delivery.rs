@@ -1,0 +1,136 @@
+//! What comes back: messages as received, and the network's word on messages sent.
+
+use std::time::SystemTime;
+
+use crate::address::Address;
+use crate::header::Headers;
+use crate::id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
+use crate::message::{Body, Priority};
+
+/// A message as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The server's id. Seen or not is decided by it (and by `client_msg_id`), never by `seq`.
+    pub id: MessageId,
+    /// The sender's id, when the network carried one.
+    pub client_msg_id: Option<ClientMsgId>,
+    /// The sender's inbox, as the sender gave it. It is not proof of who sent it.
+    pub sender: Option<Address>,
+    /// What it is ordered within.
+    pub conversation: Option<ConversationId>,
+    /// What it says.
+    pub body: Body,
+    /// Lines beside the body.
+    pub headers: Headers,
+    /// Where answers should go.
+    pub reply_to: Option<Address>,
+    /// The call that this asks or answers.
+    pub correlation_id: Option<CorrelationId>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Its compaction key.
+    pub key: Option<String>,
+    /// Its labels.
+    pub tags: Vec<String>,
+    /// After this moment it should not be acted on.
+    pub deadline: Option<SystemTime>,
+    /// Its number within the conversation, where the network numbers.
+    pub seq: Option<u64>,
+    /// When the network stored it.
+    pub created: Option<SystemTime>,
+    /// When it arrived here.
+    pub received: SystemTime,
+    /// Whether it is known to have been delivered before.
+    pub redelivered: bool,
+    /// What to hand to [`Transport::ack`](crate::Transport::ack) once it is settled.
+    pub tag: AckTag,
+}
+
+impl Delivery {
+    /// A delivery with the parts every network has; the rest begins empty. For transports, and for tests
+    /// of handlers.
+    pub fn new(id: MessageId, tag: AckTag, body: Body) -> Self {
+        Self {
+            id,
+            client_msg_id: None,
+            sender: None,
+            conversation: None,
+            body,
+            headers: Headers::new(),
+            reply_to: None,
+            correlation_id: None,
+            priority: Priority::Normal,
+            key: None,
+            tags: Vec::new(),
+            deadline: None,
+            seq: None,
+            created: None,
+            received: SystemTime::now(),
+            redelivered: false,
+            tag,
+        }
+    }
+
+    /// What the message costs in memory, roughly: body and headers in bytes.
+    pub fn size(&self) -> usize {
+        self.body.bytes.len() + self.headers.size()
+    }
+
+    /// Where an answer goes: `reply_to`, else the sender's inbox.
+    pub fn answer_address(&self) -> Option<&Address> {
+        self.reply_to.as_ref().or(self.sender.as_ref())
+    }
+}
+
+/// The network's answer to a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// What became of the message.
+    pub outcome: SendOutcome,
+    /// Things the sender should know although the send succeeded.
+    pub warnings: Vec<Warning>,
+    /// Members of a group that did not get it.
+    pub skipped: Vec<Address>,
+}
+
+impl Receipt {
+    /// A receipt without warnings.
+    pub fn new(outcome: SendOutcome) -> Self {
+        Self { outcome, warnings: Vec::new(), skipped: Vec::new() }
+    }
+
+    /// The server's id, unless the message is deferred.
+    pub fn message_id(&self) -> Option<&MessageId> {
+        match &self.outcome {
+            SendOutcome::Accepted(id) | SendOutcome::Duplicate(id) => Some(id),
+            SendOutcome::Deferred => None,
+        }
+    }
+}
+
+/// What became of a message that was sent. Each is the server's own word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendOutcome {
+    /// Stored under this id.
+    Accepted(MessageId),
+    /// The server had a message of that client id already, under this id. Nothing was stored.
+    Duplicate(MessageId),
+    /// Accepted, but it has no id yet (a delayed message).
+    Deferred,
+}
+
+/// Something the sender should know although the send succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Warning {
+    /// The recipient has this many messages waiting and may soon refuse more.
+    Backlog {
+        /// Whose inbox fills up.
+        recipient: Address,
+        /// How many messages wait there.
+        waiting: u64,
+    },
+}

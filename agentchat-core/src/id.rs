@@ -1,0 +1,124 @@
+//! Names of things: checked once, then passed around as themselves.
+
+use std::fmt;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Defines a text newtype of 1 to 128 visible ASCII characters, the narrowest rule among the networks.
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks and keeps `text`.
+            ///
+            /// # Errors
+            /// [`ErrorKind::Invalid`] unless it has 1 to 128 visible ASCII characters.
+            pub fn new(text: impl AsRef<str>) -> Result<Self> {
+                checked($what, text.as_ref()).map(Self)
+            }
+
+            /// The text as it goes on the wire.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// The sender's name for a message, made with it and kept through every retry, reconnect and restart.
+    /// Receivers and servers recognise a repetition by it.
+    ClientMsgId, "client message id"
+}
+text_id! {
+    /// The server's name for a stored message.
+    MessageId, "message id"
+}
+text_id! {
+    /// What messages are ordered within.
+    ConversationId, "conversation id"
+}
+text_id! {
+    /// What ties replies to the call that asked.
+    CorrelationId, "correlation id"
+}
+text_id! {
+    /// A delivery's handle for [`Transport::ack`](crate::Transport::ack). Only its transport can read it.
+    AckTag, "ack tag"
+}
+
+impl ClientMsgId {
+    /// A fresh id (UUID version 7: ordered by time, 74 random bits).
+    pub fn random() -> Self {
+        Self(Uuid::now_v7().to_string().into())
+    }
+
+    /// The id that `key` always gives under `scope` (UUID version 5): a repeated action gets its old id.
+    pub fn derived(scope: &str, key: &str) -> Self {
+        let scope = Uuid::new_v5(&NAMESPACE, scope.as_bytes());
+        Self(Uuid::new_v5(&scope, key.as_bytes()).to_string().into())
+    }
+}
+
+impl CorrelationId {
+    /// A fresh id (UUID version 7).
+    pub fn random() -> Self {
+        Self(Uuid::now_v7().to_string().into())
+    }
+}
+
+fn checked(what: &str, text: &str) -> Result<Arc<str>> {
+    if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.into());
+    }
+    let fault = match text.len() {
+        0 => "is empty".to_owned(),
+        len if len > 128 => format!("has {len} bytes; at most 128 are allowed"),
+        _ => "has a character that is not visible ASCII".to_owned(),
+    };
+    Err(Error::new(ErrorKind::Invalid, "id", format!("the {what} {fault}")))
+}
+
+/// Our own namespace for derived ids, so that they cannot meet anyone else's.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_0c5e_9a43_5d0e_8c1d_3f6a_72e4_91b7);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_outside_the_rule_are_refused_by_name() {
+        assert!(ClientMsgId::new("m-1").is_ok());
+        for (text, fault) in [("", "empty"), ("a b", "visible"), ("é", "visible"), (&"x".repeat(129), "129")]
+        {
+            let error = ClientMsgId::new(text).expect_err(text).to_string();
+            assert!(error.contains("client message id") && error.contains(fault), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_derived_id_is_the_same_every_time_and_differs_by_scope_and_key() {
+        assert_eq!(ClientMsgId::derived("a", "1"), ClientMsgId::derived("a", "1"));
+        assert_ne!(ClientMsgId::derived("a", "1"), ClientMsgId::derived("a", "2"));
+        assert_ne!(ClientMsgId::derived("a", "1"), ClientMsgId::derived("b", "1"));
+        assert_ne!(ClientMsgId::random(), ClientMsgId::random());
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong on a loopback network, from a seed.
+
+use std::time::Duration;
+
+/// How a [`Loopback`](super::Loopback) misbehaves. All chances are from 0 to 1; the default is none.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct LoopbackFaults {
+    /// What the dice are thrown from.
+    pub seed: u64,
+    /// How long each send takes.
+    pub latency: Duration,
+    /// The chance that a message is lost on its way: the send fails as timed out.
+    pub lose_request: f64,
+    /// The chance that only the answer is lost: the message is stored and the send fails as timed out.
+    pub lose_answer: f64,
+    /// The chance that a message is stored twice.
+    pub duplicate: f64,
+    /// The chance that a later message is delivered before the one that is due.
+    pub reorder: f64,
+    /// The chance that a send cuts the sender's attachment, before or after the message is stored.
+    pub cut: f64,
+}
+
+impl Default for LoopbackFaults {
+    fn default() -> Self {
+        Self::seeded(0)
+    }
+}
+
+impl LoopbackFaults {
+    /// No fault, with dice from `seed`.
+    pub fn seeded(seed: u64) -> Self {
+        Self {
+            seed,
+            latency: Duration::ZERO,
+            lose_request: 0.0,
+            lose_answer: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            cut: 0.0,
+        }
+    }
+
+    /// Sets how long each send takes.
+    pub fn with_latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Sets the chances of losing a message and of losing only the answer to it.
+    pub fn with_loss(mut self, request: f64, answer: f64) -> Self {
+        (self.lose_request, self.lose_answer) = (request, answer);
+        self
+    }
+
+    /// Sets the chance of storing a message twice.
+    pub fn with_duplicates(mut self, chance: f64) -> Self {
+        self.duplicate = chance;
+        self
+    }
+
+    /// Sets the chance of delivering out of order.
+    pub fn with_reordering(mut self, chance: f64) -> Self {
+        self.reorder = chance;
+        self
+    }
+
+    /// Sets the chance of a cut.
+    pub fn with_cuts(mut self, chance: f64) -> Self {
+        self.cut = chance;
+        self
+    }
+}

@@ -1,0 +1,108 @@
+//! An in-process network with reference semantics: what every transport means by its promises.
+//!
+//! It is always compiled: for examples, for the tests of an application, and as the local path of code
+//! that runs over a real network elsewhere.
+
+mod attachment;
+mod faults;
+mod hub;
+mod inbox;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+pub use faults::LoopbackFaults;
+
+use crate::address::Address;
+use crate::error::{Error, ErrorKind, Result};
+use crate::transport::{Connector, Transport};
+use attachment::Attachment;
+use hub::Hub;
+
+/// An in-process network. Clones share it.
+///
+/// Inboxes are durable for its life: an agent that detaches and comes back finds what was sent
+/// meanwhile. Repeated `client_msg_id`s of one sender are recognised.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
+/// use agentchat_core::{Agent, Body, CallRequest, Loopback, Request, ServeOptions};
+///
+/// let network = Loopback::new();
+/// let echo = Agent::builder(network.connector("echo")?).start().await?;
+/// let serving = echo
+///     .serve(
+///         |request: Request| async move {
+///             request.reply(request.body().clone()).await?;
+///             Ok(())
+///         },
+///         ServeOptions::default(),
+///     )
+///     .await?;
+///
+/// let asker = Agent::builder(network.connector("asker")?).start().await?;
+/// let call = asker.call(echo.address(), CallRequest::new(Body::text("hello"))).await?;
+/// assert_eq!(call.response().await?.body().as_str(), Some("hello"));
+/// # drop(serving); Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Loopback {
+    hub: Arc<Mutex<Hub>>,
+}
+
+impl Loopback {
+    /// A network without faults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A network that misbehaves, the same way for the same seed and calls.
+    pub fn with_faults(faults: LoopbackFaults) -> Self {
+        Self { hub: Arc::new(Mutex::new(Hub::new(faults))) }
+    }
+
+    /// Attaches as `name`, whose inbox is `loopback://name`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when `name` cannot stand in an address or is longer than 96 characters.
+    pub fn connector(&self, name: &str) -> Result<LoopbackConnector> {
+        if name.len() > LONGEST_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let what = "a loopback name has at most 96 visible ASCII characters";
+            return Err(Error::new(ErrorKind::Invalid, "address", what));
+        }
+        Ok(LoopbackConnector { network: self.clone(), address: Address::of(SCHEME, name)? })
+    }
+
+    /// Cuts every attachment: calls fail as disconnected, subscriptions end. Connecting again works.
+    pub fn cut(&self) {
+        self.lock().cut();
+    }
+
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Hub> {
+        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Attaches one agent to a [`Loopback`].
+#[derive(Debug, Clone)]
+pub struct LoopbackConnector {
+    network: Loopback,
+    address: Address,
+}
+
+#[async_trait]
+impl Connector for LoopbackConnector {
+    async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        let (epoch, capabilities) = self.network.lock().attach(&self.address);
+        Ok(Arc::new(Attachment::new(self.network.clone(), self.address.clone(), epoch, capabilities)))
+    }
+}
+
+fn disconnected(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Disconnected, operation, "the loopback network was cut")
+}
+
+const SCHEME: &str = "loopback";
+/// Leaves room in an ack tag for the row's number.
+const LONGEST_NAME: usize = 96;

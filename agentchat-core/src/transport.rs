@@ -1,0 +1,204 @@
+//! The contract a network implements: one live attachment, and how to get a fresh one.
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+
+use crate::address::Address;
+use crate::capability::Capabilities;
+use crate::card::AgentCard;
+use crate::delivery::{Delivery, Receipt};
+use crate::directory::{Discovered, Heartbeat, Query};
+use crate::error::{Error, Result};
+use crate::id::{AckTag, ConversationId};
+use crate::message::{Body, Outbound};
+use crate::options::{CloseMode, SubscribeOptions};
+
+/// One live attachment of one agent to a network.
+///
+/// For implementers:
+/// - **one honest attempt per call**: no retry, no reconnect inside; say in the error whether it reached
+///   the peer;
+/// - a lost connection ends the attachment: from then on every call fails with
+///   [`Disconnected`](crate::ErrorKind::Disconnected), subscriptions end after that error, and the
+///   [`Connector`] makes a new one;
+/// - every call ends by a deadline of the transport's own;
+/// - futures may be dropped at any await: what has not been sent is not sent, what has been may arrive;
+/// - wrappers forward every method (`clippy::missing_trait_methods` watches over it).
+#[async_trait]
+pub trait Transport: Debug + Send + Sync + 'static {
+    /// What this network can do.
+    fn capabilities(&self) -> &Capabilities;
+
+    /// The agent's own inbox.
+    fn address(&self) -> &Address;
+
+    /// Puts the agent into the directory under the card's name, replacing whoever holds that name.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `directory`.
+    async fn register(&self, card: &AgentCard) -> Result<()>;
+
+    /// Takes the agent out of the directory. Doing it twice is fine.
+    async fn unregister(&self) -> Result<()>;
+
+    /// Reports that the agent is alive and how busy it is.
+    async fn report(&self, heartbeat: &Heartbeat) -> Result<()>;
+
+    /// Asks the directory.
+    async fn discover(&self, query: &Query) -> Result<Discovered>;
+
+    /// Hands a message to the network. `Ok` is the network's own answer that it has it.
+    ///
+    /// Messages of one conversation and priority that are sent one after the other arrive in that order;
+    /// calls under way at the same time have no order among themselves.
+    async fn send(&self, message: &Outbound) -> Result<Receipt>;
+
+    /// Reads an inbox: first what waited, oldest first within a conversation and priority, then
+    /// [`Event::CaughtUp`], then what arrives. Dropping the stream stops reading; what is unsettled
+    /// comes again to the next subscriber.
+    async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription>;
+
+    /// Declares deliveries settled: handled, never to come again. The transport acknowledges at the
+    /// server what is safe to, and never more. Returns once they are recorded here; the server may learn
+    /// of it later, at [`Transport::close`] at the latest. Doing it twice is fine.
+    async fn ack(&self, tags: &[AckTag]) -> Result<()>;
+
+    /// Ends the attachment: acknowledges at the server what is settled, unregisters when asked to,
+    /// closes the connection.
+    async fn close(&self, mode: CloseMode) -> Result<()>;
+
+    /// Reads history of a conversation from `range.from` on, oldest first.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `replay`.
+    async fn replay(&self, _conversation: &ConversationId, _range: ReplayRange) -> Result<Vec<Delivery>> {
+        Err(Error::unsupported("replay", "this network keeps no readable history"))
+    }
+
+    /// Sets the state under `key` in the inbox `at`; the newest value replaces the older ones.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `keyed_state`.
+    async fn put(&self, _at: &Address, _key: &str, _value: Body) -> Result<()> {
+        Err(Error::unsupported("put", "this network keeps no keyed state"))
+    }
+
+    /// Reads the newest value under `key` in the inbox `at`, without consuming it.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `keyed_state`.
+    async fn get(&self, _at: &Address, _key: &str) -> Result<Option<KeyedValue>> {
+        Err(Error::unsupported("get", "this network keeps no keyed state"))
+    }
+}
+
+/// Makes fresh attachments. Reconnecting is dropping the old [`Transport`] and connecting again; the new
+/// one has the same address and finds the same inbox.
+#[async_trait]
+pub trait Connector: Debug + Send + Sync + 'static {
+    /// Attaches. One attempt, bounded by the transport's connect timeout.
+    async fn connect(&self) -> Result<Arc<dyn Transport>>;
+}
+
+#[async_trait]
+impl<C: Connector + ?Sized> Connector for Arc<C> {
+    async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        (**self).connect().await
+    }
+}
+
+/// A subscription: the inbox it reads and its events.
+#[non_exhaustive]
+pub struct Subscription {
+    /// The inbox that is read: for a fresh one, the address to hand out.
+    pub address: Address,
+    /// What happens. The stream ends only after an item that says why: an error.
+    pub events: EventStream,
+}
+
+impl Subscription {
+    /// A subscription of `address`.
+    pub fn new(address: Address, events: EventStream) -> Self {
+        Self { address, events }
+    }
+}
+
+impl Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// The events of a subscription.
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event>> + Send>>;
+
+/// What happens on a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(clippy::large_enum_variant, reason = "nearly every event is a message")]
+pub enum Event {
+    /// A message.
+    Message(Delivery),
+    /// Everything that waited when the subscription began has been delivered.
+    CaughtUp,
+    /// Numbers are missing in a conversation and could not be had.
+    Gap {
+        /// Where.
+        conversation: ConversationId,
+        /// The number that was due.
+        expected: u64,
+        /// The number that came instead.
+        got: u64,
+    },
+    /// The network dropped this many messages before they could be read, where it knows how many. What
+    /// is missing is read again from history.
+    Lagged {
+        /// How many, when known.
+        missed: Option<u64>,
+    },
+}
+
+/// A stretch of history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayRange {
+    /// The first number wanted.
+    pub from: u64,
+    /// At most this many messages.
+    pub limit: usize,
+}
+
+impl ReplayRange {
+    /// Up to `limit` messages from number `from` on.
+    pub fn new(from: u64, limit: usize) -> Self {
+        Self { from, limit }
+    }
+}
+
+/// A value of keyed state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyedValue {
+    /// The value.
+    pub body: Body,
+    /// When it was stored.
+    pub created: Option<SystemTime>,
+}
+
+impl KeyedValue {
+    /// A value.
+    pub fn new(body: Body, created: Option<SystemTime>) -> Self {
+        Self { body, created }
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.body.bytes
+    }
+}

@@ -1,0 +1,111 @@
+//! TLS by rustls with the ring provider named explicitly, so that no process-wide default decides.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_nats::rustls;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::connect::ConnectOptions;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The TLS configuration, for a connection that needs or may come to need one. `None` when there is
+/// nothing to trust and TLS was not required.
+pub(crate) fn config(options: &ConnectOptions, required: bool) -> Result<Option<ClientConfig>> {
+    let wanted = required || options.tls_roots.is_some() || options.client_certificate.is_some();
+    let Some(roots) = roots(options.tls_roots.as_deref(), wanted)? else {
+        return Ok(None);
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault("no TLS version is usable").with_source(error))?
+        .with_root_certificates(roots);
+    let Some((chain, key)) = &options.client_certificate else {
+        return Ok(Some(builder.with_no_client_auth()));
+    };
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| fault("the client key file cannot be read").with_source(error.to_string()))?;
+    builder
+        .with_client_auth_cert(certificates(chain, "the client certificate file")?, key)
+        .map(Some)
+        .map_err(|error| fault("client certificate and key cannot be used").with_source(error))
+}
+
+fn roots(given: Option<&Path>, wanted: bool) -> Result<Option<RootCertStore>> {
+    let mut store = RootCertStore::empty();
+    if let Some(path) = given {
+        for certificate in certificates(path, "the TLS roots file")? {
+            store
+                .add(certificate)
+                .map_err(|error| fault("the TLS roots file holds no usable root").with_source(error))?;
+        }
+        return Ok(Some(store));
+    }
+    let Some(path) = system_bundle() else {
+        return if wanted {
+            Err(fault("no bundle of trusted certificates was found: give TLS roots"))
+        } else {
+            Ok(None)
+        };
+    };
+    match certificates(&path, "the system's certificate bundle") {
+        // One odd certificate in the system's bundle must not cost all the others.
+        Ok(found) => {
+            store.add_parsable_certificates(found);
+            Ok(Some(store))
+        }
+        Err(error) if wanted => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let unreadable = |error: rustls::pki_types::pem::Error| {
+        fault(&format!("{what} cannot be read")).with_source(error.to_string())
+    };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
+        .map_err(unreadable)?;
+    if found.is_empty() { Err(fault(&format!("{what} holds no certificate"))) } else { Ok(found) }
+}
+
+fn system_bundle() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("SSL_CERT_FILE") {
+        return Some(path.into());
+    }
+    BUNDLES.iter().map(PathBuf::from).find(|path| path.is_file())
+}
+
+fn fault(what: &str) -> Error {
+    Error::new(ErrorKind::Config, "tls", what)
+}
+
+const BUNDLES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/usr/local/etc/ssl/cert.pem",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_material_is_named() {
+        let missing = "/nonexistent/material.pem";
+        for (options, reason) in [
+            (ConnectOptions::new().with_tls_roots(missing), "TLS roots file"),
+            (ConnectOptions::new().with_tls_roots(file!()), "TLS roots file"),
+        ] {
+            let error = config(&options, false).expect_err(reason);
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The mq9 commands as bytes: subjects, requests, replies. No socket and no clock here.
+
+pub(crate) mod broker_errors;
+pub(crate) mod header_block;
+pub(crate) mod outgoing;
+pub(crate) mod payload;
+pub(crate) mod replies;
+pub(crate) mod requests;
+pub(crate) mod subjects;

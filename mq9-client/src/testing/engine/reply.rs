@@ -1,0 +1,98 @@
+//! The replies' JSON, written without an intermediate tree.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::storage::Record;
+
+/// One message in a FETCH or QUERY reply.
+#[derive(Serialize)]
+struct Row<'a> {
+    msg_id: u64,
+    /// The broker hands payloads out as text; bytes that are no UTF-8 are lost.
+    payload: Cow<'a, str>,
+    priority: &'static str,
+    header: Option<&'a [u8]>,
+    create_time: u64,
+}
+
+/// `{"error":""}`.
+pub(crate) fn done() -> Bytes {
+    Bytes::from_static(br#"{"error":""}"#)
+}
+
+/// A failure: `error` and nothing else.
+pub(crate) fn error(text: &str) -> Bytes {
+    let mut body = br#"{"error":"#.to_vec();
+    json(&mut body, text);
+    body.push(b'}');
+    body.into()
+}
+
+/// A failed CREATE as the protocol document shows it.
+pub(crate) fn error_with_empty_address(text: &str) -> Bytes {
+    let mut body = br#"{"error":"#.to_vec();
+    json(&mut body, text);
+    body.extend_from_slice(br#","mail_address":""}"#);
+    body.into()
+}
+
+pub(crate) fn created(address: &str) -> Bytes {
+    let mut body = br#"{"error":"","mail_address":"#.to_vec();
+    json(&mut body, address);
+    body.push(b'}');
+    body.into()
+}
+
+/// The id of a stored message, or -1 for a delayed one.
+pub(crate) fn sent(id: Option<u64>) -> Bytes {
+    match id {
+        Some(id) => format!(r#"{{"error":"","msg_id":{id}}}"#).into(),
+        None => Bytes::from_static(br#"{"error":"","msg_id":-1}"#),
+    }
+}
+
+pub(crate) fn deleted() -> Bytes {
+    Bytes::from_static(br#"{"error":"","deleted":true}"#)
+}
+
+pub(crate) fn messages(rows: &[(u64, &Record)]) -> Bytes {
+    let payloads: usize = rows.iter().map(|(_, record)| record.payload.len() + 128).sum();
+    let mut body = Vec::with_capacity(32 + payloads);
+    body.extend_from_slice(br#"{"error":"","messages":["#);
+    for (at, (id, record)) in rows.iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        let row = Row {
+            msg_id: *id,
+            payload: String::from_utf8_lossy(&record.payload),
+            priority: record.priority.map_or("", |priority| priority.as_str()),
+            header: record.header.as_deref(),
+            create_time: record.create_s,
+        };
+        json(&mut body, &row);
+    }
+    body.extend_from_slice(b"]}");
+    body.into()
+}
+
+/// A DISCOVER reply of items that are JSON text already.
+pub(crate) fn agents(items: impl IntoIterator<Item = Vec<u8>>) -> Bytes {
+    let mut body = br#"{"error":"","agents":["#.to_vec();
+    for (at, item) in items.into_iter().enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(&item);
+    }
+    body.extend_from_slice(b"]}");
+    body.into()
+}
+
+/// Appends a value's JSON.
+pub(crate) fn json<T: Serialize + ?Sized>(body: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(body, value).expect("strings, numbers and string-keyed maps go into a Vec");
+}

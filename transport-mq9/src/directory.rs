@@ -1,0 +1,154 @@
+//! The directory on mq9: a registry entry others can search, and a status message beside it with the
+//! card's exact bytes, the inbox and the heartbeat.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use a2a_envelope::RawCard;
+use agentchat_core::{
+    Address, AgentCard, AgentEntry, AgentStatus, Discovered, Heartbeat, Query, Result, SearchBy, SearchRan,
+};
+use futures_util::{StreamExt, stream};
+use mq9_client::{Client, DiscoverQuery, Registration, SearchKind};
+
+use crate::address::Broker;
+use crate::map_error;
+
+/// Puts `card` into the registry, replacing whoever holds its name.
+pub(crate) async fn register(client: &Client, card: &AgentCard, address: &Address) -> Result<()> {
+    let failed = |cause| map_error::error("register", cause);
+    let registration = Registration::card(card.name(), findable(card, address)).map_err(failed)?;
+    client.register(&registration).await.map_err(failed)?;
+    client.publish_status(&status(card, address, "registered", Duration::ZERO)).await.map_err(failed)
+}
+
+/// Takes `name` out of the registry and marks its status, so that a stranger who takes the name later is
+/// not looked for in the old inbox.
+pub(crate) async fn unregister(client: &Client, name: &str) -> Result<()> {
+    let failed = |cause| map_error::error("unregister", cause);
+    client.unregister(name).await.map_err(failed)?;
+    client.publish_status(&mq9_client::AgentStatus::new(name, RETIRED, now())).await.map_err(failed)
+}
+
+/// The names under which `address` stands in the registry.
+pub(crate) async fn names_of(client: &Client, broker: &Broker, address: &Address) -> Result<Vec<String>> {
+    let all = DiscoverQuery::all().with_limit(u32::MAX);
+    let listed = client.discover(&all).await.map_err(|cause| map_error::error("unregister", cause))?;
+    let own = |entry: &&mq9_client::AgentEntry| {
+        reachable(broker, entry.mailbox().map(|uri| uri.to_string())).as_ref() == Some(address)
+    };
+    Ok(listed.agents.iter().filter(own).map(|entry| entry.name.clone()).collect())
+}
+
+/// Reports that the agent behind `card` is alive.
+pub(crate) async fn report(
+    client: &Client,
+    card: &AgentCard,
+    address: &Address,
+    heartbeat: &Heartbeat,
+) -> Result<()> {
+    let mut status = status(card, address, &heartbeat.status, heartbeat.interval)
+        .with_work(heartbeat.active_tasks, f64::from(heartbeat.load));
+    status.report_info = format!(
+        r#"{{"status":{},"active_tasks":{},"load":{:.3}}}"#,
+        serde_json::Value::from(heartbeat.status.as_str()),
+        heartbeat.active_tasks,
+        heartbeat.load
+    );
+    client.publish_status(&status).await.map_err(|cause| map_error::error("report", cause))
+}
+
+/// Asks the registry, then reads the status of each agent found.
+pub(crate) async fn discover(client: &Client, broker: &Broker, query: &Query) -> Result<Discovered> {
+    let failed = |cause| map_error::error("discover", cause);
+    let asked = match &query.by {
+        SearchBy::Name(name) => DiscoverQuery::name(name),
+        SearchBy::Tag(tag) => DiscoverQuery::tag(tag),
+        SearchBy::Text(text) => DiscoverQuery::text(text),
+        SearchBy::Meaning(text) => DiscoverQuery::semantic(text),
+        _ => DiscoverQuery::all(),
+    };
+    let limit = u32::try_from(query.limit).unwrap_or(u32::MAX);
+    // Those that are not alive are left out only after their status is read.
+    let asked = asked.with_limit(if query.alive_only { limit.max(MOST_STATUSES) } else { limit });
+    let found = client.discover(&asked).await.map_err(failed)?;
+    let ran = match found.ran {
+        SearchKind::BrokerSemantic => SearchRan::NetworkMeaning,
+        SearchKind::BrokerText => SearchRan::NetworkText,
+        SearchKind::LocalText => SearchRan::LocalText,
+        _ => SearchRan::Exact,
+    };
+    let entries = stream::iter(found.agents).map(|entry| describe(client, broker, entry));
+    let mut agents = Vec::new();
+    let mut entries = std::pin::pin!(entries.buffered(STATUSES_AT_ONCE));
+    while let Some(entry) = entries.next().await {
+        let entry = entry?;
+        if !query.alive_only || entry.status.as_ref().is_some_and(|status| status.alive) {
+            agents.push(entry);
+        }
+        if agents.len() >= query.limit {
+            break;
+        }
+    }
+    Ok(Discovered::new(agents, ran))
+}
+
+async fn describe(client: &Client, broker: &Broker, entry: mq9_client::AgentEntry) -> Result<AgentEntry> {
+    let status = match client.agent_status(&entry.name).await {
+        Ok(status) => status.filter(|status| status.status != RETIRED),
+        // Anybody can write there; a status that cannot be read is none.
+        Err(cause) if cause.kind() == mq9_client::ErrorKind::Protocol => None,
+        Err(cause) => return Err(map_error::error("discover", cause)),
+    };
+    let listed = reachable(broker, entry.mailbox().map(|uri| uri.to_string()));
+    let Some(status) = status else {
+        return Ok(AgentEntry::new(entry.name, listed, entry.info));
+    };
+    let address = reachable(broker, status.mailbox.clone()).or(listed);
+    let card = status.card.clone().map_or(entry.info, Into::into);
+    let mut described = AgentEntry::new(entry.name, address, card);
+    if !Duration::from_secs(status.interval).is_zero() {
+        let age = Duration::from_secs(now().saturating_sub(status.at));
+        described.status = Some(AgentStatus::new(
+            &status.status,
+            status.active_tasks,
+            age,
+            Duration::from_secs(status.interval),
+        ));
+    }
+    Ok(described)
+}
+
+/// The address of a mailbox as a registry entry tells it, if it is on this broker.
+fn reachable(broker: &Broker, mailbox: Option<String>) -> Option<Address> {
+    let mailbox = broker.mailbox_in(&mailbox?, "discover").ok()?;
+    broker.address_of(&mailbox).ok()
+}
+
+/// The card with the agent's inbox among its interfaces, for clients that read nothing else. A card that
+/// names an mq9 interface already, or is signed, is registered as it is.
+fn findable(card: &AgentCard, address: &Address) -> bytes::Bytes {
+    RawCard::new(card.document().clone())
+        .and_then(|raw| raw.with_interface(address.as_str()))
+        .map_or_else(|_| card.document().clone(), RawCard::into_bytes)
+}
+
+fn status(card: &AgentCard, address: &Address, word: &str, interval: Duration) -> mq9_client::AgentStatus {
+    let status = mq9_client::AgentStatus::new(card.name(), word, now())
+        .with_mailbox(address.as_str())
+        .with_interval(interval);
+    match std::str::from_utf8(card.document()) {
+        Ok(text) => status.with_card(text),
+        Err(_) => status,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The status of an agent that unregistered.
+const RETIRED: &str = "retired";
+/// How many statuses are read at a time.
+const STATUSES_AT_ONCE: usize = 16;
+/// How many agents are looked at, at least, when only those alive are wanted.
+const MOST_STATUSES: u32 = 1_000;

@@ -3,6 +3,7 @@
 mod address;
 mod client;
 mod connect;
+mod consumer;
 mod error;
 #[cfg(feature = "interop")]
 mod interop;
@@ -19,6 +20,10 @@ mod uri;
 pub use address::MailAddress;
 pub use client::{Client, ConnectionState, Ensured, Sent};
 pub use connect::{ConnectOptions, Reconnect};
+pub use consumer::{
+    AckMode, Acker, Closed, Consumer, ConsumerOptions, ConsumerStats, Delivered, Pacing, Partition,
+    PartitionBy, Poller, PollerOptions,
+};
 pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use message::{Headers, Message, MsgId, Priority, Received};
 pub use options::{CreateMailbox, DeliverPolicy, FetchOptions, Group, Lifetime, QueryOptions};

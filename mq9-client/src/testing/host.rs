@@ -135,7 +135,7 @@ impl EngineHost {
         state.engine.tick(now_ms);
     }
 
-    fn new(engine: Engine, journal: Option<Journal>) -> Self {
+    pub(super) fn new(engine: Engine, journal: Option<Journal>) -> Self {
         let (shift, counts) = (Duration::ZERO, CommandCounts::default());
         Self(Arc::new(Mutex::new(State { engine, journal, broken: false, shift, counts })))
     }
@@ -193,4 +193,46 @@ fn unix_now() -> u64 {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submit(host: &EngineHost, subject: &str, header: Option<&[u8]>, payload: &[u8]) -> String {
+        match host.submit(Command { subject, header, payload }) {
+            Outcome::Reply(body) => String::from_utf8_lossy(&body).into_owned(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn advancing_the_clock_lets_mailboxes_expire_and_delayed_messages_arrive() {
+        let host = EngineHost::in_memory(EngineProfile::robustmq());
+        for name in ["a", "short"] {
+            let body = format!(r#"{{"name":"{name}","ttl":{}}}"#, if name == "a" { 0 } else { 30 });
+            submit(&host, "$mq9.AI.MAILBOX.CREATE", None, body.as_bytes());
+        }
+        let delay = b"NATS/1.0\r\nmq9-delay: 300\r\n\r\n";
+        submit(&host, "$mq9.AI.MSG.SEND.a", Some(delay), b"later");
+        let started = host.now_ms();
+        assert!(host.next_deadline().is_some_and(|at| at <= started + 120_000), "the collector's next pass");
+        host.advance(Duration::from_secs(301));
+        assert!(host.now_ms() >= started + 301_000);
+        assert_eq!(host.next_deadline(), None, "advancing carries out what fell due");
+        assert!(submit(&host, "$mq9.AI.MSG.QUERY.a", None, b"").contains(r#""payload":"later""#));
+        assert!(submit(&host, "$mq9.AI.MSG.SEND.short", None, b"").contains("does not exist"));
+    }
+
+    #[test]
+    fn every_command_is_counted_also_by_clones() {
+        let host = EngineHost::in_memory(EngineProfile::robustmq());
+        let other = host.clone();
+        for subject in ["$mq9.AI.MSG.SEND.a", "$mq9.AI.MSG.SEND.a", "$mq9.AI.MSG.ACK.a", "$mq9.AI.x", "y"] {
+            submit(&other, subject, None, b"");
+        }
+        let counts = host.counts();
+        assert_eq!((counts.sends, counts.acks, counts.unrecognized, counts.plain), (2, 1, 1, 1));
+        assert_eq!(counts.fetches, 0);
+    }
 }

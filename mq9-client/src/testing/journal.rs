@@ -90,6 +90,12 @@ impl Journal {
         };
         write_line(&mut self.file, &line)
     }
+
+    /// A journal that every write to fails.
+    #[cfg(test)]
+    pub(crate) fn read_only(path: &Path) -> io::Result<Self> {
+        File::open(path).map(|file| Self { file })
+    }
 }
 
 /// Carries out every whole line; the length of the file up to the last of them.

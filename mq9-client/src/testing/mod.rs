@@ -15,6 +15,8 @@ pub mod engine;
 mod faults;
 mod host;
 mod journal;
+#[cfg(test)]
+mod journal_tests;
 mod nats_server;
 mod responder;
 mod wire;

@@ -11,7 +11,7 @@ mod groups;
 mod headers;
 mod mailboxes;
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 mod names;
 mod reading;
 mod reply;
@@ -255,10 +255,8 @@ impl fmt::Debug for Engine {
 
 impl fmt::Debug for Command<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb: Vec<&str> = self.subject.splitn(5, '.').take(4).collect();
-        let shown = if self.subject.starts_with("$mq9.AI") { verb.join(".") } else { "plain".to_owned() };
         f.debug_struct("Command")
-            .field("verb", &shown)
+            .field("verb", &Verb::of(self.subject).name())
             .field("header_bytes", &self.header.map(<[u8]>::len))
             .field("payload_bytes", &self.payload.len())
             .finish()

@@ -169,7 +169,7 @@ impl Reference {
     fn wait(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.now_s += 1;
-            if self.now_s % 60 == 0 {
+            if self.now_s.is_multiple_of(60) {
                 for mailbox in self.boxes.values_mut().filter(|mailbox| mailbox.expires_s <= self.now_s) {
                     mailbox.exists = false;
                 }

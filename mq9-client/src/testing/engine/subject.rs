@@ -1,7 +1,9 @@
 //! Which command a subject names.
 
 /// A command of the protocol, with what its subject carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+// No address may be shown, so `Debug` is for tests only.
+#[cfg_attr(test, derive(Debug))]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb<'a> {
     Create,
     Send(&'a str),
@@ -35,6 +37,24 @@ impl<'a> Verb<'a> {
             "AGENT.REPORT" => Self::Report,
             "AGENT.DISCOVER" => Self::Discover,
             _ => command.strip_prefix("MSG.").map_or(Self::Unrecognized, Self::message),
+        }
+    }
+
+    /// The command without what its subject carries, for showing.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "MAILBOX.CREATE",
+            Self::Send(_) => "MSG.SEND",
+            Self::Fetch(_) => "MSG.FETCH",
+            Self::Ack => "MSG.ACK",
+            Self::Query(_) => "MSG.QUERY",
+            Self::Delete { .. } => "MSG.DELETE",
+            Self::Register => "AGENT.REGISTER",
+            Self::Unregister => "AGENT.UNREGISTER",
+            Self::Report => "AGENT.REPORT",
+            Self::Discover => "AGENT.DISCOVER",
+            Self::Unrecognized => "unrecognized",
+            Self::Plain => "plain",
         }
     }
 

@@ -5,13 +5,12 @@
 //!
 //! Under [`Rules::RobustMq`] it answers as a recorded RobustMQ broker does, surprises included, so that a
 //! client which is right here is right there. The recordings are replayed against it as tests.
-
 //!
 //! [`Broker`] puts it behind a listener in this process; [`Responder`] behind a real NATS server, which
 //! [`NatsServer`] starts where its binary is installed.
 
 mod broker;
-pub mod engine;
+mod engine;
 mod faults;
 mod host;
 mod journal;

@@ -172,6 +172,22 @@ async fn standard_refuses_bad_credentials_and_closes() {
 }
 
 #[tokio::test]
+async fn on_robustmq_a_client_with_bad_credentials_connects_and_is_never_answered() {
+    let broker = Broker::builder().wire(WireProfile::RobustMq).credentials("user", "secret");
+    let broker = broker.start().await.unwrap();
+    let login = |password: &str| ConnectOptions::with_user_and_password("user".into(), password.to_owned());
+    // Unnamed, the client sends `"name":null`, and the broker throws the whole CONNECT away.
+    for refused in [login("guess").name("n"), login("secret")] {
+        let client = refused.request_timeout(Some(QUIET)).connect(broker.nats_url()).await.unwrap();
+        let error = client.request(CREATE, "{}".into()).await.unwrap_err();
+        assert_eq!(error.kind(), RequestErrorKind::TimedOut);
+    }
+    assert_eq!(broker.host().counts().creates, 0);
+    let client = login("secret").name("n").connect(broker.nats_url()).await.unwrap();
+    assert_eq!(json_request(&client, CREATE, r#"{"name":"box"}"#).await["error"], "");
+}
+
+#[tokio::test]
 async fn standard_enforces_max_payload_and_closes() {
     let broker = Broker::builder().max_payload(1024).start().await.unwrap();
     let mut raw = with_mailbox(&broker).await;

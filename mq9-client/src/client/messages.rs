@@ -70,21 +70,27 @@ impl Client {
     ///   not. It hides the others from this call; go past it or delete it.
     /// - [`crate::ErrorKind::MailboxNotFound`]: the name was never a mailbox.
     pub async fn fetch(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Vec<Received>> {
-        self.fetch_each(mailbox, options).await?.into_iter().collect()
+        let command = Command::Fetch(mailbox);
+        let raw = self.fetch_reply(mailbox, options).await?;
+        replies::messages(command, &raw)?.into_iter().collect()
     }
 
-    /// As [`Client::fetch`], but an unreadable message is an error in its own place.
-    pub(crate) async fn fetch_each(
+    /// As [`Client::fetch`], but a message that claims to be base64 and is not comes as it was sent.
+    pub(crate) async fn fetch_as_stored(
         &self,
         mailbox: &MailAddress,
         options: &FetchOptions,
-    ) -> Result<Vec<Result<Received>>> {
+    ) -> Result<Vec<Received>> {
+        let raw = self.fetch_reply(mailbox, options).await?;
+        replies::messages_as_stored(Command::Fetch(mailbox), &raw)
+    }
+
+    async fn fetch_reply(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Bytes> {
         let command = Command::Fetch(mailbox);
         if let Some(group) = &options.group {
             group.check(command.operation(), mailbox)?;
         }
-        let raw = self.call(command, requests::fetch(options)?).await?;
-        replies::messages(command, &raw)
+        self.call(command, requests::fetch(options)?).await
     }
 
     /// Acknowledges `id` and **everything before it, in all three priority classes**, delivered or not:

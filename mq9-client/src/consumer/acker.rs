@@ -51,6 +51,17 @@ impl Acker {
         self.shared.flush()?.await.unwrap_or_else(|_| Err(closed()))
     }
 
+    /// Waits until the stream holds, or has handed out, everything that was stored when the consumer
+    /// began. Poll the stream first where both are ready: then what comes after is new.
+    ///
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// What the consumer ended with, if it ended before.
+    pub async fn caught_up(&self) -> Result<()> {
+        self.shared.caught_up().await
+    }
+
     /// Ends the stream after the messages that it already holds: nothing more is handed out. Settled
     /// messages, now or later, are still acknowledged.
     pub fn stop(&self) {

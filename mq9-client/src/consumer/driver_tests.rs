@@ -537,3 +537,37 @@ async fn a_flush_outlives_failing_acknowledgements() {
     broker.fail_with(None);
     tokio::time::timeout(Duration::from_secs(10), flush).await.expect("in time").expect("flushed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn caught_up_comes_after_the_backlog_and_before_what_is_new() {
+    let broker = Broker::default();
+    broker.send("box", 30);
+    let mut consumer = broker.consume("box", options().with_max_outstanding(8));
+    let acker = consumer.acker();
+    let mut before = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            next = consumer.next() => {
+                let id = next.expect("open").expect("message").id();
+                before.push(id.get());
+                acker.settle(id);
+            }
+            caught_up = acker.caught_up() => break caught_up.expect("open"),
+        }
+    }
+    assert!(before.into_iter().eq(0..30));
+    broker.send("box", 1);
+    assert_eq!(take(&mut consumer, 1).await, [30]);
+    drop(consumer);
+    tokio::time::sleep(MS).await;
+    acker.caught_up().await.expect("it had");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_before_the_backlog_is_read_ends_the_wait_for_it() {
+    let broker = Broker::default();
+    broker.fail_with(Some(ErrorKind::MailboxNotFound));
+    let consumer = broker.consume("box", options());
+    assert_eq!(consumer.acker().caught_up().await.expect_err("ended").kind(), ErrorKind::MailboxNotFound);
+}

@@ -1,6 +1,7 @@
 //! Reading mailboxes safely on the broker as it is.
 
 mod acker;
+mod client_ops;
 mod consumer;
 mod coverage;
 mod delivered;

@@ -134,10 +134,10 @@ impl ConsumerOptions {
     /// # Errors
     /// [`ErrorKind::Invalid`] when the short name is empty.
     pub fn group_for(&self, mailbox: &MailAddress) -> Result<Group> {
-        let group = Group::for_mailbox(mailbox, &self.group)?;
+        let own = Group::for_mailbox(mailbox, &self.group)?;
         match &self.partition {
-            Some(partition) => Group::new(partition.group_name(group.as_str())),
-            None => Ok(group),
+            Some(partition) => Group::for_mailbox(mailbox, &partition.group_name(&self.group)),
+            None => Ok(own),
         }
     }
 

@@ -59,6 +59,7 @@ pub(crate) struct Reader {
     looked_at: Instant,
     sounded: bool,
     checked: bool,
+    caught_up: bool,
     /// The group's offset belongs to data that is gone.
     replaced: bool,
     /// The newest store time seen, in seconds since 1970.
@@ -118,6 +119,7 @@ impl Reader {
             looked_at: now,
             sounded: false,
             checked: false,
+            caught_up: false,
             replaced: false,
             newest: 0,
             last: None,
@@ -161,6 +163,11 @@ impl Reader {
     /// Whether the next FETCH continues a backlog, rather than polling.
     pub(crate) fn continues(&self) -> bool {
         self.sounded && self.coverage.lags()
+    }
+
+    /// Whether everything that was stored when the consumer began has been taken.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.caught_up
     }
 
     /// Whether the mailbox has been silent for long.
@@ -466,6 +473,7 @@ impl Reader {
             // Nothing came of it; without a pause a broker at odds with itself would be asked in a loop.
             self.hold_until = Some(now + self.options.pacing.hot);
         }
+        self.caught_up |= !self.coverage.lags();
         self.poll_at = now + self.pacer.wait(now, idle_floor);
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::MsgId;
@@ -25,6 +25,7 @@ pub(crate) struct Shared {
     key: u64,
     desk: Arc<Desk>,
     abandoned: AtomicBool,
+    caught_up: watch::Sender<bool>,
     state: Mutex<State>,
 }
 
@@ -46,6 +47,7 @@ struct State {
     end: Option<Error>,
     /// Why it is over, for calls that come later.
     over: Option<Error>,
+    caught_up: bool,
     stats: ConsumerStats,
 }
 
@@ -55,6 +57,18 @@ pub(crate) struct CloseWish {
     pub(crate) withdrawn: Vec<MsgId>,
     pub(crate) deadline: Instant,
     pub(crate) answer: oneshot::Sender<Closed>,
+}
+
+/// What the driver expects of a consumer next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outlook {
+    /// So many settlements are worth waking it for.
+    pub(crate) wanted: usize,
+    /// It looks by itself before long.
+    pub(crate) soon: bool,
+    /// What was stored at the beginning has been taken.
+    pub(crate) caught_up: bool,
+    pub(crate) stats: ConsumerStats,
 }
 
 /// What the handles said since the driver last looked.
@@ -69,7 +83,13 @@ pub(crate) struct Said {
 
 impl Shared {
     pub(crate) fn new(key: u64, desk: Arc<Desk>) -> Self {
-        Self { key, desk, abandoned: AtomicBool::new(false), state: Mutex::default() }
+        Self {
+            key,
+            desk,
+            abandoned: AtomicBool::new(false),
+            caught_up: watch::Sender::new(false),
+            state: Mutex::default(),
+        }
     }
 
     pub(crate) fn key(&self) -> u64 {
@@ -168,6 +188,18 @@ impl Shared {
         self.wake(&mut state);
     }
 
+    /// Waits until what was stored at the beginning has been handed to the stream.
+    pub(crate) async fn caught_up(&self) -> Result<()> {
+        let mut caught_up = self.caught_up.subscribe();
+        // The sender lives as long as `self`, so only a change or the end can come; both are marked there.
+        let _ = caught_up.wait_for(|marked| *marked).await;
+        let state = self.lock();
+        match &state.over {
+            Some(error) if !state.caught_up => Err(error.duplicate()),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn stats(&self) -> ConsumerStats {
         self.lock().stats
     }
@@ -190,9 +222,12 @@ impl Shared {
     }
 
     /// Hands rows out, and says when to be woken.
-    pub(crate) fn publish(&self, rows: Vec<Delivered>, wanted: usize, soon: bool, stats: ConsumerStats) {
+    pub(crate) fn publish(&self, rows: Vec<Delivered>, outlook: Outlook) {
         let mut state = self.lock();
-        (state.wanted, state.soon, state.stats) = (wanted, soon, stats);
+        (state.wanted, state.soon, state.stats) = (outlook.wanted, outlook.soon, outlook.stats);
+        if outlook.caught_up && !std::mem::replace(&mut state.caught_up, true) {
+            self.caught_up.send_replace(true);
+        }
         // Settlements may have come since the driver listened, when other conditions held.
         if !state.settled.is_empty() {
             self.wake_for_settlements(&mut state);
@@ -220,6 +255,7 @@ impl Shared {
         }
         state.end = shown.then(|| error.duplicate());
         state.over = Some(error);
+        self.caught_up.send_replace(true);
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }

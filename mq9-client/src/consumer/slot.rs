@@ -14,7 +14,7 @@ use crate::options::Group;
 
 use super::consumer::Closed;
 use super::reader::{Action, Reader};
-use super::shared::{Said, Shared, closed};
+use super::shared::{Outlook, Said, Shared, closed};
 
 /// A reader, its consumer's shared state, and who waits for what.
 #[derive(Debug)]
@@ -129,7 +129,13 @@ impl Slot {
     }
 
     fn publish(&self, rows: Vec<super::Delivered>, soon: bool) {
-        self.shared.publish(rows, self.reader.settlements_wanted(), soon, self.reader.stats());
+        let outlook = Outlook {
+            wanted: self.reader.settlements_wanted(),
+            soon,
+            caught_up: self.reader.is_caught_up(),
+            stats: self.reader.stats(),
+        };
+        self.shared.publish(rows, outlook);
     }
 
     /// Whether the driver comes by within the acknowledgement interval anyway.

@@ -30,13 +30,23 @@ pub(crate) fn encoded(payload: &[u8]) -> Bytes {
 
 /// The bytes that were sent, or why they cannot be recovered.
 pub(crate) fn decoded(text: Cow<'_, str>, headers: &Headers) -> Result<Bytes, base64::DecodeError> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.eq_ignore_ascii_case(BASE64)) {
+    if claims_base64(headers) {
         return STANDARD.decode(text.as_bytes()).map(Bytes::from);
     }
-    Ok(match text {
+    Ok(self::text(text))
+}
+
+/// Whether the headers say that the payload is encoded text.
+pub(crate) fn claims_base64(headers: &Headers) -> bool {
+    headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.eq_ignore_ascii_case(BASE64))
+}
+
+/// The bytes of a payload that travelled as it is.
+pub(crate) fn text(text: Cow<'_, str>) -> Bytes {
+    match text {
         Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
         Cow::Owned(text) => Bytes::from(text),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tracing::warn;
 
 use crate::address::MailAddress;
 use crate::error::{Error, ErrorKind, Result};
-use crate::message::{MsgId, Priority, Received};
+use crate::message::{Headers, MsgId, Priority, Received};
 use crate::protocol::broker_errors;
 use crate::protocol::header_block::HeaderBlock;
 use crate::protocol::payload;
@@ -112,6 +113,31 @@ pub(crate) fn deleted(command: Command<'_>, raw: &[u8]) -> Result<()> {
 
 /// The rows of a FETCH or QUERY, each readable or not.
 pub(crate) fn messages(command: Command<'_>, raw: &[u8]) -> Result<Vec<Result<Received>>> {
+    Ok(rows(command, raw)?.into_iter().map(|row| received(command, row)).collect())
+}
+
+/// The rows of a FETCH. A payload that is not the base64 its header claims is left as the text that was
+/// sent, so that one such message cannot hide the others.
+pub(crate) fn messages_as_stored(command: Command<'_>, raw: &[u8]) -> Result<Vec<Received>> {
+    rows(command, raw)?
+        .into_iter()
+        .map(|row| {
+            let id = MsgId::new(row.msg_id);
+            let (priority, headers) = (priority(command, &row)?, headers(row.header));
+            let payload = if payload::claims_base64(&headers) {
+                payload::decoded(Cow::Borrowed(&row.payload), &headers).unwrap_or_else(|error| {
+                    warn!(%id, %error, "a payload is not the base64 its header claims; it is handed out as it is");
+                    row.payload.into_owned().into()
+                })
+            } else {
+                payload::text(row.payload)
+            };
+            Ok(Received { id, payload, headers, priority, create_time: row.create_time })
+        })
+        .collect()
+}
+
+fn rows<'a>(command: Command<'_>, raw: &'a [u8]) -> Result<Vec<Row<'a>>> {
     let reply: Messages<'_> = parsed(command, raw)?;
     accepted(command, &reply.error)?;
     let rows = reply.messages.ok_or_else(|| protocol(command, "no messages", raw))?;
@@ -124,7 +150,7 @@ pub(crate) fn messages(command: Command<'_>, raw: &[u8]) -> Result<Vec<Result<Re
             "a message id comes twice in one reply; set `[runtime] default_topic_partition_num = 1`",
         ));
     }
-    Ok(rows.into_iter().map(|row| received(command, row)).collect())
+    Ok(rows)
 }
 
 /// The entries of a DISCOVER, each as its exact JSON text.
@@ -160,19 +186,30 @@ fn accepted(command: Command<'_>, error: &str) -> Result<()> {
 
 fn received(command: Command<'_>, row: Row<'_>) -> Result<Received> {
     let id = MsgId::new(row.msg_id);
-    let unreadable = |what: &str| {
-        Error::new(ErrorKind::Protocol, command.operation(), format!("a stored message has {what}"))
-            .with_message_id(id)
-    };
-    let headers = row.header.map(|block| HeaderBlock::parse(&block).headers).unwrap_or_default();
+    let priority = priority(command, &row)?;
+    let headers = headers(row.header);
     let payload = payload::decoded(row.payload, &headers).map_err(|error| {
-        unreadable("a payload that is not the base64 its header claims").with_source(error)
+        unreadable(command, id, "a payload that is not the base64 its header claims").with_source(error)
     })?;
-    let priority = match row.priority.as_ref() {
-        "" => None,
-        word => Some(Priority::from_wire(word).ok_or_else(|| unreadable("an unknown priority"))?),
-    };
     Ok(Received { id, payload, headers, priority, create_time: row.create_time })
+}
+
+fn priority(command: Command<'_>, row: &Row<'_>) -> Result<Option<Priority>> {
+    match row.priority.as_ref() {
+        "" => Ok(None),
+        word => Priority::from_wire(word)
+            .map(Some)
+            .ok_or_else(|| unreadable(command, MsgId::new(row.msg_id), "an unknown priority")),
+    }
+}
+
+fn headers(block: Option<Vec<u8>>) -> Headers {
+    block.map(|block| HeaderBlock::parse(&block).headers).unwrap_or_default()
+}
+
+fn unreadable(command: Command<'_>, id: MsgId, what: &str) -> Error {
+    Error::new(ErrorKind::Protocol, command.operation(), format!("a stored message has {what}"))
+        .with_message_id(id)
 }
 
 /// Reads exactly `{"error":"","msg_id":N}`.
@@ -193,6 +230,22 @@ mod tests {
 
     fn mailbox() -> MailAddress {
         MailAddress::new("agent.box").expect("valid")
+    }
+
+    #[test]
+    fn a_payload_that_only_claims_to_be_base64_hides_no_other_message() {
+        let header: Vec<u8> = b"NATS/1.0\r\nmq9-content-encoding: base64\r\n\r\n".to_vec();
+        let row = |id: u64, payload: &str| {
+            serde_json::json!({
+                "msg_id": id, "payload": payload, "priority": "normal", "header": header, "create_time": 1,
+            })
+        };
+        let raw =
+            serde_json::json!({"error": "", "messages": [row(0, "not base64!"), row(1, "AQID")]}).to_string();
+        let mailbox = mailbox();
+        let rows = messages_as_stored(Command::Fetch(&mailbox), raw.as_bytes()).expect("rows");
+        assert_eq!(rows[0].payload, "not base64!");
+        assert_eq!(rows[1].payload.as_ref(), [1, 2, 3]);
     }
 
     fn kind<T>(result: Result<T>) -> ErrorKind {

@@ -1,8 +1,8 @@
 //! The consumer's commands over a client, and the way there from one.
 
 use crate::address::MailAddress;
-use crate::client::Client;
-use crate::error::Result;
+use crate::client::{Client, ConnectionState};
+use crate::error::{Advice, Result};
 use crate::message::{MsgId, Received};
 use crate::options::{FetchOptions, Group};
 
@@ -36,18 +36,26 @@ impl Client {
 
 impl MailboxOps for Client {
     async fn fetch(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Vec<Received>> {
-        self.fetch_as_stored(mailbox, options).await
+        concluded(self, self.fetch_as_stored(mailbox, options).await)
     }
 
     async fn ack(&self, mailbox: &MailAddress, group: &Group, up_to: MsgId) -> Result<()> {
-        Client::ack(self, mailbox, group, up_to).await
+        concluded(self, Client::ack(self, mailbox, group, up_to).await)
     }
 
     async fn delete(&self, mailbox: &MailAddress, id: MsgId) -> Result<()> {
-        Client::delete(self, mailbox, id).await
+        concluded(self, Client::delete(self, mailbox, id).await)
     }
 
     async fn exists(&self, mailbox: &MailAddress) -> Result<bool> {
-        self.mailbox_exists(mailbox).await
+        concluded(self, self.mailbox_exists(mailbox).await)
     }
+}
+
+/// A client that was told not to reconnect is finished with its connection: no repetition can succeed.
+fn concluded<T>(client: &Client, outcome: Result<T>) -> Result<T> {
+    outcome.map_err(|error| match client.state() {
+        ConnectionState::Closed => error.with_advice(Advice::Never),
+        _ => error,
+    })
 }

@@ -51,10 +51,12 @@ struct State {
     stats: ConsumerStats,
 }
 
-/// A wish to close: what can no longer be settled, until when to wait for the rest, and whom to tell.
+/// A wish to close: what can no longer be settled, whether and until when to wait for the rest, and whom
+/// to tell.
 #[derive(Debug)]
 pub(crate) struct CloseWish {
     pub(crate) withdrawn: Vec<MsgId>,
+    pub(crate) waits: bool,
     pub(crate) deadline: Instant,
     pub(crate) answer: oneshot::Sender<Closed>,
 }
@@ -165,16 +167,29 @@ impl Shared {
 
     /// Stops, taking back what was not handed out; `batch` is what the stream still held.
     pub(crate) fn close(&self, batch: &VecDeque<Delivered>, deadline: Instant) -> oneshot::Receiver<Closed> {
+        self.end_wish(batch.iter().map(Delivered::id).collect(), true, deadline)
+    }
+
+    /// Stops, and tells the broker what is settled, as far as it can be.
+    pub(crate) fn finish(&self, deadline: Instant) -> oneshot::Receiver<Closed> {
+        self.end_wish(Vec::new(), false, deadline)
+    }
+
+    fn end_wish(&self, held: Vec<MsgId>, waits: bool, deadline: Instant) -> oneshot::Receiver<Closed> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.lock();
-        let withdrawn: Vec<MsgId> = batch.iter().chain(&state.inbox).map(Delivered::id).collect();
+        let mut withdrawn = held;
+        withdrawn.extend(state.inbox.iter().map(Delivered::id));
         state.stopped = true;
         if state.over.is_some() {
             // Nobody is left to answer but this.
             let _ = answer.send(Closed::new(withdrawn, false));
             return answered;
         }
-        state.close = Some(CloseWish { withdrawn, deadline, answer });
+        state.close = Some(CloseWish { withdrawn, waits, deadline, answer });
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
         self.wake(&mut state);
         answered
     }

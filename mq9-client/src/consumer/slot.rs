@@ -14,7 +14,7 @@ use crate::options::Group;
 
 use super::consumer::Closed;
 use super::reader::{Action, Reader};
-use super::shared::{Outlook, Said, Shared, closed};
+use super::shared::{CloseWish, Outlook, Said, Shared, closed};
 
 /// A reader, its consumer's shared state, and who waits for what.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 struct Closing {
     withdrawn: HashSet<u64>,
+    waits: bool,
     deadline: Instant,
     answer: oneshot::Sender<Closed>,
 }
@@ -122,8 +123,9 @@ impl Slot {
             self.flushes.push((self.reader.flush(), waiter));
         }
         if let Some(wish) = said.close.take() {
-            let withdrawn = wish.withdrawn.into_iter().map(MsgId::get).collect();
-            self.closing = Some(Closing { withdrawn, deadline: wish.deadline, answer: wish.answer });
+            let withdrawn = wish.withdrawn.iter().map(|id| id.get()).collect();
+            let CloseWish { waits, deadline, answer, .. } = wish;
+            self.closing = Some(Closing { withdrawn, waits, deadline, answer });
         }
         self.said = said;
     }
@@ -161,7 +163,7 @@ impl Slot {
             let mut open = outstanding.ids().filter(|id| !closing.withdrawn.contains(id));
             open.all(|id| !outstanding.in_hand(id))
         };
-        now >= closing.deadline || (self.reader.is_quiet() && settled())
+        now >= closing.deadline || (self.reader.is_quiet() && (!closing.waits || settled()))
     }
 
     /// Answers everyone who waits, and ends the stream.

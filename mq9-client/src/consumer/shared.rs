@@ -36,7 +36,7 @@ struct State {
     settled: Vec<MsgId>,
     retries: Vec<(MsgId, Duration)>,
     flushes: Vec<oneshot::Sender<Result<()>>>,
-    close: Option<CloseWish>,
+    closes: Vec<CloseWish>,
     /// Nothing more is to be handed out.
     stopped: bool,
     woken: bool,
@@ -79,7 +79,7 @@ pub(crate) struct Said {
     pub(crate) settled: Vec<MsgId>,
     pub(crate) retries: Vec<(MsgId, Duration)>,
     pub(crate) flushes: Vec<oneshot::Sender<Result<()>>>,
-    pub(crate) close: Option<CloseWish>,
+    pub(crate) closes: Vec<CloseWish>,
     pub(crate) stopped: bool,
 }
 
@@ -186,7 +186,7 @@ impl Shared {
             let _ = answer.send(Closed::new(withdrawn, false));
             return answered;
         }
-        state.close = Some(CloseWish { withdrawn, waits, deadline, answer });
+        state.closes.push(CloseWish { withdrawn, waits, deadline, answer });
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
@@ -232,7 +232,7 @@ impl Shared {
         std::mem::swap(&mut state.settled, &mut said.settled);
         std::mem::swap(&mut state.retries, &mut said.retries);
         said.flushes.append(&mut state.flushes);
-        said.close = state.close.take();
+        said.closes.append(&mut state.closes);
         said.stopped = state.stopped;
     }
 
@@ -265,7 +265,7 @@ impl Shared {
         for flush in state.flushes.drain(..) {
             let _ = flush.send(Err(error.duplicate()));
         }
-        if let Some(close) = state.close.take() {
+        for close in state.closes.drain(..) {
             let _ = close.answer.send(Closed::new(close.withdrawn, false));
         }
         state.end = shown.then(|| error.duplicate());

@@ -30,7 +30,7 @@ pub(crate) struct Slot {
     /// Its place among those whose FETCH is due.
     pub(crate) queued: Option<Instant>,
     flushes: Vec<(u64, oneshot::Sender<Result<()>>)>,
-    closing: Option<Closing>,
+    closing: Vec<Closing>,
     said: Said,
 }
 
@@ -68,7 +68,7 @@ impl Slot {
             timer: None,
             queued: None,
             flushes: Vec::new(),
-            closing: None,
+            closing: Vec::new(),
             said: Said::default(),
         }
     }
@@ -103,7 +103,7 @@ impl Slot {
 
     /// When to attend again though nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let closing = self.closing.as_ref().map(|closing| closing.deadline);
+        let closing = self.closing.iter().map(|closing| closing.deadline).min();
         [self.reader.deadline(), closing].into_iter().flatten().min()
     }
 
@@ -122,10 +122,9 @@ impl Slot {
         for waiter in said.flushes.drain(..) {
             self.flushes.push((self.reader.flush(), waiter));
         }
-        if let Some(wish) = said.close.take() {
-            let withdrawn = wish.withdrawn.iter().map(|id| id.get()).collect();
-            let CloseWish { waits, deadline, answer, .. } = wish;
-            self.closing = Some(Closing { withdrawn, waits, deadline, answer });
+        for CloseWish { withdrawn, waits, deadline, answer } in said.closes.drain(..) {
+            let withdrawn = withdrawn.iter().map(|id| id.get()).collect();
+            self.closing.push(Closing { withdrawn, waits, deadline, answer });
         }
         self.said = said;
     }
@@ -156,14 +155,15 @@ impl Slot {
         }
     }
 
+    /// Whether one of those who asked for the end has what it waited for; it is the end for all.
     fn is_closed(&self, now: Instant) -> bool {
-        let Some(closing) = &self.closing else { return false };
         let outstanding = self.reader.outstanding();
-        let settled = || {
+        let settled = |closing: &Closing| {
             let mut open = outstanding.ids().filter(|id| !closing.withdrawn.contains(id));
             open.all(|id| !outstanding.in_hand(id))
         };
-        now >= closing.deadline || (self.reader.is_quiet() && (!closing.waits || settled()))
+        let met = |closing: &Closing| self.reader.is_quiet() && (!closing.waits || settled(closing));
+        self.closing.iter().any(|closing| now >= closing.deadline || met(closing))
     }
 
     /// Answers everyone who waits, and ends the stream.
@@ -174,11 +174,13 @@ impl Slot {
         for (_, waiter) in self.flushes.drain(..) {
             let _ = waiter.send(Err(error.duplicate()));
         }
-        if let Some(closing) = self.closing.take() {
-            let unsettled = self.reader.outstanding().ids().map(MsgId::new).collect();
+        if !self.closing.is_empty() {
+            let unsettled: Vec<MsgId> = self.reader.outstanding().ids().map(MsgId::new).collect();
             let ticket = self.reader.flush();
             let acknowledged = error.kind() == ErrorKind::Closed && self.reader.is_flushed(ticket);
-            let _ = closing.answer.send(Closed::new(unsettled, acknowledged));
+            for closing in self.closing.drain(..) {
+                let _ = closing.answer.send(Closed::new(unsettled.clone(), acknowledged));
+            }
         }
         self.shared.end(error.duplicate(), shown);
     }

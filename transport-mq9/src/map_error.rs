@@ -5,7 +5,7 @@ use agentchat_core::{Advice, Error, ErrorKind, Reached};
 /// Translates an error of the mq9 client, keeping its three answers and the broker's own words.
 pub(crate) fn error(operation: &'static str, cause: mq9_client::Error) -> Error {
     let text = cause.broker_text().map(str::to_owned);
-    let mapped = Error::new(kind(cause.kind()), operation, cause.to_string())
+    let mapped = Error::new(kind(cause.kind()), operation, message(operation, &cause))
         .with_advice(match cause.kind() {
             // The client is finished; the agent's connector makes a new one.
             mq9_client::ErrorKind::Disconnected => Advice::Reconnect,
@@ -18,6 +18,16 @@ pub(crate) fn error(operation: &'static str, cause: mq9_client::Error) -> Error 
         None => mapped,
     };
     mapped.with_source(cause)
+}
+
+/// The cause's line without what core's own line says anyway: the operation before it, and the broker's
+/// words behind it.
+fn message(operation: &str, cause: &mq9_client::Error) -> String {
+    let line = cause.to_string();
+    let quoted = cause.broker_text().map(|text| format!(" (broker: {text})"));
+    let line = quoted.and_then(|quoted| line.strip_suffix(&quoted)).unwrap_or(&line);
+    let line = line.strip_prefix(operation).and_then(|line| line.strip_prefix(": ")).unwrap_or(line);
+    line.to_owned()
 }
 
 fn kind(kind: mq9_client::ErrorKind) -> ErrorKind {

@@ -16,7 +16,7 @@ use crate::uri::Mq9Uri;
 pub(crate) async fn dial(uri: &Mq9Uri, options: &ConnectOptions) -> Result<Link> {
     let link = match tokio::time::timeout(options.connect_timeout, attempt(uri, options)).await {
         Ok(link) => link?,
-        Err(_) => return Err(timed_out()),
+        Err(_) => return Err(timed_out(uri)),
     };
     if options.probe {
         probe::probe(&link, options.request_timeout).await?;
@@ -53,7 +53,7 @@ async fn attempt(uri: &Mq9Uri, options: &ConnectOptions) -> Result<Link> {
         })
         .connect(vec![server, nowhere])
         .await
-        .map_err(refusal)?;
+        .map_err(|error| refusal(uri, error))?;
     Ok(Link::new(nats, alarm, false))
 }
 
@@ -81,8 +81,9 @@ async fn nats_options(uri: &Mq9Uri, options: &ConnectOptions) -> Result<async_na
     })
 }
 
-fn refusal(error: async_nats::ConnectError) -> Error {
+fn refusal(uri: &Mq9Uri, error: async_nats::ConnectError) -> Error {
     let unreachable = |what| {
+        let what = format!("{} {what}", uri.server());
         Error::new(ErrorKind::Disconnected, "connect", what)
             .with_reached(Reached::No)
             .with_advice(Advice::Backoff)
@@ -90,28 +91,29 @@ fn refusal(error: async_nats::ConnectError) -> Error {
     let config = |what| Error::new(ErrorKind::Config, "connect", what);
     let refused = || Error::new(ErrorKind::Unauthorized, "connect", "the server refused the credentials");
     match error.kind() {
-        ConnectErrorKind::TimedOut => timed_out(),
+        ConnectErrorKind::TimedOut => timed_out(uri),
         ConnectErrorKind::AuthorizationViolation => refused(),
         ConnectErrorKind::Authentication => {
             config("the credentials cannot be used to sign").with_source(error)
         }
         ConnectErrorKind::ServerParse => config("the address cannot be used").with_source(error),
         ConnectErrorKind::Tls => config("the TLS material cannot be used").with_source(error),
-        ConnectErrorKind::Dns => unreachable("the host cannot be resolved").with_source(error),
+        ConnectErrorKind::Dns => unreachable("names a host that cannot be resolved").with_source(error),
         ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
             if is_tls(&error) {
                 config("the TLS handshake failed").with_source(error)
             } else if is_authentication(&error) {
                 refused().with_source(error)
             } else {
-                unreachable("the server cannot be reached").with_source(error)
+                unreachable("cannot be reached").with_source(error)
             }
         }
     }
 }
 
-fn timed_out() -> Error {
-    Error::new(ErrorKind::Timeout, "connect", "the server did not answer in time").with_reached(Reached::No)
+fn timed_out(uri: &Mq9Uri) -> Error {
+    Error::new(ErrorKind::Timeout, "connect", format!("{} did not answer in time", uri.server()))
+        .with_reached(Reached::No)
 }
 
 fn is_tls(error: &async_nats::ConnectError) -> bool {

@@ -1,15 +1,15 @@
 //! The consumer's commands over a client, and the way there from one.
 
 use crate::address::MailAddress;
-use crate::client::Client;
-use crate::error::Result;
+use crate::client::{Client, ConnectionState};
+use crate::error::{Advice, Result};
 use crate::message::{MsgId, Received};
 use crate::options::{FetchOptions, Group};
 
-use super::consumer::Consumer;
 use super::ops::MailboxOps;
 use super::options::{ConsumerOptions, PollerOptions};
 use super::poller::Poller;
+use super::stream::Consumer;
 
 impl Poller {
     /// Opens a second connection beside `client`'s (reading must not delay sending) and starts polling on it.
@@ -36,18 +36,27 @@ impl Client {
 
 impl MailboxOps for Client {
     async fn fetch(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Vec<Received>> {
-        self.fetch_as_stored(mailbox, options).await
+        final_if_closed(self, self.fetch_as_stored(mailbox, options).await)
     }
 
     async fn ack(&self, mailbox: &MailAddress, group: &Group, up_to: MsgId) -> Result<()> {
-        Client::ack(self, mailbox, group, up_to).await
+        final_if_closed(self, Client::ack(self, mailbox, group, up_to).await)
     }
 
     async fn delete(&self, mailbox: &MailAddress, id: MsgId) -> Result<()> {
-        Client::delete(self, mailbox, id).await
+        final_if_closed(self, Client::delete(self, mailbox, id).await)
     }
 
     async fn exists(&self, mailbox: &MailAddress) -> Result<bool> {
-        self.mailbox_exists(mailbox).await
+        final_if_closed(self, self.mailbox_exists(mailbox).await)
     }
+}
+
+/// A client that is finished keeps the advice of what ended it, which is right for whoever makes another;
+/// on this one nothing will succeed again.
+fn final_if_closed<T>(client: &Client, outcome: Result<T>) -> Result<T> {
+    outcome.map_err(|error| match client.state() {
+        ConnectionState::Closed => error.with_advice(Advice::Never),
+        _ => error,
+    })
 }

@@ -11,10 +11,10 @@ use tokio::sync::{oneshot, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::MsgId;
 
-use super::consumer::Closed;
 use super::delivered::Delivered;
 use super::desk::Desk;
 use super::stats::ConsumerStats;
+use super::stream::Closed;
 
 /// One consumer's exchange: rows one way, settlements and wishes the other.
 ///

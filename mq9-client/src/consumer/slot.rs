@@ -12,9 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::MsgId;
 use crate::options::Group;
 
-use super::consumer::Closed;
 use super::reader::{Action, Reader};
 use super::shared::{Outlook, Said, Shared, closed};
+use super::stream::Closed;
 
 /// A reader, its consumer's shared state, and who waits for what.
 #[derive(Debug)]

@@ -133,7 +133,7 @@ impl Client {
             .into_iter()
             .map(|entry| {
                 AgentEntry::read(entry.get()).ok_or_else(|| {
-                    replies::protocol(Command::Discover, "an agent without a name", entry.get().as_bytes())
+                    replies::protocol(Command::Discover, "an agent that is no object", entry.get().as_bytes())
                 })
             })
             .collect()

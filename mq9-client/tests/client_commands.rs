@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use mq9_client::testing::{Broker, EngineProfile, WireProfile};
 use mq9_client::{
-    Client, ConnectOptions, CreateMailbox, DeliverPolicy, Ensured, ErrorKind, FetchOptions, Group, Headers,
-    Lifetime, MailAddress, Message, MsgId, Priority, QueryOptions, Reached, Received, Sent,
+    Client, ConnectOptions, ConnectionState, CreateMailbox, DeliverPolicy, Ensured, ErrorKind, FetchOptions,
+    Group, Headers, Lifetime, MailAddress, Message, MsgId, Priority, QueryOptions, Reached, Received, Sent,
 };
 use support::{address, within};
 
@@ -447,7 +447,7 @@ async fn a_client_outlives_a_restart_of_its_broker() {
         rig.broker.up().await.expect("up");
         within(20, "coming back", async {
             let mut state = rig.client.state();
-            while state != mq9_client::ConnectionState::Connected {
+            while state != ConnectionState::Connected {
                 state = rig.client.state_changed(state).await;
             }
         })
@@ -465,6 +465,22 @@ async fn a_reply_lost_on_the_way_is_a_timeout_that_may_have_stored() {
     let error = hasty.send(&rig.inbox, &Message::new("x")).await.expect_err("no reply");
     assert_eq!((error.kind(), error.reached()), (ErrorKind::Timeout, Reached::Unknown));
     assert_eq!(texts(&rig.fetch(stateless()).await), ["x"]);
+}
+
+#[tokio::test]
+async fn a_broker_that_hangs_counts_as_lost_after_three_silent_intervals() {
+    for wire in [WireProfile::Standard, WireProfile::RobustMq] {
+        let broker = Broker::builder().wire(wire).start().await.expect("a broker");
+        let options = ConnectOptions::new().with_ping_interval(Duration::from_millis(60));
+        let client = options.connect(&broker.url()).await.expect("connects").with_timeout(MINUTE);
+        // Answered pings keep a quiet connection alive.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(client.state(), ConnectionState::Connected);
+        broker.faults().stall_until_released();
+        let error = within(5, "the call", client.report("a", "b")).await.expect_err("lost");
+        assert_eq!((error.kind(), error.reached()), (ErrorKind::Disconnected, Reached::Unknown));
+        broker.faults().release();
+    }
 }
 
 #[cfg(feature = "interop")]

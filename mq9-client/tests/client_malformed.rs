@@ -183,10 +183,10 @@ async fn calls_beyond_the_bound_wait_and_are_never_sent_after_their_deadline() {
         (client.with_timeout(Duration::from_millis(800)), client.with_timeout(Duration::from_millis(100)));
     let under_way = [patient.report("a", "1"), patient.report("a", "2")];
     let waiting = [hasty.report("a", "3"), hasty.report("a", "4"), hasty.report("a", "5")];
-    let (under_way, waiting) = within(10, "the calls", async {
+    let all = async {
         tokio::join!(futures_util::future::join_all(under_way), futures_util::future::join_all(waiting))
-    })
-    .await;
+    };
+    let (under_way, waiting) = within(10, "the calls", Box::pin(all)).await;
     for outcome in under_way {
         assert_eq!(outcome.expect_err("silence").reached(), Reached::Unknown);
     }

@@ -5,6 +5,7 @@
 
 #![cfg(feature = "test-broker")]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,8 @@ fn installed() -> bool {
     let installed = NatsServer::available();
     if !installed {
         assert_ne!(std::env::var("REQUIRE_NATS_SERVER").as_deref(), Ok("1"), "nats-server is required");
-        println!("skipped: nats-server is not installed");
+        // Not by `println!`: that is not shown of a test that passes.
+        let _ = writeln!(std::io::stderr(), "skipped: nats-server is not installed");
     }
     installed
 }
@@ -111,7 +113,7 @@ async fn nobody_serves_mq9_once_the_responder_has_stopped() {
     if !installed() {
         return;
     }
-    let (server, mut responder, host, client) = setup().await;
+    let (server, responder, host, client) = setup().await;
     assert!(responder.is_running());
     responder.stop().await;
     let error = client.request(CREATE, "{}".into()).await.unwrap_err();
@@ -151,7 +153,7 @@ async fn a_server_killed_and_started_again_finds_its_responder_back() {
     if !installed() {
         return;
     }
-    let (mut server, mut responder, _host, _client) = setup().await;
+    let (mut server, responder, _host, _client) = setup().await;
     let port = server.port();
     server.down().unwrap();
     server.down().unwrap();

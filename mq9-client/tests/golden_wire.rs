@@ -263,11 +263,9 @@ async fn payloads_up_to_8_mib_are_taken_whatever_info_says() {
     let broker = robustmq().await;
     let mut raw = Raw::connect(broker.port()).await;
     raw.request("$mq9.AI.MAILBOX.CREATE", r#"{"name":"big.r2.2","ttl":0}"#).await;
-    let mut id = 0;
-    for size in [1_048_577, 8_388_608] {
+    for (id, size) in [1_048_577, 8_388_608].into_iter().enumerate() {
         let reply = raw.request("$mq9.AI.MSG.SEND.big.r2.2", &"x".repeat(size)).await;
         assert_eq!(reply.json(), json!({ "error": "", "msg_id": id }), "{size}");
-        id += 1;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agentchat_core::{Address, Connector, Error, ErrorKind, Result, Transport};
 use async_trait::async_trait;
@@ -155,7 +154,7 @@ impl Mq9ConnectorBuilder {
             Some((index, count)) => Some(
                 Partition::new(index, count)
                     .map_err(|cause| map_error::error("connector", cause))?
-                    .by(PartitionBy::Header(CONVERSATION.to_owned())),
+                    .with_by(PartitionBy::Header(CONVERSATION.to_owned())),
             ),
             None => None,
         };
@@ -193,6 +192,3 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings").field("address", &self.address).finish_non_exhaustive()
     }
 }
-
-/// How long closing waits for acknowledgements to reach the broker.
-pub(crate) const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,7 +6,11 @@ use agentchat_core::{Advice, Error, ErrorKind, Reached};
 pub(crate) fn error(operation: &'static str, cause: mq9_client::Error) -> Error {
     let text = cause.broker_text().map(str::to_owned);
     let mapped = Error::new(kind(cause.kind()), operation, cause.to_string())
-        .with_advice(advice(cause.advice()))
+        .with_advice(match cause.kind() {
+            // The client is finished; the agent's connector makes a new one.
+            mq9_client::ErrorKind::Disconnected => Advice::Reconnect,
+            _ => advice(cause.advice()),
+        })
         .with_reached(reached(cause.reached()))
         .with_context("command", cause.operation());
     let mapped = match text {

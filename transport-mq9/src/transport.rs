@@ -12,7 +12,7 @@ use agentchat_core::{
 use async_trait::async_trait;
 use mq9_client::{Client, CreateMailbox, Lifetime, MailAddress, QueryOptions, Sent};
 
-use crate::connector::{FLUSH_TIMEOUT, Settings};
+use crate::connector::Settings;
 use crate::directory;
 use crate::headers::MEDIA_TYPE;
 use crate::inboxes::Inboxes;
@@ -141,18 +141,13 @@ impl Transport for Mq9Transport {
     }
 
     async fn close(&self, mode: CloseMode) -> Result<()> {
-        let flushed = match tokio::time::timeout(FLUSH_TIMEOUT, self.inboxes.flush()).await {
-            Ok(flushed) => flushed,
-            Err(_) => {
-                Err(Error::new(ErrorKind::Timeout, "close", "acknowledgements did not reach the broker"))
-            }
-        };
+        let settled = self.inboxes.close().await;
         let retired = match mode {
             CloseMode::Retire => self.unregister().await,
             _ => Ok(()),
         };
         self.client.close().await;
-        flushed.and(retired)
+        settled.and(retired)
     }
 
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {

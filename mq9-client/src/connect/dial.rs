@@ -31,10 +31,7 @@ async fn attempt(uri: &Mq9Uri, options: &ConnectOptions) -> Result<Link> {
     let nowhere = address(NOWHERE)?;
     let alarm = Arc::new(Alarm::default());
     let nats = nats_options(uri, options).await?;
-    let nats = match tls::config(options, required)? {
-        Some(config) => nats.tls_client_config(config),
-        None => nats,
-    };
+    let nats = nats.tls_client_config(tls::config(options, required)?);
     let bell = Bell(Arc::clone(&alarm));
     // A connection never comes back by itself: NATS would replay commands whose callers have long been
     // told that they failed. With one attempt allowed, and that one aimed at a port nobody can serve,

@@ -39,7 +39,8 @@ use crate::uri::Mq9Uri;
 /// ```
 ///
 /// `Debug` shows no password, token or seed. The NATS library underneath logs on its own target
-/// `async_nats`; at `info` and below that log can hold mailbox names, so keep it at `warn`.
+/// `async_nats`; at `info` and below that log can hold mailbox names, so keep it at `warn`. For each lost
+/// connection it writes one line about "max reconnection attempts": the client replaces connections itself.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
     pub(crate) name: String,
@@ -114,7 +115,8 @@ impl ConnectOptions {
     }
 
     /// Trusts the certificates of this PEM file, and no others. Default: the system's bundle, found
-    /// through `SSL_CERT_FILE` or in the places Linux and BSD systems keep it; elsewhere give a file.
+    /// through `SSL_CERT_FILE` or in the places Linux and BSD systems keep it, and read once for the life of
+    /// the process; elsewhere give a file.
     pub fn with_tls_roots(mut self, pem: impl Into<PathBuf>) -> Self {
         self.tls_roots = Some(pem.into());
         self
@@ -205,7 +207,8 @@ impl ConnectOptions {
             ));
         }
         let timeout = self.request_timeout;
-        let session = Session::open(uri, self).await?;
+        // Rare and large, so its place is not in every caller's own future.
+        let session = Box::pin(Session::open(uri, self)).await?;
         Ok(Client::over(session, timeout))
     }
 

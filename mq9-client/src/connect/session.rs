@@ -83,7 +83,7 @@ impl Session {
         if let Some(ending) = self.ending("connect") {
             return Err(ending);
         }
-        Self::open(uri, options).await
+        Box::pin(Self::open(uri, options)).await
     }
 
     /// The connection, if it is up.

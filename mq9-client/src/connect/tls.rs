@@ -1,7 +1,7 @@
 //! TLS by rustls with the ring provider named explicitly, so that no process-wide default decides.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_nats::rustls;
 use rustls::pki_types::pem::PemObject;
@@ -11,12 +11,18 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::connect::ConnectOptions;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The TLS configuration, for a connection that needs or may come to need one. `None` when there is
-/// nothing to trust and TLS was not required.
-pub(crate) fn config(options: &ConnectOptions, required: bool) -> Result<Option<ClientConfig>> {
-    let wanted = required || options.tls_roots.is_some() || options.client_certificate.is_some();
-    let Some(roots) = roots(options.tls_roots.as_deref(), wanted)? else {
-        return Ok(None);
+/// The TLS configuration. There is always one, even for plain connections: the server may demand TLS, and
+/// then NATS would otherwise fall back to the process's default provider.
+pub(crate) fn config(options: &ConnectOptions, required: bool) -> Result<ClientConfig> {
+    let roots = match &options.tls_roots {
+        Some(path) => given_roots(path)?,
+        None => match system_roots() {
+            Some(roots) => roots.clone(),
+            None if required => {
+                return Err(fault("no bundle of trusted certificates was found: give TLS roots"));
+            }
+            None => RootCertStore::empty(),
+        },
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -24,42 +30,37 @@ pub(crate) fn config(options: &ConnectOptions, required: bool) -> Result<Option<
         .map_err(|error| fault("no TLS version is usable").with_source(error))?
         .with_root_certificates(roots);
     let Some((chain, key)) = &options.client_certificate else {
-        return Ok(Some(builder.with_no_client_auth()));
+        return Ok(builder.with_no_client_auth());
     };
     let key = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| fault("the client key file cannot be read").with_source(error.to_string()))?;
     builder
         .with_client_auth_cert(certificates(chain, "the client certificate file")?, key)
-        .map(Some)
         .map_err(|error| fault("client certificate and key cannot be used").with_source(error))
 }
 
-fn roots(given: Option<&Path>, wanted: bool) -> Result<Option<RootCertStore>> {
+fn given_roots(path: &Path) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
-    if let Some(path) = given {
-        for certificate in certificates(path, "the TLS roots file")? {
-            store
-                .add(certificate)
-                .map_err(|error| fault("the TLS roots file holds no usable root").with_source(error))?;
-        }
-        return Ok(Some(store));
+    for certificate in certificates(path, "the TLS roots file")? {
+        store
+            .add(certificate)
+            .map_err(|error| fault("the TLS roots file holds no usable root").with_source(error))?;
     }
-    let Some(path) = system_bundle() else {
-        return if wanted {
-            Err(fault("no bundle of trusted certificates was found: give TLS roots"))
-        } else {
-            Ok(None)
-        };
-    };
-    match certificates(&path, "the system's certificate bundle") {
-        // One odd certificate in the system's bundle must not cost all the others.
-        Ok(found) => {
+    Ok(store)
+}
+
+/// The system's roots, read once for the life of the process.
+fn system_roots() -> Option<&'static RootCertStore> {
+    static ROOTS: OnceLock<Option<RootCertStore>> = OnceLock::new();
+    ROOTS
+        .get_or_init(|| {
+            let found = certificates(&system_bundle()?, "the system's certificate bundle").ok()?;
+            let mut store = RootCertStore::empty();
+            // One odd certificate in the system's bundle must not cost all the others.
             store.add_parsable_certificates(found);
-            Ok(Some(store))
-        }
-        Err(error) if wanted => Err(error),
-        Err(_) => Ok(None),
-    }
+            Some(store)
+        })
+        .as_ref()
 }
 
 fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::message::MsgId;
 
+use super::driver::now;
 use super::shared::{Shared, closed};
+use super::stream::Closed;
 
 /// Settles the messages of one [`Consumer`](super::Consumer). Clones do the same.
 ///
@@ -66,6 +68,16 @@ impl Acker {
     /// messages, now or later, are still acknowledged.
     pub fn stop(&self) {
         self.shared.stop();
+    }
+
+    /// Ends the consumer without waiting for what is unsettled: stops reading, tells the broker what is
+    /// settled as far as it can be (that may take a few small reads), and says what is left. The stream
+    /// ends without an error.
+    ///
+    /// It takes at most `deadline`. Dropping the future does not take it back.
+    pub async fn finish(&self, deadline: Duration) -> Closed {
+        let answered = self.shared.finish(now() + deadline);
+        answered.await.unwrap_or_else(|_| Closed::new(Vec::new(), false))
     }
 }
 

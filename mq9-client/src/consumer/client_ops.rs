@@ -36,25 +36,24 @@ impl Client {
 
 impl MailboxOps for Client {
     async fn fetch(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Vec<Received>> {
-        final_if_closed(self, self.fetch_as_stored(mailbox, options).await)
+        concluded(self, self.fetch_as_stored(mailbox, options).await)
     }
 
     async fn ack(&self, mailbox: &MailAddress, group: &Group, up_to: MsgId) -> Result<()> {
-        final_if_closed(self, Client::ack(self, mailbox, group, up_to).await)
+        concluded(self, Client::ack(self, mailbox, group, up_to).await)
     }
 
     async fn delete(&self, mailbox: &MailAddress, id: MsgId) -> Result<()> {
-        final_if_closed(self, Client::delete(self, mailbox, id).await)
+        concluded(self, Client::delete(self, mailbox, id).await)
     }
 
     async fn exists(&self, mailbox: &MailAddress) -> Result<bool> {
-        final_if_closed(self, self.mailbox_exists(mailbox).await)
+        concluded(self, self.mailbox_exists(mailbox).await)
     }
 }
 
-/// A client that is finished keeps the advice of what ended it, which is right for whoever makes another;
-/// on this one nothing will succeed again.
-fn final_if_closed<T>(client: &Client, outcome: Result<T>) -> Result<T> {
+/// A client that was told not to reconnect is finished with its connection: no repetition can succeed.
+fn concluded<T>(client: &Client, outcome: Result<T>) -> Result<T> {
     outcome.map_err(|error| match client.state() {
         ConnectionState::Closed => error.with_advice(Advice::Never),
         _ => error,

@@ -36,7 +36,7 @@ struct State {
     settled: Vec<MsgId>,
     retries: Vec<(MsgId, Duration)>,
     flushes: Vec<oneshot::Sender<Result<()>>>,
-    close: Option<CloseWish>,
+    closes: Vec<CloseWish>,
     /// Nothing more is to be handed out.
     stopped: bool,
     woken: bool,
@@ -51,10 +51,12 @@ struct State {
     stats: ConsumerStats,
 }
 
-/// A wish to close: what can no longer be settled, until when to wait for the rest, and whom to tell.
+/// A wish to close: what the stream held and nobody can settle any more, whether and until when to wait for the rest, and whom
+/// to tell.
 #[derive(Debug)]
 pub(crate) struct CloseWish {
     pub(crate) withdrawn: Vec<MsgId>,
+    pub(crate) waits: bool,
     pub(crate) deadline: Instant,
     pub(crate) answer: oneshot::Sender<Closed>,
 }
@@ -77,7 +79,8 @@ pub(crate) struct Said {
     pub(crate) settled: Vec<MsgId>,
     pub(crate) retries: Vec<(MsgId, Duration)>,
     pub(crate) flushes: Vec<oneshot::Sender<Result<()>>>,
-    pub(crate) close: Option<CloseWish>,
+    pub(crate) closes: Vec<CloseWish>,
+    pub(crate) withdrawn: Vec<MsgId>,
     pub(crate) stopped: bool,
 }
 
@@ -165,16 +168,28 @@ impl Shared {
 
     /// Stops, taking back what was not handed out; `batch` is what the stream still held.
     pub(crate) fn close(&self, batch: &VecDeque<Delivered>, deadline: Instant) -> oneshot::Receiver<Closed> {
+        self.end_wish(batch.iter().map(Delivered::id).collect(), true, deadline)
+    }
+
+    /// Stops, and tells the broker what is settled, as far as it can be.
+    pub(crate) fn finish(&self, deadline: Instant) -> oneshot::Receiver<Closed> {
+        self.end_wish(Vec::new(), false, deadline)
+    }
+
+    fn end_wish(&self, held: Vec<MsgId>, waits: bool, deadline: Instant) -> oneshot::Receiver<Closed> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.lock();
-        let withdrawn: Vec<MsgId> = batch.iter().chain(&state.inbox).map(Delivered::id).collect();
         state.stopped = true;
         if state.over.is_some() {
             // Nobody is left to answer but this.
-            let _ = answer.send(Closed::new(withdrawn, false));
+            let left = held.into_iter().chain(state.inbox.iter().map(Delivered::id)).collect();
+            let _ = answer.send(Closed::new(left, false));
             return answered;
         }
-        state.close = Some(CloseWish { withdrawn, deadline, answer });
+        state.closes.push(CloseWish { withdrawn: held, waits, deadline, answer });
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
         self.wake(&mut state);
         answered
     }
@@ -217,8 +232,12 @@ impl Shared {
         std::mem::swap(&mut state.settled, &mut said.settled);
         std::mem::swap(&mut state.retries, &mut said.retries);
         said.flushes.append(&mut state.flushes);
-        said.close = state.close.take();
+        said.closes.append(&mut state.closes);
         said.stopped = state.stopped;
+        if state.stopped {
+            // The stream takes no more of these.
+            said.withdrawn.extend(state.inbox.drain(..).map(|row| row.id()));
+        }
     }
 
     /// Hands rows out, and says when to be woken.
@@ -250,7 +269,7 @@ impl Shared {
         for flush in state.flushes.drain(..) {
             let _ = flush.send(Err(error.duplicate()));
         }
-        if let Some(close) = state.close.take() {
+        for close in state.closes.drain(..) {
             let _ = close.answer.send(Closed::new(close.withdrawn, false));
         }
         state.end = shown.then(|| error.duplicate());

@@ -13,7 +13,7 @@ use crate::message::MsgId;
 use crate::options::Group;
 
 use super::reader::{Action, Reader};
-use super::shared::{Outlook, Said, Shared, closed};
+use super::shared::{CloseWish, Outlook, Said, Shared, closed};
 use super::stream::Closed;
 
 /// A reader, its consumer's shared state, and who waits for what.
@@ -30,13 +30,15 @@ pub(crate) struct Slot {
     /// Its place among those whose FETCH is due.
     pub(crate) queued: Option<Instant>,
     flushes: Vec<(u64, oneshot::Sender<Result<()>>)>,
-    closing: Option<Closing>,
+    closing: Vec<Closing>,
+    /// Taken, but never handed out: nobody can settle these.
+    withdrawn: HashSet<u64>,
     said: Said,
 }
 
 #[derive(Debug)]
 struct Closing {
-    withdrawn: HashSet<u64>,
+    waits: bool,
     deadline: Instant,
     answer: oneshot::Sender<Closed>,
 }
@@ -67,7 +69,8 @@ impl Slot {
             timer: None,
             queued: None,
             flushes: Vec::new(),
-            closing: None,
+            closing: Vec::new(),
+            withdrawn: HashSet::new(),
             said: Said::default(),
         }
     }
@@ -102,7 +105,7 @@ impl Slot {
 
     /// When to attend again though nothing happens.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let closing = self.closing.as_ref().map(|closing| closing.deadline);
+        let closing = self.closing.iter().map(|closing| closing.deadline).min();
         [self.reader.deadline(), closing].into_iter().flatten().min()
     }
 
@@ -121,9 +124,10 @@ impl Slot {
         for waiter in said.flushes.drain(..) {
             self.flushes.push((self.reader.flush(), waiter));
         }
-        if let Some(wish) = said.close.take() {
-            let withdrawn = wish.withdrawn.into_iter().map(MsgId::get).collect();
-            self.closing = Some(Closing { withdrawn, deadline: wish.deadline, answer: wish.answer });
+        self.withdrawn.extend(said.withdrawn.drain(..).map(MsgId::get));
+        for CloseWish { withdrawn, waits, deadline, answer } in said.closes.drain(..) {
+            self.withdrawn.extend(withdrawn.into_iter().map(MsgId::get));
+            self.closing.push(Closing { waits, deadline, answer });
         }
         self.said = said;
     }
@@ -154,14 +158,12 @@ impl Slot {
         }
     }
 
+    /// Whether one of those who asked for the end has what it waited for; it is the end for all.
     fn is_closed(&self, now: Instant) -> bool {
-        let Some(closing) = &self.closing else { return false };
         let outstanding = self.reader.outstanding();
-        let settled = || {
-            let mut open = outstanding.ids().filter(|id| !closing.withdrawn.contains(id));
-            open.all(|id| !outstanding.in_hand(id))
-        };
-        now >= closing.deadline || (self.reader.is_quiet() && settled())
+        let settled = || outstanding.ids().all(|id| self.withdrawn.contains(&id) || !outstanding.in_hand(id));
+        let met = |closing: &Closing| self.reader.is_quiet() && (!closing.waits || settled());
+        self.closing.iter().any(|closing| now >= closing.deadline || met(closing))
     }
 
     /// Answers everyone who waits, and ends the stream.
@@ -172,11 +174,13 @@ impl Slot {
         for (_, waiter) in self.flushes.drain(..) {
             let _ = waiter.send(Err(error.duplicate()));
         }
-        if let Some(closing) = self.closing.take() {
-            let unsettled = self.reader.outstanding().ids().map(MsgId::new).collect();
+        if !self.closing.is_empty() {
+            let unsettled: Vec<MsgId> = self.reader.outstanding().ids().map(MsgId::new).collect();
             let ticket = self.reader.flush();
             let acknowledged = error.kind() == ErrorKind::Closed && self.reader.is_flushed(ticket);
-            let _ = closing.answer.send(Closed::new(unsettled, acknowledged));
+            for closing in self.closing.drain(..) {
+                let _ = closing.answer.send(Closed::new(unsettled.clone(), acknowledged));
+            }
         }
         self.shared.end(error.duplicate(), shown);
     }

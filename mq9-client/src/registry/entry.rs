@@ -12,7 +12,7 @@ use crate::uri::{Mq9Uri, Scheme};
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentEntry {
-    /// The name it is registered under.
+    /// The name it is registered under; on a broker that takes nameless agents, its mailbox.
     pub name: String,
     /// What it registered, byte for byte as the broker gave it: a card's JSON, or free text. A card
     /// registered as such on a broker with search comes back written anew by the broker; the exact one
@@ -25,8 +25,9 @@ pub struct AgentEntry {
 }
 
 impl AgentEntry {
-    /// Reads `{name, agent_info}`, `{agent_id, …}`, `{agent_card}`, or a card as such. `None` for an
-    /// entry without any name.
+    /// Reads `{name, agent_info}`, `{agent_id, …}`, `{agent_card}`, or a card as such. One without a name
+    /// goes by its id, its mailbox, or the empty name: anyone can register such a thing, and it must not
+    /// hide the others. `None` for what is no JSON object.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let Ok(Value::Object(entry)) = serde_json::from_str::<Value>(text) else {
             return None;
@@ -42,7 +43,8 @@ impl AgentEntry {
             },
         };
         let own_name = || card(&info).and_then(|card| Some(card.get("name")?.as_str()?.to_owned()));
-        let name = word("name").map(str::to_owned).or_else(own_name).or_else(|| id.clone())?;
+        let name = word("name").map(str::to_owned).or_else(own_name).or_else(|| id.clone());
+        let name = name.or_else(|| word("mailbox").map(str::to_owned)).unwrap_or_default();
         let listed_mailbox = entry.get("mailbox").and_then(address);
         Some(Self { name, info, id, listed_mailbox })
     }
@@ -224,12 +226,14 @@ mod tests {
             (card.to_owned(), "a", card),
             (r#"{"name":"t","agent_info":"free text"}"#.to_owned(), "t", "free text"),
             (r#"{"name":"","agent_info":"{}"}"#.to_owned(), "", "{}"),
+            (r#"{"mailbox":"a.b"}"#.to_owned(), "a.b", r#"{"mailbox":"a.b"}"#),
+            (r#"{"agent_info":"text"}"#.to_owned(), "", "text"),
         ] {
             let read = read(&entry);
             assert_eq!((read.name.as_str(), read.info.as_ref()), (name, info.as_bytes()), "{entry}");
         }
-        for nameless in ["{}", "[]", "3", "\"x\"", r#"{"agent_info":"text"}"#] {
-            assert!(AgentEntry::read(nameless).is_none(), "{nameless}");
+        for other in ["[]", "3", "\"x\"", "null"] {
+            assert!(AgentEntry::read(other).is_none(), "{other}");
         }
     }
 

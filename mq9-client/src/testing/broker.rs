@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::wire::connection::{Shared, Workers, serve};
@@ -101,6 +101,10 @@ impl Broker {
     }
 
     /// Stops listening, cuts all connections, and returns when nothing of them is left.
+    ///
+    /// # Panics
+    ///
+    /// If one of the broker's tasks did; a panic in one connection ends the whole broker.
     pub async fn stop(mut self) {
         self.halt().await;
     }
@@ -186,8 +190,13 @@ impl Broker {
         if let State::Up(mut running) = std::mem::replace(&mut self.state, State::Down) {
             // Fails only if the task is gone, which is what is wanted.
             let _ = running.stop.send(());
-            while running.accept.join_next().await.is_some() {}
-            running.tasks.shutdown().await;
+            while let Some(ended) = running.accept.join_next().await {
+                surface(ended);
+            }
+            running.tasks.abort_all();
+            while let Some(ended) = running.tasks.join_next().await {
+                surface(ended);
+            }
         }
     }
 }
@@ -326,7 +335,7 @@ async fn accept_all(
         tokio::select! {
             biased;
             _ = &mut stopped => break,
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => surface(ended),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     if !shared.faults.refuses() && connections.len() < MAX_CONNECTIONS {
@@ -341,6 +350,15 @@ async fn accept_all(
     }
     drop(listener);
     connections.shutdown().await;
+}
+
+/// Passes a panic on to whoever waits for the task, so that no test goes on with half a broker.
+pub(super) fn surface(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
 }
 
 pub(super) fn bind(port: u16) -> io::Result<TcpSocket> {

@@ -9,8 +9,9 @@ use async_nats::{Client, ConnectOptions, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
+use super::broker::surface;
 use super::wire::MQ9_PREFIX;
 use super::wire::due::{self, DueReply, Reply};
 use super::{Command, EngineHost, Outcome};
@@ -26,6 +27,7 @@ use super::{Command, EngineHost, Outcome};
 pub struct Responder {
     stop: Option<oneshot::Sender<()>>,
     serving: JoinSet<()>,
+    server: AbortHandle,
     delivering: JoinSet<()>,
 }
 
@@ -57,26 +59,34 @@ impl Responder {
 
     /// Stops answering: requests made after this returns find no responder. FETCHes still waiting are
     /// never answered.
+    ///
+    /// # Panics
+    ///
+    /// If one of its tasks did.
     pub async fn stop(mut self) {
         if let Some(stop) = self.stop.take() {
             // Fails only if the task is gone, which is what is wanted.
             let _ = stop.send(());
         }
-        while self.serving.join_next().await.is_some() {}
-        self.delivering.shutdown().await;
+        while let Some(ended) = self.serving.join_next().await {
+            surface(ended);
+        }
+        self.delivering.abort_all();
+        while let Some(ended) = self.delivering.join_next().await {
+            surface(ended);
+        }
     }
 
     /// Whether it still answers; `false` after the task died, for instance by a panic in the engine.
     #[must_use]
-    pub fn is_running(&mut self) -> bool {
-        self.serving.try_join_next();
-        !self.serving.is_empty()
+    pub fn is_running(&self) -> bool {
+        !self.server.is_finished()
     }
 }
 
 impl fmt::Debug for Responder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Responder").field("tasks", &self.serving.len()).finish_non_exhaustive()
+        f.debug_struct("Responder").field("running", &self.is_running()).finish_non_exhaustive()
     }
 }
 
@@ -152,8 +162,8 @@ impl ResponderBuilder {
         delivering.spawn(due::deliver_when_due(self.host.clone(), due_receiver, deliver));
         let (stop, stopped) = oneshot::channel();
         let mut serving = JoinSet::new();
-        serving.spawn(serve(client, subscriber, self.host, due_sender, stopped));
-        Ok(Responder { stop: Some(stop), serving, delivering })
+        let server = serving.spawn(serve(client, subscriber, self.host, due_sender, stopped));
+        Ok(Responder { stop: Some(stop), serving, server, delivering })
     }
 }
 

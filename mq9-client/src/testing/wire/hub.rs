@@ -56,7 +56,8 @@ impl Hub {
     /// `false`: the connection has too many subscriptions.
     pub(crate) fn subscribe(&self, id: ConnectionId, wanted: Subscribe) -> bool {
         let mut state = self.lock();
-        if wanted.subject.starts_with(INBOX) && is_literal(&wanted.subject) {
+        let room = state.inboxes.sids.len() < MAX_INBOXES;
+        if room && wanted.subject.starts_with(INBOX) && is_literal(&wanted.subject) {
             state.inboxes.sids.insert(wanted.subject.clone(), (id, wanted.sid.clone()));
         }
         state.router.subscribe(id, wanted)
@@ -134,3 +135,22 @@ impl State {
 }
 
 const INBOX: &str = "_INBOX.";
+/// Only bounds memory: a client may name any number of inboxes under one sid.
+const MAX_INBOXES: usize = 262_144;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inboxes_are_bounded_and_go_with_their_connection() {
+        let hub = Hub::default();
+        for number in 0..=MAX_INBOXES {
+            let subject = format!("{INBOX}{number}");
+            assert!(hub.subscribe(1, Subscribe { subject, queue: None, sid: "1".into() }));
+        }
+        assert_eq!(hub.lock().inboxes.sids.len(), MAX_INBOXES);
+        hub.leave(1);
+        assert_eq!(hub.lock().inboxes.sids.len(), 0);
+    }
+}

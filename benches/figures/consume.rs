@@ -1,6 +1,5 @@
 //! Consuming: our consumer, which settles each message, against raw loops of FETCH and ACK.
 
-use futures_util::StreamExt;
 use mq9_client::testing::{Command, EngineHost, Outcome};
 use mq9_client::{Client, ConsumerOptions, MailAddress, Poller, PollerOptions};
 use serde::Deserialize;
@@ -70,13 +69,13 @@ async fn theirs(host: &EngineHost, nats: &async_nats::Client, raw: Raw, count: u
             let reply = nats.request(fetch.clone(), ask.into()).await.expect("answered");
             let reply: Reply = serde_json::from_slice(&reply.payload).expect("a FETCH reply");
             seen += reply.messages.len();
-            let ids = reply.messages.iter().map(|row| {
+            for row in &reply.messages {
                 assert_eq!(row.payload.len(), PAYLOAD);
-                row.msg_id
-            });
-            let to_ack: Vec<u64> = match raw {
-                Raw::OneAckPerBatch => ids.last().into_iter().collect(),
-                Raw::OneAckPerMessage => ids.collect(),
+            }
+            let ids: Vec<u64> = reply.messages.iter().map(|row| row.msg_id).collect();
+            let to_ack = match raw {
+                Raw::OneAckPerBatch => &ids[ids.len() - 1..],
+                Raw::OneAckPerMessage => &ids[..],
             };
             for id in to_ack {
                 let body = format!(r#"{{"group_name":"raw","mail_address":"{mailbox}","msg_id":{id}}}"#);

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use mq9_client::{
     Client, ConsumerOptions, CreateMailbox, Lifetime, MailAddress, Message, Poller, PollerOptions,
 };

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::message::MsgId;
 
-use super::consumer::Closed;
 use super::driver::now;
 use super::shared::{Shared, closed};
+use super::stream::Closed;
 
 /// Settles the messages of one [`Consumer`](super::Consumer). Clones do the same.
 ///

@@ -6,10 +6,10 @@ use crate::error::{Advice, Result};
 use crate::message::{MsgId, Received};
 use crate::options::{FetchOptions, Group};
 
-use super::consumer::Consumer;
 use super::ops::MailboxOps;
 use super::options::{ConsumerOptions, PollerOptions};
 use super::poller::Poller;
+use super::stream::Consumer;
 
 impl Poller {
     /// Opens a second connection beside `client`'s (reading must not delay sending) and starts polling on it.

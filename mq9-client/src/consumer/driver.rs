@@ -206,19 +206,20 @@ impl Driver {
         }));
         if fate == Fate::Goes {
             if let Some(place) = slot.queued {
-                self.due.iter_mut().for_each(|due| drop(due.remove(&(place, key))));
+                for due in &mut self.due {
+                    due.remove(&(place, key));
+                }
             }
             self.slots.remove(&key);
             return;
         }
         let mut deadline = slot.deadline();
         match slot.reader.fetch_due(now) {
-            Some(at) if at <= now => {
-                if slot.queued.is_none() {
-                    slot.queued = Some(at);
-                    self.due[usize::from(slot.reader.is_idle(now))].insert((at, key));
-                }
+            Some(at) if at <= now && slot.queued.is_none() => {
+                slot.queued = Some(at);
+                self.due[usize::from(slot.reader.is_idle(now))].insert((at, key));
             }
+            Some(at) if at <= now => {}
             Some(at) => deadline = Some(deadline.map_or(at, |deadline| deadline.min(at))),
             None => {}
         }

@@ -1,168 +1,17 @@
-//! The whole consumer over an in-memory broker, in paused time.
+//! The polling task's life, in paused time: what keeps it going, what ends it, and how it shares itself.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::address::MailAddress;
-use crate::error::{Error, ErrorKind, Result};
-use crate::message::{MsgId, Priority, Received};
-use crate::options::{DeliverPolicy, FetchOptions, Group};
+use crate::error::{Error, ErrorKind};
+use crate::message::MsgId;
 
-use super::model::Mailbox;
-use super::ops::MailboxOps;
-use super::options::{AckMode, ConsumerOptions, PollerOptions};
-use super::poller::Poller;
-use super::{Consumer, Pacing};
-
-const MS: Duration = Duration::from_millis(1);
-
-/// Mailboxes in memory behind the consumer's trait, counting and failing on demand.
-#[derive(Clone, Default)]
-struct Broker(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    boxes: Mutex<HashMap<String, Mailbox>>,
-    fetches: AtomicUsize,
-    concurrent: AtomicUsize,
-    most_concurrent: AtomicUsize,
-    acks: Mutex<Vec<u64>>,
-    fail: Mutex<Option<ErrorKind>>,
-    gone: AtomicBool,
-    panics: AtomicBool,
-    latency: Mutex<Duration>,
-}
-
-impl Broker {
-    fn with<T>(&self, mailbox: &str, look: impl FnOnce(&mut Mailbox) -> T) -> T {
-        look(self.0.boxes.lock().expect("boxes").entry(mailbox.to_owned()).or_default())
-    }
-
-    fn send(&self, mailbox: &str, count: usize) {
-        self.with(mailbox, |mailbox| (0..count).for_each(|_| drop(mailbox.send(Priority::Normal))));
-    }
-
-    fn fetches(&self) -> usize {
-        self.0.fetches.load(Ordering::SeqCst)
-    }
-
-    fn acks(&self) -> Vec<u64> {
-        self.0.acks.lock().expect("acks").clone()
-    }
-
-    fn fail_with(&self, kind: Option<ErrorKind>) {
-        *self.0.fail.lock().expect("fail") = kind;
-    }
-
-    async fn delay(&self) {
-        let latency = *self.0.latency.lock().expect("latency");
-        if !latency.is_zero() {
-            tokio::time::sleep(latency).await;
-        }
-    }
-
-    fn fault(&self) -> Result<()> {
-        match *self.0.fail.lock().expect("fail") {
-            Some(kind) => Err(Error::new(kind, "MSG.TEST", "told to fail")),
-            None => Ok(()),
-        }
-    }
-
-    fn poller(&self) -> Poller {
-        Poller::spawn(self.clone(), PollerOptions::default().with_seed(1)).expect("runtime")
-    }
-
-    fn consume(&self, mailbox: &str, options: ConsumerOptions) -> Consumer {
-        self.poller().add(address(mailbox), options).expect("consumer")
-    }
-}
-
-impl MailboxOps for Broker {
-    async fn fetch(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Vec<Received>> {
-        assert!(!self.0.panics.load(Ordering::SeqCst), "told to panic");
-        self.0.fetches.fetch_add(1, Ordering::SeqCst);
-        let now = self.0.concurrent.fetch_add(1, Ordering::SeqCst) + 1;
-        self.0.most_concurrent.fetch_max(now, Ordering::SeqCst);
-        self.delay().await;
-        self.0.concurrent.fetch_sub(1, Ordering::SeqCst);
-        self.fault()?;
-        Ok(self.with(mailbox.as_str(), |mailbox| mailbox.fetch(options)))
-    }
-
-    async fn ack(&self, mailbox: &MailAddress, group: &Group, up_to: MsgId) -> Result<()> {
-        self.delay().await;
-        self.fault()?;
-        self.0.acks.lock().expect("acks").push(up_to.get());
-        self.with(mailbox.as_str(), |mailbox| mailbox.ack(group.as_str(), up_to.get()));
-        Ok(())
-    }
-
-    async fn delete(&self, mailbox: &MailAddress, id: MsgId) -> Result<()> {
-        self.fault()?;
-        self.with(mailbox.as_str(), |mailbox| mailbox.rows.remove(&id.get()));
-        Ok(())
-    }
-
-    async fn exists(&self, _: &MailAddress) -> Result<bool> {
-        Ok(!self.0.gone.load(Ordering::SeqCst))
-    }
-}
-
-fn address(name: &str) -> MailAddress {
-    MailAddress::new(name).expect("valid")
-}
-
-fn options() -> ConsumerOptions {
-    ConsumerOptions::new("g")
-}
-
-async fn take(consumer: &mut Consumer, count: usize) -> Vec<u64> {
-    let mut ids = Vec::new();
-    while ids.len() < count {
-        let next = tokio::time::timeout(Duration::from_secs(60), consumer.next()).await.expect("in time");
-        ids.push(next.expect("open").expect("no error").id().get());
-    }
-    ids
-}
-
-async fn is_silent(consumer: &mut Consumer, time: Duration) -> bool {
-    tokio::time::timeout(time, consumer.next()).await.is_err()
-}
-
-#[tokio::test(start_paused = true)]
-async fn messages_come_once_and_a_settled_one_never_again() {
-    let broker = Broker::default();
-    broker.send("box", 3);
-    let mut consumer = broker.consume("box", options());
-    assert_eq!(take(&mut consumer, 3).await, [0, 1, 2]);
-    assert!(is_silent(&mut consumer, Duration::from_secs(5)).await, "unsettled rows are not polled again");
-    consumer.acker().settle_all((0..3).map(MsgId::new));
-    consumer.acker().flush().await.expect("flushed");
-    assert_eq!(broker.acks(), [2]);
-    drop(consumer);
-    broker.send("box", 1);
-    assert_eq!(take(&mut broker.consume("box", options()), 1).await, [3]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_was_not_settled_comes_to_the_next_consumer() {
-    let broker = Broker::default();
-    broker.send("box", 4);
-    let mut consumer = broker.consume("box", options());
-    take(&mut consumer, 4).await;
-    for id in [0, 3, 1] {
-        consumer.acker().settle(MsgId::new(id));
-    }
-    let closed = consumer.close(MS * 100).await;
-    assert_eq!(closed.unsettled, [MsgId::new(2)]);
-    assert!(!closed.acknowledged, "3 lies behind 2");
-    assert_eq!(broker.acks(), [1]);
-    assert_eq!(take(&mut broker.consume("box", options()), 2).await, [2, 3]);
-}
+use super::memory_broker::{Broker, MS, address, is_silent, options, take};
+use super::pacing::Pacing;
+use super::stream::Consumer;
 
 #[tokio::test(start_paused = true)]
 async fn closing_waits_for_what_is_in_hand_and_leaves_what_was_not_handed_out() {
@@ -272,28 +121,6 @@ async fn an_expired_mailbox_ends_the_stream_when_probing_is_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retried_message_holds_the_acknowledgement_but_not_other_messages() {
-    let broker = Broker::default();
-    broker.send("box", 2);
-    let mut consumer = broker.consume("box", options());
-    take(&mut consumer, 2).await;
-    let acker = consumer.acker();
-    acker.retry(MsgId::new(0), MS * 500);
-    acker.settle(MsgId::new(1));
-    broker.send("box", 1);
-    assert_eq!(take(&mut consumer, 1).await, [2]);
-    acker.settle(MsgId::new(2));
-    let start = Instant::now();
-    let again = consumer.next().await.expect("open").expect("message");
-    assert_eq!((again.id().get(), again.attempt, again.redelivered()), (0, 2, true));
-    assert!(start.elapsed() >= MS * 400);
-    assert_eq!(broker.acks(), [0_u64; 0]);
-    acker.settle(again.id());
-    acker.flush().await.expect("flushed");
-    assert_eq!(broker.acks(), [2]);
-}
-
-#[tokio::test(start_paused = true)]
 async fn for_each_retries_errors_and_panics_and_settles_the_rest() {
     let broker = Broker::default();
     broker.send("box", 6);
@@ -341,54 +168,6 @@ async fn one_at_a_time_keeps_the_order() {
     work.await.expect("stopped");
     assert!(seen.into_inner().expect("seen").into_iter().eq(0..50));
     assert_eq!(broker.acks().last(), Some(&49));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_deep_backlog_takes_few_fetches_and_fewer_acknowledgements() {
-    let broker = Broker::default();
-    broker.send("box", 20_000);
-    let mut consumer = broker.consume("box", options());
-    let acker = consumer.acker();
-    for _ in 0..20_000 {
-        let message = consumer.next().await.expect("open").expect("message");
-        acker.settle(message.id());
-    }
-    acker.flush().await.expect("flushed");
-    assert_eq!(broker.acks().last(), Some(&19_999));
-    assert!(broker.acks().is_sorted());
-    assert!(broker.acks().len() <= 22, "{} acknowledgements", broker.acks().len());
-    assert!(broker.fetches() <= 60, "{} fetches", broker.fetches());
-}
-
-#[tokio::test(start_paused = true)]
-async fn nothing_is_fetched_beyond_the_budget() {
-    let broker = Broker::default();
-    broker.send("box", 100);
-    let mut consumer = broker.consume("box", options().with_max_outstanding(10));
-    let first = take(&mut consumer, 10).await;
-    assert!(is_silent(&mut consumer, Duration::from_secs(5)).await);
-    let before = broker.fetches();
-    assert!(is_silent(&mut consumer, Duration::from_secs(5)).await);
-    assert_eq!(broker.fetches(), before, "no FETCH while nothing can be taken");
-    consumer.acker().settle(MsgId::new(first[0]));
-    assert_eq!(take(&mut consumer, 1).await, [10]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_byte_budget_holds_too_and_lets_one_large_message_through() {
-    let broker = Broker::default();
-    broker.send("box", 3);
-    broker.with("box", |mailbox| {
-        for row in mailbox.rows.values_mut() {
-            row.payload = vec![b'x'; 1000].into();
-        }
-    });
-    let mut consumer = broker.consume("box", options().with_max_outstanding_bytes(500));
-    for id in 0..3 {
-        assert_eq!(take(&mut consumer, 1).await, [id]);
-        assert!(is_silent(&mut consumer, Duration::from_secs(1)).await);
-        consumer.acker().settle(MsgId::new(id));
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -442,84 +221,6 @@ async fn fetches_under_way_are_bounded() {
         (0..50).map(|n| poller.add(address(&format!("m{n}")), options()).expect("consumer")).collect();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(broker.0.most_concurrent.load(Ordering::SeqCst), 4);
-}
-
-#[tokio::test(start_paused = true)]
-async fn delete_mode_removes_exactly_what_is_settled() {
-    let broker = Broker::default();
-    broker.send("box", 4);
-    let mut consumer = broker.consume("box", options().with_ack_mode(AckMode::Delete));
-    take(&mut consumer, 4).await;
-    consumer.acker().settle_all([3, 1].map(MsgId::new));
-    consumer.acker().flush().await.expect("flushed");
-    assert!(broker.with("box", |mailbox| mailbox.rows.keys().copied().eq([0, 2])));
-    assert_eq!(broker.acks(), [0_u64; 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn latest_begins_with_the_last_message_and_misses_none_after_it() {
-    let broker = Broker::default();
-    broker.send("box", 5);
-    let mut consumer = broker.consume("box", options().with_deliver(DeliverPolicy::Latest));
-    assert_eq!(take(&mut consumer, 1).await, [4]);
-    let mut empty = broker.consume("empty", options().with_deliver(DeliverPolicy::Latest));
-    assert!(is_silent(&mut empty, MS * 100).await);
-    broker.send("empty", 3);
-    assert_eq!(take(&mut empty, 3).await, [0, 1, 2], "not only the newest of those sent between two polls");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_group_whose_offset_the_broker_lost_is_told_again_and_nothing_repeats() {
-    let broker = Broker::default();
-    broker.send("box", 5);
-    let mut consumer = broker.consume("box", options());
-    take(&mut consumer, 5).await;
-    consumer.acker().settle_all((0..5).map(MsgId::new));
-    consumer.acker().flush().await.expect("flushed");
-    broker.with("box", |mailbox| mailbox.offsets.clear());
-    assert!(is_silent(&mut consumer, Duration::from_secs(5)).await);
-    assert_eq!(broker.acks(), [4, 4]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_mailbox_whose_data_was_replaced_is_read_anew() {
-    let broker = Broker::default();
-    broker.send("box", 5);
-    let mut consumer = broker.consume("box", options());
-    take(&mut consumer, 5).await;
-    consumer.acker().settle_all((0..5).map(MsgId::new));
-    consumer.acker().flush().await.expect("flushed");
-    // The group's offset outlives the data and hides the new messages from a group read.
-    broker.with("box", |mailbox| {
-        mailbox.rows.clear();
-        mailbox.next = 0;
-        (0..2).for_each(|_| drop(mailbox.send(Priority::Normal)));
-        mailbox.rows.values_mut().for_each(|row| row.create_time += 1000);
-    });
-    assert_eq!(take(&mut consumer, 2).await, [0, 1]);
-    consumer.acker().settle_all([0, 1].map(MsgId::new));
-    consumer.acker().flush().await.expect("flushed");
-    assert_eq!(broker.acks(), [4, 1]);
-    assert_eq!(consumer.stats().resets, 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn repeated_ids_end_the_stream_and_are_never_acknowledged() {
-    let broker = Broker::default();
-    broker.send("box", 3);
-    let mut consumer = broker.consume("box", options());
-    take(&mut consumer, 3).await;
-    // The last record, which a read beyond the end shows again, is another one now.
-    broker.with("box", |mailbox| {
-        if let Some(row) = mailbox.rows.get_mut(&2) {
-            row.payload = "another".into();
-        }
-    });
-    let end = consumer.next().await.expect("an item").expect_err("an error");
-    assert_eq!(end.kind(), ErrorKind::Partitioned);
-    consumer.acker().settle_all((0..3).map(MsgId::new));
-    assert_eq!(consumer.acker().flush().await.expect_err("ended").kind(), ErrorKind::Partitioned);
-    assert_eq!(broker.acks(), [0_u64; 0]);
 }
 
 #[tokio::test(start_paused = true)]

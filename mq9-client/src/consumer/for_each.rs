@@ -13,9 +13,9 @@ use tracing::{error, warn};
 use crate::error::Result;
 
 use super::acker::Acker;
-use super::consumer::Consumer;
 use super::delivered::Delivered;
 use super::options::ConsumerOptions;
+use super::stream::Consumer;
 
 impl Consumer {
     /// Runs `handler` on every message, up to `concurrency` at once (1 keeps the order), in this task.

@@ -44,6 +44,12 @@ impl Mailbox {
         id
     }
 
+    pub(crate) fn send_many(&mut self, count: usize) {
+        for _ in 0..count {
+            self.send(Priority::Normal);
+        }
+    }
+
     /// Resolves the position, as the broker does when the command arrives.
     pub(crate) fn begin(&self, options: &FetchOptions) -> Cursor {
         let stored = options.group.as_ref().and_then(|group| self.offsets.get(group.as_str()));

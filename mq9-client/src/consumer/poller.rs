@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::address::MailAddress;
 use crate::error::{Error, ErrorKind, Result};
 
-use super::consumer::Consumer;
 use super::desk::Desk;
 use super::driver::{Driver, now};
 use super::ops::MailboxOps;
@@ -14,6 +13,7 @@ use super::options::{ConsumerOptions, PollerOptions};
 use super::reader::Reader;
 use super::shared::Shared;
 use super::slot::Slot;
+use super::stream::Consumer;
 
 /// Serves any number of mailboxes with one task on one connection.
 ///

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use crate::address::MailAddress;
 use crate::error::{Error, ErrorKind};
 use crate::message::{MsgId, Priority, Received};
-use crate::options::DeliverPolicy;
+use crate::options::{DeliverPolicy, FetchOptions};
 
-use super::model::{Cursor, Mailbox, row};
+use super::model::{Cursor, Mailbox};
 use super::options::{AckMode, ConsumerOptions};
 use super::partition::Partition;
 use super::reader::{Action, Reader};
@@ -34,7 +34,7 @@ struct World {
     delivered: BTreeMap<u64, usize>,
     settled: BTreeSet<u64>,
     ended: Option<Error>,
-    fetches: usize,
+    asked: Vec<FetchOptions>,
     acks: Vec<u64>,
 }
 
@@ -56,7 +56,7 @@ impl World {
             delivered: BTreeMap::new(),
             settled: BTreeSet::new(),
             ended: None,
-            fetches: 0,
+            asked: Vec::new(),
             acks: Vec::new(),
         }
     }
@@ -103,7 +103,7 @@ impl World {
         }
         let options = self.reader.begin_fetch(self.now);
         self.fetch = Some(self.mailbox.begin(&options));
-        self.fetches += 1;
+        self.asked.push(options);
         true
     }
 
@@ -249,9 +249,13 @@ fn play(world: &mut World, events: Vec<Event>) {
     for event in events {
         match event {
             // Normal ones are the most frequent, as in life.
-            Event::Send(choice) => drop(world.mailbox.send(CLASSES[choice.min(2)])),
+            Event::Send(choice) => world.send_all([CLASSES[choice.min(2)]]),
             Event::Compact(id) => drop(world.mailbox.rows.remove(&id)),
-            Event::Fetch(steps) => (0..steps).for_each(|_| drop(world.step_fetch())),
+            Event::Fetch(steps) => {
+                for _ in 0..steps {
+                    world.step_fetch();
+                }
+            }
             Event::Ack { carried_out, answered } => world.step_ack(carried_out, answered),
             Event::Settle(place) => world.settle(place),
             Event::Retry(place) => world.retry(place),
@@ -272,6 +276,75 @@ fn play(world: &mut World, events: Vec<Event>) {
 
 fn small(max_outstanding: usize) -> ConsumerOptions {
     ConsumerOptions::new("g").with_max_outstanding(max_outstanding).with_ack_every(4, 20 * MS)
+}
+
+#[test]
+fn a_mailbox_at_rest_is_asked_as_a_group_and_one_with_work_in_hand_beyond_its_end() {
+    let mut world = World::new(small(10));
+    world.send_all([Priority::Normal; 3]);
+    while world.in_hand.is_empty() {
+        world.step_fetch();
+    }
+    world.asked.clear();
+    world.advance(10 * MS);
+    while !world.step_fetch() || world.fetch.is_some() {}
+    let beyond = DeliverPolicy::FromId(MsgId::new(3));
+    assert_eq!((&world.asked[0].group, world.asked[0].deliver), (&None, beyond), "not the same rows again");
+    world.finish();
+    world.asked.clear();
+    world.advance(10 * MS);
+    world.step_fetch();
+    assert_eq!(world.asked[0].group.as_ref().map(|group| group.as_str()), Some(world.group.as_str()));
+}
+
+#[test]
+fn a_gap_costs_one_narrow_read_before_the_acknowledgement() {
+    let mut world = World::new(ConsumerOptions::new("g"));
+    world.send_all([Priority::Normal; 3]);
+    world.finish();
+    world.asked.clear();
+    world.send_all([Priority::Normal; 500]);
+    world.mailbox.rows.remove(&100);
+    world.finish();
+    let narrow = world.asked.iter().filter(|read| read.num_msgs.is_some_and(|num| num < 50)).count();
+    assert!(narrow >= 1 && world.asked.len() <= 5, "{:?}", world.asked);
+    assert_eq!(world.acks.last(), Some(&502));
+}
+
+#[test]
+fn a_critical_message_stored_between_the_class_reads_of_one_fetch_is_not_skipped() {
+    let mut world = World::new(small(10));
+    world.send_all([Priority::Normal]);
+    world.finish();
+    world.send_all([Priority::Normal]);
+    world.advance(10 * MS);
+    assert!(world.step_fetch() && world.step_fetch(), "begun, and the critical class read");
+    world.send_all([Priority::Critical, Priority::Normal]);
+    while world.fetch.is_some() {
+        world.step_fetch();
+    }
+    assert_eq!(world.in_hand, [1, 3].map(MsgId::new), "id 2 was missed by this read");
+    world.finish();
+    assert_eq!(world.delivered.get(&2), Some(&1));
+    assert!(world.acks.iter().all(|up_to| *up_to != 3) || world.settled.contains(&2));
+}
+
+#[test]
+fn a_deep_backlog_of_one_class_needs_no_look_for_others() {
+    let mut world = World::new(ConsumerOptions::new("g").with_max_outstanding(100));
+    world.send_all([Priority::Normal; 1000]);
+    world.finish();
+    assert!(world.asked.len() <= 13, "{} reads of 100 rows", world.asked.len());
+    assert_eq!(world.acks.last(), Some(&999));
+}
+
+#[test]
+fn a_deep_backlog_of_mixed_classes_is_read_to_its_end() {
+    let mut world = World::new(ConsumerOptions::new("g").with_max_outstanding(50));
+    world.send_all((0..900).map(|n| CLASSES[n % 3]));
+    world.finish();
+    assert_eq!(world.delivered.len(), 900);
+    assert!(world.delivered.values().all(|times| *times == 1));
 }
 
 proptest! {

@@ -11,10 +11,10 @@ use tokio::sync::{oneshot, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::MsgId;
 
-use super::consumer::Closed;
 use super::delivered::Delivered;
 use super::desk::Desk;
 use super::stats::ConsumerStats;
+use super::stream::Closed;
 
 /// One consumer's exchange: rows one way, settlements and wishes the other.
 ///
@@ -51,7 +51,7 @@ struct State {
     stats: ConsumerStats,
 }
 
-/// A wish to close: what can no longer be settled, whether and until when to wait for the rest, and whom
+/// A wish to close: what the stream held and nobody can settle any more, whether and until when to wait for the rest, and whom
 /// to tell.
 #[derive(Debug)]
 pub(crate) struct CloseWish {
@@ -80,6 +80,7 @@ pub(crate) struct Said {
     pub(crate) retries: Vec<(MsgId, Duration)>,
     pub(crate) flushes: Vec<oneshot::Sender<Result<()>>>,
     pub(crate) closes: Vec<CloseWish>,
+    pub(crate) withdrawn: Vec<MsgId>,
     pub(crate) stopped: bool,
 }
 
@@ -178,15 +179,14 @@ impl Shared {
     fn end_wish(&self, held: Vec<MsgId>, waits: bool, deadline: Instant) -> oneshot::Receiver<Closed> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.lock();
-        let mut withdrawn = held;
-        withdrawn.extend(state.inbox.iter().map(Delivered::id));
         state.stopped = true;
         if state.over.is_some() {
             // Nobody is left to answer but this.
-            let _ = answer.send(Closed::new(withdrawn, false));
+            let left = held.into_iter().chain(state.inbox.iter().map(Delivered::id)).collect();
+            let _ = answer.send(Closed::new(left, false));
             return answered;
         }
-        state.closes.push(CloseWish { withdrawn, waits, deadline, answer });
+        state.closes.push(CloseWish { withdrawn: held, waits, deadline, answer });
         if let Some(reader) = state.reader.take() {
             reader.wake();
         }
@@ -234,6 +234,10 @@ impl Shared {
         said.flushes.append(&mut state.flushes);
         said.closes.append(&mut state.closes);
         said.stopped = state.stopped;
+        if state.stopped {
+            // The stream takes no more of these.
+            said.withdrawn.extend(state.inbox.drain(..).map(|row| row.id()));
+        }
     }
 
     /// Hands rows out, and says when to be woken.

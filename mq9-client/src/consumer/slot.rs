@@ -12,9 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::message::MsgId;
 use crate::options::Group;
 
-use super::consumer::Closed;
 use super::reader::{Action, Reader};
 use super::shared::{CloseWish, Outlook, Said, Shared, closed};
+use super::stream::Closed;
 
 /// A reader, its consumer's shared state, and who waits for what.
 #[derive(Debug)]
@@ -31,12 +31,13 @@ pub(crate) struct Slot {
     pub(crate) queued: Option<Instant>,
     flushes: Vec<(u64, oneshot::Sender<Result<()>>)>,
     closing: Vec<Closing>,
+    /// Taken, but never handed out: nobody can settle these.
+    withdrawn: HashSet<u64>,
     said: Said,
 }
 
 #[derive(Debug)]
 struct Closing {
-    withdrawn: HashSet<u64>,
     waits: bool,
     deadline: Instant,
     answer: oneshot::Sender<Closed>,
@@ -69,6 +70,7 @@ impl Slot {
             queued: None,
             flushes: Vec::new(),
             closing: Vec::new(),
+            withdrawn: HashSet::new(),
             said: Said::default(),
         }
     }
@@ -122,9 +124,10 @@ impl Slot {
         for waiter in said.flushes.drain(..) {
             self.flushes.push((self.reader.flush(), waiter));
         }
+        self.withdrawn.extend(said.withdrawn.drain(..).map(MsgId::get));
         for CloseWish { withdrawn, waits, deadline, answer } in said.closes.drain(..) {
-            let withdrawn = withdrawn.iter().map(|id| id.get()).collect();
-            self.closing.push(Closing { withdrawn, waits, deadline, answer });
+            self.withdrawn.extend(withdrawn.into_iter().map(MsgId::get));
+            self.closing.push(Closing { waits, deadline, answer });
         }
         self.said = said;
     }
@@ -158,11 +161,8 @@ impl Slot {
     /// Whether one of those who asked for the end has what it waited for; it is the end for all.
     fn is_closed(&self, now: Instant) -> bool {
         let outstanding = self.reader.outstanding();
-        let settled = |closing: &Closing| {
-            let mut open = outstanding.ids().filter(|id| !closing.withdrawn.contains(id));
-            open.all(|id| !outstanding.in_hand(id))
-        };
-        let met = |closing: &Closing| self.reader.is_quiet() && (!closing.waits || settled(closing));
+        let settled = || outstanding.ids().all(|id| self.withdrawn.contains(&id) || !outstanding.in_hand(id));
+        let met = |closing: &Closing| self.reader.is_quiet() && (!closing.waits || settled());
         self.closing.iter().any(|closing| now >= closing.deadline || met(closing))
     }
 

@@ -35,7 +35,8 @@ use super::stats::ConsumerStats;
 /// nobody waits for that. [`Consumer::close`] does.
 pub struct Consumer {
     shared: Arc<Shared>,
-    owner: Arc<Owner>,
+    /// Keeps the polling task alive.
+    _owner: Arc<Owner>,
     batch: VecDeque<Delivered>,
     options: ConsumerOptions,
 }
@@ -53,7 +54,7 @@ pub struct Closed {
 
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>, owner: Arc<Owner>, options: ConsumerOptions) -> Self {
-        Self { shared, owner, batch: VecDeque::new(), options }
+        Self { shared, _owner: owner, batch: VecDeque::new(), options }
     }
 
     /// The handle to settle messages with.

@@ -72,7 +72,7 @@ async fn a_broker_gone_in_the_middle_of_a_call_ends_it_at_once_and_the_request_i
     let error = asker.send(&text(worker.address(), "x")).await.expect_err("the broker is gone");
     assert_eq!((error.kind(), error.reached()), (ErrorKind::Disconnected, Reached::No));
     // The handler that hangs is dropped with the serving; its message is not settled.
-    let served = within(10, "serving", serving.stop(SECOND)).await;
+    let served = within(10, "serving", serving.stop(200 * MS)).await;
     assert!(served.error.is_some(), "serving ends with the reason");
 
     broker.up().await.expect("up");
@@ -140,7 +140,7 @@ async fn a_new_agent_on_the_same_connector_gets_everything_unsettled_in_order() 
         assert_eq!(next(&mut heard).await, number.to_string());
     }
     broker.restart().await.expect("restarted, from disk");
-    let served = within(10, "serving", serving.stop(SECOND)).await;
+    let served = within(10, "serving", serving.stop(200 * MS)).await;
     assert!(served.error.is_some(), "serving ends with the reason");
     drop((sender, reader));
 

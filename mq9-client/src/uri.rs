@@ -175,9 +175,10 @@ impl FromStr for Mq9Uri {
         let (host, port) = server_of(server)?;
         let mailbox = match path {
             "" => None,
-            name => Some(MailAddress::new(name).map_err(|error| {
-                refused("has a path that is no mailbox name").with_source(error.to_string())
-            })?),
+            name => Some(
+                MailAddress::new(name)
+                    .map_err(|error| refused(format!("has a path that is no mailbox name ({error})")))?,
+            ),
         };
         Ok(Self { scheme, credentials: userinfo.map(credentials_of).transpose()?, host, port, mailbox })
     }

@@ -40,7 +40,10 @@ impl Broker {
         if !text.contains("://") {
             return MailAddress::new(text).map_err(|cause| crate::map_error::error(operation, cause));
         }
-        let uri: Mq9Uri = text.parse().map_err(|cause| crate::map_error::error(operation, cause))?;
+        // Not the connection's configuration is at fault, but the argument.
+        let uri: Mq9Uri = text
+            .parse()
+            .map_err(|cause: mq9_client::Error| refuse(format!("the address cannot be used: {cause}")))?;
         if !self.uri.same_broker(&uri) && !self.aliases.iter().any(|alias| alias.same_broker(&uri)) {
             let why = format!(
                 "the address is on broker {}:{}, this transport is connected to {}:{}",

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::message::MsgId;
 
 use super::driver::now;
+use super::moment::after;
 use super::shared::{Shared, closed};
 use super::stream::Closed;
 
@@ -76,7 +77,7 @@ impl Acker {
     ///
     /// It takes at most `deadline`. Dropping the future does not take it back.
     pub async fn finish(&self, deadline: Duration) -> Closed {
-        let answered = self.shared.finish(now() + deadline);
+        let answered = self.shared.finish(after(now(), deadline));
         answered.await.unwrap_or_else(|_| Closed::new(Vec::new(), false))
     }
 }

@@ -23,6 +23,7 @@ mod limiter;
 mod memory_broker;
 #[cfg(test)]
 mod model;
+mod moment;
 mod ops;
 mod options;
 mod outstanding;

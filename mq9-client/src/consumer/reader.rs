@@ -15,6 +15,7 @@ use crate::options::{DeliverPolicy, FetchOptions, Group};
 
 use super::coverage::{Coverage, Read};
 use super::delivered::Delivered;
+use super::moment::after;
 use super::options::{AckMode, ConsumerOptions};
 use super::outstanding::Outstanding;
 use super::pacing::Pacer;
@@ -126,7 +127,7 @@ impl Reader {
             last: None,
             row_size: FIRST_ROW_SIZE,
             full: false,
-            exists_at: options.expiry_probe.map(|interval| now + interval),
+            exists_at: options.expiry_probe.map(|interval| after(now, interval)),
             end: None,
             stats: ConsumerStats::default(),
             options,
@@ -212,7 +213,7 @@ impl Reader {
             Ok(rows) => rows,
             Err(error) => {
                 let wait = self.failed(error);
-                self.hold_until = wait.map(|wait| now + wait);
+                self.hold_until = wait.map(|wait| after(now, wait));
                 return;
             }
         };
@@ -240,7 +241,7 @@ impl Reader {
             }
             Err(error) => {
                 if let Some(wait) = self.failed(error) {
-                    self.settling.on_ack_failed(now + wait);
+                    self.settling.on_ack_failed(after(now, wait));
                 }
             }
         }
@@ -260,7 +261,7 @@ impl Reader {
             }
             Err(error) => {
                 if let Some(wait) = self.failed(error) {
-                    self.settling.on_delete_failed(id.get(), now + wait);
+                    self.settling.on_delete_failed(id.get(), after(now, wait));
                 }
             }
         }
@@ -270,12 +271,12 @@ impl Reader {
     pub(crate) fn on_exists(&mut self, now: Instant, reply: Result<bool>) {
         let interval = self.options.expiry_probe.unwrap_or(RECHECK);
         match reply {
-            Ok(true) => self.exists_at = Some(now + interval),
+            Ok(true) => self.exists_at = Some(after(now, interval)),
             Ok(false) => {
                 let gone = "the mailbox has expired or was never created";
                 self.finish(Error::new(ErrorKind::MailboxNotFound, "consume", gone));
             }
-            Err(error) => self.exists_at = self.failed(error).map(|wait| now + wait.min(interval)),
+            Err(error) => self.exists_at = self.failed(error).map(|wait| after(now, wait.min(interval))),
         }
     }
 
@@ -296,8 +297,8 @@ impl Reader {
     }
 
     /// A message is to be handed out again after a pause.
-    pub(crate) fn retry(&mut self, id: MsgId, after: Duration, now: Instant) {
-        if self.outstanding.retry(id.get(), now + after) {
+    pub(crate) fn retry(&mut self, id: MsgId, pause: Duration, now: Instant) {
+        if self.outstanding.retry(id.get(), after(now, pause)) {
             self.stats.retries += 1;
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::moment::after;
 use super::options::{AckMode, ConsumerOptions};
 
 /// One command to the broker.
@@ -108,7 +109,7 @@ impl Settling {
             || rest
             || self.count >= self.every
             || self.acked < self.flush_to
-            || self.since.is_some_and(|since| now >= since + self.interval);
+            || self.since.is_some_and(|since| now >= after(since, self.interval));
         due.then(|| {
             self.count = 0;
             self.since = (safe < self.settled).then_some(now);
@@ -125,7 +126,7 @@ impl Settling {
         if !self.wants_ack(safe) {
             return None;
         }
-        let due = self.since.map(|since| since + self.interval);
+        let due = self.since.map(|since| after(since, self.interval));
         due.max(self.not_before).or(self.not_before)
     }
 

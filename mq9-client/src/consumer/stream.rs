@@ -16,6 +16,7 @@ use crate::message::MsgId;
 use super::acker::Acker;
 use super::delivered::Delivered;
 use super::driver::now;
+use super::moment::after;
 use super::options::ConsumerOptions;
 use super::poller::Owner;
 use super::shared::Shared;
@@ -80,7 +81,7 @@ impl Consumer {
     /// What the stream had not handed out yet, and what waits for a retry, is left and not waited for.
     /// Dropping the future is dropping the consumer.
     pub async fn close(self, deadline: Duration) -> Closed {
-        let answered = self.shared.close(&self.batch, now() + deadline);
+        let answered = self.shared.close(&self.batch, after(now(), deadline));
         match answered.await {
             Ok(closed) => closed,
             Err(_) => Closed::new(self.batch.iter().map(Delivered::id).collect(), false),

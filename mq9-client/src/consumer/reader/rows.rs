@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::consumer::coverage::{Coverage, Read};
 use crate::consumer::delivered::Delivered;
+use crate::consumer::moment::after;
 use crate::message::{MsgId, Received};
 use crate::options::DeliverPolicy;
 
@@ -72,10 +73,10 @@ impl Reader {
             self.pacer.heard(now);
         } else if lagged && self.coverage.low() == low {
             // Nothing came of it; without a pause a broker at odds with itself would be asked in a loop.
-            self.hold_until = Some(now + self.options.pacing.hot);
+            self.hold_until = Some(after(now, self.options.pacing.hot));
         }
         self.caught_up |= !self.coverage.lags();
-        self.poll_at = now + self.pacer.wait(now, idle_floor);
+        self.poll_at = after(now, self.pacer.wait(now, idle_floor));
     }
 
     /// Takes what is new and fits, and settles what belongs to other shares. Gives how much was taken.

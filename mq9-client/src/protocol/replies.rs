@@ -143,6 +143,9 @@ fn rows<'a>(command: Command<'_>, raw: &'a [u8]) -> Result<Vec<Row<'a>>> {
     let rows = reply.messages.ok_or_else(|| protocol(command, "no messages", raw))?;
     let mut ids: Vec<u64> = rows.iter().map(|row| row.msg_id).collect();
     ids.sort_unstable();
+    if ids.last().is_some_and(|id| *id > HIGHEST_ID) {
+        return Err(protocol(command, "a message id above 2^63", raw));
+    }
     if ids.windows(2).any(|pair| pair[0] == pair[1]) {
         return Err(Error::new(
             ErrorKind::Partitioned,
@@ -222,6 +225,9 @@ fn usual_stored_form(raw: &[u8]) -> Option<u64> {
         .iter()
         .try_fold(0_u64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
 }
+
+/// The broker counts in 64 bits with a sign; positions are one above an id and must not overflow.
+const HIGHEST_ID: u64 = i64::MAX as u64;
 
 #[cfg(test)]
 mod tests {

@@ -44,11 +44,12 @@ impl Client {
     /// [`ErrorKind::MailboxExists`] when the name is taken; [`ErrorKind::Invalid`] for a lifetime of
     /// zero (which would mean forever); otherwise as every call.
     pub async fn create_mailbox(&self, mailbox: CreateMailbox) -> Result<MailAddress> {
-        let raw = self.call(Command::Create, requests::create(&mailbox)?).await?;
-        let address = replies::created(Command::Create, &raw)?;
+        let command = Command::Create(mailbox.name.as_ref());
+        let raw = self.call(command, requests::create(&mailbox)?).await?;
+        let address = replies::created(command, &raw)?;
         match &mailbox.name {
             Some(name) if *name != address => {
-                Err(replies::protocol(Command::Create, "another mail_address than asked for", &[]))
+                Err(replies::protocol(command, "another mail_address than asked for", &[]))
             }
             _ => Ok(address),
         }
@@ -85,8 +86,9 @@ impl Client {
     /// # Errors
     /// As every call.
     pub async fn mailbox_exists(&self, mailbox: &MailAddress) -> Result<bool> {
-        let raw = self.call(Command::Create, requests::create_for_a_second(mailbox)?).await?;
-        match replies::created(Command::Create, &raw) {
+        let command = Command::Create(Some(mailbox));
+        let raw = self.call(command, requests::create_for_a_second(mailbox)?).await?;
+        match replies::created(command, &raw) {
             Ok(_) => Ok(false),
             Err(error) if error.kind() == ErrorKind::MailboxExists => Ok(true),
             Err(error) => Err(error),

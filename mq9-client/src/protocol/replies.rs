@@ -304,9 +304,9 @@ mod tests {
         let error =
             stored(Command::Send(&mailbox), br#"{"error":"","to":"agent.box"}"#, false).expect_err("no id");
         assert_eq!(error.broker_text(), Some(r#"{"error":"","to":"agen…"}"#));
-        assert_eq!(kind(created(Command::Create, br#"{"error":""}"#)), ErrorKind::Protocol);
+        assert_eq!(kind(created(Command::Create(None), br#"{"error":""}"#)), ErrorKind::Protocol);
         assert_eq!(
-            kind(created(Command::Create, br#"{"error":"","mail_address":"No"}"#)),
+            kind(created(Command::Create(None), br#"{"error":"","mail_address":"No"}"#)),
             ErrorKind::Protocol
         );
         assert_eq!(kind(done(Command::Report, b"{}")), ErrorKind::Protocol);

@@ -6,7 +6,8 @@ use crate::message::MsgId;
 /// One command and what it is aimed at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Command<'a> {
-    Create,
+    /// The name asked for, if one is; it is not in the subject.
+    Create(Option<&'a MailAddress>),
     Send(&'a MailAddress),
     Fetch(&'a MailAddress),
     Ack(&'a MailAddress),
@@ -22,7 +23,7 @@ impl Command<'_> {
     /// The name that errors carry.
     pub(crate) const fn operation(self) -> &'static str {
         match self {
-            Self::Create => "MAILBOX.CREATE",
+            Self::Create(_) => "MAILBOX.CREATE",
             Self::Send(_) => "MSG.SEND",
             Self::Fetch(_) => "MSG.FETCH",
             Self::Ack(_) => "MSG.ACK",
@@ -35,6 +36,7 @@ impl Command<'_> {
         }
     }
 
+    /// The mailbox it is about.
     pub(crate) fn mailbox(&self) -> Option<&MailAddress> {
         match self {
             Self::Send(mailbox)
@@ -42,13 +44,15 @@ impl Command<'_> {
             | Self::Ack(mailbox)
             | Self::Query(mailbox)
             | Self::Delete(mailbox, _) => Some(mailbox),
-            Self::Create | Self::Register | Self::Unregister | Self::Report | Self::Discover => None,
+            Self::Create(mailbox) => *mailbox,
+            Self::Register | Self::Unregister | Self::Report | Self::Discover => None,
         }
     }
 
     pub(crate) fn subject(&self) -> String {
         let operation = self.operation();
-        let name = self.mailbox().map_or("", MailAddress::as_str);
+        let named = self.mailbox().filter(|_| !matches!(self, Self::Create(_)));
+        let name = named.map_or("", MailAddress::as_str);
         let mut subject = String::with_capacity(PREFIX.len() + operation.len() + name.len() + 24);
         subject.push_str(PREFIX);
         subject.push_str(operation);
@@ -74,7 +78,7 @@ mod tests {
     fn subjects_are_those_the_broker_reads() {
         let mailbox = MailAddress::new("agent.inbox").expect("valid");
         for (command, subject) in [
-            (Command::Create, "$mq9.AI.MAILBOX.CREATE"),
+            (Command::Create(Some(&mailbox)), "$mq9.AI.MAILBOX.CREATE"),
             (Command::Send(&mailbox), "$mq9.AI.MSG.SEND.agent.inbox"),
             (Command::Fetch(&mailbox), "$mq9.AI.MSG.FETCH.agent.inbox"),
             (Command::Ack(&mailbox), "$mq9.AI.MSG.ACK.agent.inbox"),

@@ -115,8 +115,7 @@ impl ConnectOptions {
     }
 
     /// Trusts the certificates of this PEM file, and no others. Default: the system's (or those of
-    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`), read once for the life of
-    /// the process; elsewhere give a file.
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`), read once for the life of the process.
     pub fn with_tls_roots(mut self, pem: impl Into<PathBuf>) -> Self {
         self.tls_roots = Some(pem.into());
         self

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use agentchat_core::{Agent, Body, CloseMode, ConversationId, Outbound, Request, ServeOptions};
@@ -17,7 +18,11 @@ const USAGE: &str = "offline_inbox [--broker mq9://host[:port]]";
 const MESSAGES: usize = 100;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    common::end(run().await)
+}
+
+async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
     let scratch = Scratch::new("offline-inbox")?;
     let mut embedded = match args.value("broker") {

@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::process::ExitCode;
+
 use a2a_envelope::{CardBuilder, Skill, callback_of};
 use agentchat_core::{
     Address, Agent, AgentCard, Body, ClientMsgId, Delivery, Outbound, Request, ServeOptions,
@@ -15,7 +17,11 @@ use transport_mq9::Mq9Connector;
 const USAGE: &str = "poc_agent --broker mq9://host[:port] [--name NAME]";
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    common::end(run().await)
+}
+
+async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
     let name = args.value("name").unwrap_or("poc-agent");
     let connector = Mq9Connector::builder(args.required("broker")?).generated_inbox("poc").build()?;

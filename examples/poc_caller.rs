@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use a2a_envelope::with_callback;
@@ -17,7 +18,11 @@ use transport_mq9::Mq9Connector;
 const USAGE: &str = "poc_caller [--broker mq9://host[:port] --name NAME]";
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    common::end(run().await)
+}
+
+async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
     let broker = RunBroker::from_args(&args).await?;
     let name = args.value("name").unwrap_or("poc-agent");

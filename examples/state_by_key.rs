@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::process::ExitCode;
+
 use agentchat_core::{Agent, Body};
 use common::{Args, Failure, RunBroker};
 use transport_mq9::Mq9Connector;
@@ -11,7 +13,11 @@ use transport_mq9::Mq9Connector;
 const USAGE: &str = "state_by_key [--broker mq9://host[:port]]";
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    common::end(run().await)
+}
+
+async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
     let broker = RunBroker::from_args(&args).await?;
     let worker = Agent::builder(Mq9Connector::builder(&broker.url).generated_inbox("worker").build()?);

@@ -11,6 +11,7 @@
 mod common;
 
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use a2a_envelope::{CardBuilder, Skill};
@@ -39,7 +40,11 @@ const STEPS: [&str; 9] = [
 ];
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    common::end(run().await)
+}
+
+async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
     match args.value("role") {
         Some("a") => agent_a(args.required("broker")?, args.value("request").unwrap_or(REQUEST)).await,

@@ -9,6 +9,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use agentchat_core::{Address, Agent, Body, CallRequest, CloseMode, ConversationId, Request, ServeOptions};
@@ -22,7 +23,11 @@ const WORKERS: u32 = 3;
 const TASKS: usize = 60;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> ExitCode {
+    common::end(run().await)
+}
+
+async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
     match args.value("worker") {
         Some(index) => worker(args.required("broker")?, args.required("inbox")?, index.parse()?).await,

@@ -20,7 +20,7 @@ impl Server {
     pub fn start() -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (tell, told) = mpsc::channel();
-        let thread = thread::spawn(move || {
+        let serve = move || {
             pin(0);
             block_on(async move {
                 let broker =
@@ -28,7 +28,8 @@ impl Server {
                 let _ = tell.send((broker.url(), broker.nats_url(), broker.host().clone()));
                 let _ = stopped.await;
             });
-        });
+        };
+        let thread = thread::Builder::new().name("servers".to_owned()).spawn(serve).expect("a thread");
         let (url, nats_url, host) = told.recv().expect("the broker starts");
         Self { url, nats_url, host, stop: Some(stop), thread: Some(thread) }
     }

@@ -3,13 +3,24 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::process::{Command as StdCommand, Stdio};
+use std::process::{Command as StdCommand, ExitCode, Stdio};
 
 use mq9_client::testing::{Broker, EngineProfile};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// The exit status of an example; a failure is printed as one line.
+pub fn end(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// Options of the form `--name value`.
 pub struct Args(Vec<String>);

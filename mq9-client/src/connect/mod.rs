@@ -114,9 +114,8 @@ impl ConnectOptions {
         self
     }
 
-    /// Trusts the certificates of this PEM file, and no others. Default: the system's bundle, found
-    /// through `SSL_CERT_FILE` or in the places Linux and BSD systems keep it, and read once for the life of
-    /// the process; elsewhere give a file.
+    /// Trusts the certificates of this PEM file, and no others. Default: the system's (or those of
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR`), read once for the life of the process.
     pub fn with_tls_roots(mut self, pem: impl Into<PathBuf>) -> Self {
         self.tls_roots = Some(pem.into());
         self

@@ -1,6 +1,6 @@
 //! TLS by rustls with the ring provider named explicitly, so that no process-wide default decides.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use async_nats::rustls;
@@ -19,7 +19,7 @@ pub(crate) fn config(options: &ConnectOptions, required: bool) -> Result<ClientC
         None => match system_roots() {
             Some(roots) => roots.clone(),
             None if required => {
-                return Err(fault("no bundle of trusted certificates was found: give TLS roots"));
+                return Err(fault("the system has no trusted certificates: give TLS roots"));
             }
             None => RootCertStore::empty(),
         },
@@ -49,16 +49,16 @@ fn given_roots(path: &Path) -> Result<RootCertStore> {
     Ok(store)
 }
 
-/// The system's roots, read once for the life of the process.
+/// The system's roots, read once for the life of the process. `SSL_CERT_FILE` and `SSL_CERT_DIR` take
+/// their place where set.
 fn system_roots() -> Option<&'static RootCertStore> {
     static ROOTS: OnceLock<Option<RootCertStore>> = OnceLock::new();
     ROOTS
         .get_or_init(|| {
-            let found = certificates(&system_bundle()?, "the system's certificate bundle").ok()?;
             let mut store = RootCertStore::empty();
             // One odd certificate in the system's bundle must not cost all the others.
-            store.add_parsable_certificates(found);
-            Some(store)
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            (!store.is_empty()).then_some(store)
         })
         .as_ref()
 }
@@ -73,25 +73,9 @@ fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>>
     if found.is_empty() { Err(fault(&format!("{what} holds no certificate"))) } else { Ok(found) }
 }
 
-fn system_bundle() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("SSL_CERT_FILE") {
-        return Some(path.into());
-    }
-    BUNDLES.iter().map(PathBuf::from).find(|path| path.is_file())
-}
-
 fn fault(what: &str) -> Error {
     Error::new(ErrorKind::Config, "tls", what)
 }
-
-const BUNDLES: [&str; 6] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/usr/local/etc/ssl/cert.pem",
-];
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,6 @@ use super::storage::Record;
 #[derive(Serialize)]
 struct Row<'a> {
     msg_id: u64,
-    /// The broker hands payloads out as text; bytes that are no UTF-8 are lost.
     payload: Cow<'a, str>,
     priority: &'static str,
     header: Option<&'a [u8]>,
@@ -58,6 +57,12 @@ pub(crate) fn deleted() -> Bytes {
     Bytes::from_static(br#"{"error":"","deleted":true}"#)
 }
 
+/// The broker hands payloads out as text; what is no UTF-8 is lost. Checking first is several times faster
+/// than converting, and nearly every payload passes.
+fn as_text(payload: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(payload).map_or_else(|_| String::from_utf8_lossy(payload), Cow::Borrowed)
+}
+
 pub(crate) fn messages(rows: &[(u64, &Record)]) -> Bytes {
     let payloads: usize = rows.iter().map(|(_, record)| record.payload.len() + 128).sum();
     let mut body = Vec::with_capacity(32 + payloads);
@@ -68,7 +73,7 @@ pub(crate) fn messages(rows: &[(u64, &Record)]) -> Bytes {
         }
         let row = Row {
             msg_id: *id,
-            payload: String::from_utf8_lossy(&record.payload),
+            payload: as_text(&record.payload),
             priority: record.priority.map_or("", |priority| priority.as_str()),
             header: record.header.as_deref(),
             create_time: record.create_s,

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use a2a_envelope::RawCard;
 use agentchat_core::{
-    Address, AgentCard, AgentEntry, AgentStatus, Discovered, Heartbeat, Query, Result, SearchBy, SearchRan,
+    Address, AgentCard, AgentEntry, AgentStatus, Discovered, Error, ErrorKind, Heartbeat, Query, Result,
+    SearchBy, SearchRan,
 };
 use futures_util::{StreamExt, stream};
 use mq9_client::{Client, DiscoverQuery, Registration, SearchKind};
@@ -29,6 +30,19 @@ pub(crate) async fn unregister(client: &Client, name: &str) -> Result<()> {
     client.publish_status(&mq9_client::AgentStatus::new(name, RETIRED, now())).await.map_err(failed)
 }
 
+/// As [`unregister`] for the agent that registered `card`, unless another one holds the name by now.
+pub(crate) async fn unregister_own(
+    client: &Client,
+    broker: &Broker,
+    card: &AgentCard,
+    address: &Address,
+) -> Result<()> {
+    if is_replaced(client, broker, card, address, "unregister").await? {
+        return Ok(());
+    }
+    unregister(client, card.name()).await
+}
+
 /// The names under which `address` stands in the registry.
 pub(crate) async fn names_of(client: &Client, broker: &Broker, address: &Address) -> Result<Vec<String>> {
     let all = DiscoverQuery::all().with_limit(u32::MAX);
@@ -40,12 +54,25 @@ pub(crate) async fn names_of(client: &Client, broker: &Broker, address: &Address
 }
 
 /// Reports that the agent behind `card` is alive.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] when another agent has registered the name since: its status would be lost.
 pub(crate) async fn report(
     client: &Client,
+    broker: &Broker,
     card: &AgentCard,
     address: &Address,
     heartbeat: &Heartbeat,
 ) -> Result<()> {
+    // The status last said tells cheaply whether there is another agent; the registry decides.
+    let last = status_of(client, card.name(), "report").await?;
+    let said = last.and_then(|status| reachable(broker, status.mailbox));
+    if said.is_some_and(|said| said != *address)
+        && is_replaced(client, broker, card, address, "report").await?
+    {
+        let what = "another agent has registered this name since; register again to take it back";
+        return Err(Error::new(ErrorKind::Conflict, "report", what));
+    }
     let mut status = status(card, address, &heartbeat.status, heartbeat.interval)
         .with_work(heartbeat.active_tasks, f64::from(heartbeat.load));
     status.report_info = format!(
@@ -93,14 +120,12 @@ pub(crate) async fn discover(client: &Client, broker: &Broker, query: &Query) ->
 }
 
 async fn describe(client: &Client, broker: &Broker, entry: mq9_client::AgentEntry) -> Result<AgentEntry> {
-    let status = match client.agent_status(&entry.name).await {
-        Ok(status) => status.filter(|status| status.status != RETIRED),
-        // Anybody can write there; a status that cannot be read is none.
-        Err(cause) if cause.kind() == mq9_client::ErrorKind::Protocol => None,
-        Err(cause) => return Err(map_error::error("discover", cause)),
-    };
     let listed = reachable(broker, entry.mailbox().map(|uri| uri.to_string()));
-    let Some(status) = status else {
+    let status = status_of(client, &entry.name, "discover").await?;
+    let current = |status: &mq9_client::AgentStatus| {
+        status.status != RETIRED && is_of_the_holder(broker, status, listed.as_ref())
+    };
+    let Some(status) = status.filter(current) else {
         return Ok(AgentEntry::new(entry.name, listed, entry.info));
     };
     let address = reachable(broker, status.mailbox.clone()).or(listed);
@@ -116,6 +141,45 @@ async fn describe(client: &Client, broker: &Broker, entry: mq9_client::AgentEntr
         ));
     }
     Ok(described)
+}
+
+async fn status_of(
+    client: &Client,
+    name: &str,
+    operation: &'static str,
+) -> Result<Option<mq9_client::AgentStatus>> {
+    match client.agent_status(name).await {
+        // Anybody can write there; a status that cannot be read is none.
+        Err(cause) if cause.kind() == mq9_client::ErrorKind::Protocol => Ok(None),
+        status => status.map_err(|cause| map_error::error(operation, cause)),
+    }
+}
+
+/// Whether a status was said by the agent that the registry entry leads to, and not by one whose name was
+/// taken over and which goes on reporting.
+fn is_of_the_holder(broker: &Broker, status: &mq9_client::AgentStatus, listed: Option<&Address>) -> bool {
+    let said = reachable(broker, status.mailbox.clone());
+    let (Some(listed), Some(said)) = (listed, said) else { return true };
+    // A card may name an mq9 mailbox by itself; that is then what the registry shows.
+    let on_card = || RawCard::new(status.card.clone()?).ok()?.mailbox();
+    said == *listed || reachable(broker, on_card()).as_ref() == Some(listed)
+}
+
+/// Whether the registry shows another agent under the name of `card`. An entry without an address on this
+/// broker could be anybody's, so it counts as this agent's own.
+async fn is_replaced(
+    client: &Client,
+    broker: &Broker,
+    card: &AgentCard,
+    address: &Address,
+    operation: &'static str,
+) -> Result<bool> {
+    let found = client.discover(&DiscoverQuery::name(card.name())).await;
+    let found = found.map_err(|cause| map_error::error(operation, cause))?;
+    let entry = found.agents.into_iter().next();
+    let listed = entry.and_then(|entry| reachable(broker, Some(entry.mailbox()?.to_string())));
+    let own = RawCard::new(findable(card, address)).ok().and_then(|card| reachable(broker, card.mailbox()));
+    Ok(listed.is_some() && own.is_some() && listed != own)
 }
 
 /// The address of a mailbox as a registry entry tells it, if it is on this broker.

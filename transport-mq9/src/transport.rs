@@ -1,7 +1,7 @@
 //! The transport: core's verbs as mq9 commands.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use agentchat_core::{
@@ -11,6 +11,7 @@ use agentchat_core::{
 };
 use async_trait::async_trait;
 use mq9_client::{Client, CreateMailbox, Lifetime, MailAddress, QueryOptions, Sent};
+use tokio::sync::Mutex;
 
 use crate::connector::Settings;
 use crate::directory;
@@ -25,7 +26,8 @@ pub(crate) struct Mq9Transport {
     settings: Arc<Settings>,
     capabilities: Capabilities,
     inboxes: Arc<Inboxes>,
-    /// The card this attachment registered: what a heartbeat repeats and `unregister` takes back.
+    /// The card this attachment registered: what a heartbeat repeats and `unregister` takes back. Held over
+    /// each of the three, so that a heartbeat under way cannot put an older card back.
     card: Mutex<Option<AgentCard>>,
 }
 
@@ -46,14 +48,6 @@ impl Mq9Transport {
         capabilities.max_body = Some(max_body(client.max_payload()));
         let inboxes = Arc::new(Inboxes::new(client.clone()));
         Self { client, settings, capabilities, inboxes, card: Mutex::default() }
-    }
-
-    fn card(&self) -> Option<AgentCard> {
-        self.card.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_card(&self, card: Option<AgentCard>) {
-        *self.card.lock().unwrap_or_else(PoisonError::into_inner) = card;
     }
 
     /// The mailbox that holds the keyed state of the inbox `at`. It is apart from the inbox, so that
@@ -82,28 +76,33 @@ impl Transport for Mq9Transport {
     }
 
     async fn register(&self, card: &AgentCard) -> Result<()> {
+        let mut registered = self.card.lock().await;
         directory::register(&self.client, card, self.address()).await?;
-        self.set_card(Some(card.clone()));
+        *registered = Some(card.clone());
         Ok(())
     }
 
     async fn unregister(&self) -> Result<()> {
-        let names = match self.card() {
-            Some(card) => vec![card.name().to_owned()],
-            None => directory::names_of(&self.client, &self.settings.broker, self.address()).await?,
-        };
-        for name in names {
-            directory::unregister(&self.client, &name).await?;
+        let (client, broker) = (&self.client, &self.settings.broker);
+        let mut registered = self.card.lock().await;
+        match &*registered {
+            Some(card) => directory::unregister_own(client, broker, card, self.address()).await?,
+            None => {
+                for name in directory::names_of(client, broker, self.address()).await? {
+                    directory::unregister(client, &name).await?;
+                }
+            }
         }
-        self.set_card(None);
+        *registered = None;
         Ok(())
     }
 
     async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
-        let card = self
-            .card()
+        let registered = self.card.lock().await;
+        let card = registered
+            .as_ref()
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "report", "the agent is not registered here"))?;
-        directory::report(&self.client, &card, self.address(), heartbeat).await
+        directory::report(&self.client, &self.settings.broker, card, self.address(), heartbeat).await
     }
 
     async fn discover(&self, query: &Query) -> Result<Discovered> {

@@ -16,7 +16,7 @@ use crate::uri::Mq9Uri;
 pub(crate) async fn dial(uri: &Mq9Uri, options: &ConnectOptions) -> Result<Link> {
     let link = match tokio::time::timeout(options.connect_timeout, attempt(uri, options)).await {
         Ok(link) => link?,
-        Err(_) => return Err(timed_out(uri)),
+        Err(_) => return Err(timed_out(uri, options)),
     };
     if options.probe {
         probe::probe(&link, options.request_timeout).await?;
@@ -53,7 +53,7 @@ async fn attempt(uri: &Mq9Uri, options: &ConnectOptions) -> Result<Link> {
         })
         .connect(vec![server, nowhere])
         .await
-        .map_err(|error| refusal(uri, error))?;
+        .map_err(|error| refusal(uri, options, error))?;
     Ok(Link::new(nats, alarm, false))
 }
 
@@ -81,7 +81,7 @@ async fn nats_options(uri: &Mq9Uri, options: &ConnectOptions) -> Result<async_na
     })
 }
 
-fn refusal(uri: &Mq9Uri, error: async_nats::ConnectError) -> Error {
+fn refusal(uri: &Mq9Uri, options: &ConnectOptions, error: async_nats::ConnectError) -> Error {
     let unreachable = |what| {
         let what = format!("{} {what}", uri.server());
         Error::new(ErrorKind::Disconnected, "connect", what)
@@ -91,7 +91,7 @@ fn refusal(uri: &Mq9Uri, error: async_nats::ConnectError) -> Error {
     let config = |what| Error::new(ErrorKind::Config, "connect", what);
     let refused = || Error::new(ErrorKind::Unauthorized, "connect", "the server refused the credentials");
     match error.kind() {
-        ConnectErrorKind::TimedOut => timed_out(uri),
+        ConnectErrorKind::TimedOut => timed_out(uri, options),
         ConnectErrorKind::AuthorizationViolation => refused(),
         ConnectErrorKind::Authentication => {
             config("the credentials cannot be used to sign").with_source(error)
@@ -111,9 +111,12 @@ fn refusal(uri: &Mq9Uri, error: async_nats::ConnectError) -> Error {
     }
 }
 
-fn timed_out(uri: &Mq9Uri) -> Error {
-    Error::new(ErrorKind::Timeout, "connect", format!("{} did not answer in time", uri.server()))
-        .with_reached(Reached::No)
+fn timed_out(uri: &Mq9Uri, options: &ConnectOptions) -> Error {
+    let mut what = format!("{} did not answer in time", uri.server());
+    if options.require_tls || uri.requires_tls() {
+        what.push_str("; TLS is required here, and RobustMQ itself speaks none over NATS");
+    }
+    Error::new(ErrorKind::Timeout, "connect", what).with_reached(Reached::No)
 }
 
 fn is_tls(error: &async_nats::ConnectError) -> bool {

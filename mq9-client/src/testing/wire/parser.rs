@@ -88,10 +88,9 @@ impl Parser {
                 }
                 State::Line => {
                     let Some(line) = self.take_line() else {
-                        return if self.buffer.len() > self.limits.line {
-                            self.refuse(Violation::LineTooLong)
-                        } else {
-                            Step::More
+                        return match self.fault_of_the_unfinished() {
+                            Some(violation) => self.refuse(violation),
+                            None => Step::More,
                         };
                     };
                     if line.len() > self.limits.line {
@@ -144,6 +143,18 @@ impl Parser {
         self.scanned = 0;
         line.truncate(line.trim_ascii_end().len());
         Some(line)
+    }
+
+    /// What is wrong already with a line whose end has not come. A NATS server knows by its first byte that a
+    /// TLS handshake is none of its operations; the end of that line would never come.
+    fn fault_of_the_unfinished(&self) -> Option<Violation> {
+        let binary = |byte: &u8| !byte.is_ascii_graphic() && !byte.is_ascii_whitespace();
+        match self.buffer.first() {
+            Some(first) if self.dialect == Dialect::Strict && binary(first) => {
+                Some(Violation::UnknownOperation)
+            }
+            _ => (self.buffer.len() > self.limits.line).then_some(Violation::LineTooLong),
+        }
     }
 
     fn finish_payload(&mut self) -> Step {

@@ -180,3 +180,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tls_handshake_is_refused_at_its_first_byte_by_a_strict_server_only() {
+    let hello = [0x16, 0x03, 0x01, 0x02, 0x00];
+    for (dialect, expected) in
+        [(Dialect::Strict, Step::Violation(Violation::UnknownOperation)), (Dialect::Lenient, Step::More)]
+    {
+        let mut parser = Parser::new(dialect, Limits { line: 4_096, payload: 1_024 });
+        parser.receive(&hello);
+        assert_eq!(parser.next(), expected);
+    }
+}

@@ -103,10 +103,10 @@ async fn a_strangers_odd_headers_cost_no_message() {
         };
         let one = ServeOptions::default().with_concurrency(1);
         let serving = reader.serve(handler, one).await.expect("served");
-        for number in 0..odd.len() {
+        for (number, line) in odd.iter().enumerate() {
             let (text, priority, deadline) = next(&mut heard).await;
             assert_eq!((text, priority), (format!("odd number {number}!"), Priority::Normal));
-            assert!(deadline.is_none_or(|at| at > std::time::SystemTime::now()), "{:?}", odd[number]);
+            assert!(deadline.is_none_or(|at| at > std::time::SystemTime::now()), "{line:?}");
         }
         assert_eq!(serving.stop(SECOND).await.unsettled, 0);
     }

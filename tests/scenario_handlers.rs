@@ -72,7 +72,7 @@ async fn one_message_that_always_fails_holds_back_its_conversation_and_nothing_e
                 }
             }
             told.send((number, request.attempt())).await?;
-            others.fetch_add(usize::from(number % 3 != 0), Ordering::SeqCst);
+            others.fetch_add(usize::from(!number.is_multiple_of(3)), Ordering::SeqCst);
             Ok(())
         }
     };

@@ -41,7 +41,7 @@ impl Address {
         if name.is_empty() {
             return Err(invalid("names nobody: the part behind the host is empty"));
         }
-        if rest.contains('/') && authority.is_empty() {
+        if rest.contains('/') && (authority.is_empty() || authority.starts_with(':')) {
             return Err(invalid("the host is empty"));
         }
         if authority.contains('@') {
@@ -139,6 +139,7 @@ mod tests {
             ("://a", "scheme"),
             ("mq9://h/", "empty"),
             ("mq9:///a", "host is empty"),
+            ("mq9://:4222/a", "host is empty"),
             ("loopback://", "empty"),
             ("mq9://u:p@h/a", "credentials"),
             ("mq9://h:0/a", "port"),

@@ -2,6 +2,7 @@
 //! conformance suite to choose its cases.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::header::is_line;
 use crate::message::{Outbound, Priority};
 
 /// What a transport can do, its limits and its guarantees. Everything is off in [`Capabilities::none`].
@@ -88,7 +89,9 @@ impl Capabilities {
     ///
     /// # Errors
     /// [`ErrorKind::Unsupported`] for an option the network lacks, [`ErrorKind::TooLarge`] for the body,
-    /// [`ErrorKind::Invalid`] for an address of another network or headers that cannot travel.
+    /// [`ErrorKind::Invalid`] for an address of another network, and for a media type, key, tag or header
+    /// that cannot travel as one line: with a control character or a blank at an end, or (but for a key)
+    /// empty.
     pub fn check(&self, message: &Outbound) -> Result<()> {
         if !self.schemes.contains(&message.to.scheme()) {
             let what =
@@ -108,6 +111,15 @@ impl Capabilities {
         if let Some(limit) = self.max_body.filter(|limit| message.body.bytes.len() > *limit) {
             let what = format!("the body has {} bytes; at most {limit}", message.body.bytes.len());
             return Err(Error::new(ErrorKind::TooLarge, "send", what));
+        }
+        let tags = message.tags.iter().map(|tag| ("a tag", tag.as_str(), false));
+        let key = message.key.iter().map(|key| ("the key", key.as_str(), true));
+        let media_type = [("the media type", message.body.media_type.as_str(), false)];
+        for (what, text, may_be_empty) in tags.chain(key).chain(media_type) {
+            if !is_line(text) || (text.is_empty() && !may_be_empty) {
+                let fault = format!("{what} is empty or has a control character or a blank at an end");
+                return Err(Error::new(ErrorKind::Invalid, "send", fault));
+            }
         }
         message.headers.check()
     }

@@ -1,5 +1,6 @@
 //! Asking the directory, and what it answers; the status agents report there.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,8 +111,8 @@ pub enum SearchRan {
     Exact,
 }
 
-/// An agent in the directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An agent in the directory. `Debug` shows how long its card is, and not the card: it may hold an inbox.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AgentEntry {
     /// Its name.
@@ -128,6 +129,17 @@ impl AgentEntry {
     /// An entry without status.
     pub fn new(name: impl Into<String>, address: Option<Address>, card: Bytes) -> Self {
         Self { name: name.into(), address, card, status: None }
+    }
+}
+
+impl fmt::Debug for AgentEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentEntry")
+            .field("name", &self.name)
+            .field("address", &self.address)
+            .field("card", &format_args!("{} bytes", self.card.len()))
+            .field("status", &self.status)
+            .finish()
     }
 }
 
@@ -167,8 +179,9 @@ pub struct AgentStatus {
 }
 
 impl AgentStatus {
-    /// A status reported `age` ago by an agent that reports each `interval`.
+    /// A status reported `age` ago by an agent that reports each `interval`. Both may come from the wire:
+    /// no value of them is out of range.
     pub fn new(status: impl Into<String>, active_tasks: u32, age: Duration, interval: Duration) -> Self {
-        Self { status: status.into(), active_tasks, age, alive: age < interval * 3 }
+        Self { status: status.into(), active_tasks, age, alive: age < interval.saturating_mul(3) }
     }
 }

@@ -1,9 +1,14 @@
 //! Header lines beside a body.
 
+use std::collections::HashSet;
+use std::fmt;
+
 use crate::error::{Error, ErrorKind, Result};
 
-/// Header lines in order. Names compare without case; one value per name.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Header lines in order. Names compare without case; one value per name, the last one set.
+///
+/// `Debug` shows the names and how long the values are: a value may be a key.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
@@ -17,7 +22,7 @@ impl Headers {
         self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// Sets `name`, replacing its former value.
+    /// Sets `name`, replacing its former value; the line stands last then.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let name = name.into();
         self.remove(&name);
@@ -63,7 +68,7 @@ impl Headers {
             if name.is_empty() || !name.chars().all(legal) {
                 return Err(invalid("may only have letters, digits, `-`, `_` and `.` in its name"));
             }
-            if value.chars().any(char::is_control) || value.trim() != value {
+            if !is_line(value) {
                 return Err(invalid("has a control character, or a blank at an end of its value"));
             }
             if value.len() > MAX_VALUE {
@@ -80,13 +85,28 @@ impl Headers {
 }
 
 impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Headers {
+    /// As inserting one line after the other, in linear time: lines may come from a peer, in any number.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
-        let mut headers = Self::new();
-        for (name, value) in lines {
-            headers.insert(name, value);
-        }
-        headers
+        let mut lines: Vec<(String, String)> =
+            lines.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut later = HashSet::new();
+        lines.reverse();
+        lines.retain(|(name, _)| later.insert(name.to_ascii_lowercase()));
+        lines.reverse();
+        Self(lines)
     }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.iter().map(|(name, value)| (name, format!("{} bytes", value.len())));
+        f.debug_map().entries(lines).finish()
+    }
+}
+
+/// Whether `text` survives a header line as it is: no control character, no blank at an end.
+pub(crate) fn is_line(text: &str) -> bool {
+    !text.chars().any(char::is_control) && text.trim() == text
 }
 
 const MAX_VALUE: usize = 4 * 1024;
@@ -95,6 +115,7 @@ const MAX_TOTAL: usize = 16 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn names_compare_without_case_and_keep_one_value() {
@@ -102,6 +123,17 @@ mod tests {
         assert_eq!((headers.len(), headers.get("TRACE")), (1, Some("2")));
         assert_eq!(headers.remove("tRace").as_deref(), Some("2"));
         assert!(headers.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn collecting_lines_is_inserting_them(lines in prop::collection::vec(("[aAbB]{1,2}", "[a-z]?"), 0..12)) {
+            let mut inserted = Headers::new();
+            for (name, value) in &lines {
+                inserted.insert(name, value);
+            }
+            prop_assert_eq!(lines.into_iter().collect::<Headers>(), inserted);
+        }
     }
 
     #[test]

@@ -10,6 +10,15 @@ use crate::error::{Error, ErrorKind, Result};
 /// Defines a text newtype of 1 to 128 visible ASCII characters, the narrowest rule among the networks.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        text_id! { @type $(#[$doc])* $name, $what }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+    (@type $(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -34,12 +43,6 @@ macro_rules! text_id {
                 f.write_str(&self.0)
             }
         }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &*self.0)
-            }
-        }
     };
 }
 
@@ -61,8 +64,16 @@ text_id! {
     CorrelationId, "correlation id"
 }
 text_id! {
-    /// A delivery's handle for [`Transport::ack`](crate::Transport::ack). Only its transport can read it.
+    @type
+    /// A delivery's handle for [`Transport::ack`](crate::Transport::ack). Only its transport can read it;
+    /// `Debug` shows nothing of it, since it may name an inbox.
     AckTag, "ack tag"
+}
+
+impl fmt::Debug for AckTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AckTag(…)")
+    }
 }
 
 impl ClientMsgId {

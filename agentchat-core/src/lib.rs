@@ -4,6 +4,7 @@ mod address;
 pub mod agent;
 mod capability;
 mod card;
+mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod dedup;

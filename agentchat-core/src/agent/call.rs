@@ -1,105 +1,20 @@
 //! A call: one request, and the replies to it in order.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use tokio::sync::mpsc;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
+use super::calls::Registered;
 use super::headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
-use super::replies::{Registered, Routed};
 use crate::delivery::Delivery;
-use crate::error::{Error, ErrorKind, Result};
-use crate::id::{ClientMsgId, ConversationId, CorrelationId};
-use crate::message::{Body, Priority};
-
-/// What is asked of a peer.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct CallRequest {
-    /// What it says.
-    pub body: Body,
-    /// Its id; the correlation id too, unless one is set.
-    pub client_msg_id: ClientMsgId,
-    /// What ties the replies to it.
-    pub correlation_id: Option<CorrelationId>,
-    /// What it is ordered within.
-    pub conversation: Option<ConversationId>,
-    /// Lines beside the body.
-    pub headers: crate::Headers,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// How long to wait for the last reply (default 60 s). The moment is carried in the message: a peer
-    /// that finds it later answers with an error instead of running it.
-    pub timeout: Duration,
-    /// Use a reply inbox for this call alone instead of the one kept for the peer (default off).
-    pub private_inbox: bool,
-}
-
-impl CallRequest {
-    /// A request under a fresh id, with a timeout of 60 s.
-    pub fn new(body: Body) -> Self {
-        Self {
-            body,
-            client_msg_id: ClientMsgId::random(),
-            correlation_id: None,
-            conversation: None,
-            headers: crate::Headers::new(),
-            priority: Priority::Normal,
-            timeout: Duration::from_secs(60),
-            private_inbox: false,
-        }
-    }
-
-    /// Replaces the id: a repeated call under its old id is handled once.
-    pub fn with_id(mut self, id: ClientMsgId) -> Self {
-        self.client_msg_id = id;
-        self
-    }
-
-    /// Sets the correlation id.
-    pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
-        self.correlation_id = Some(id);
-        self
-    }
-
-    /// Sets the conversation.
-    pub fn with_conversation(mut self, conversation: ConversationId) -> Self {
-        self.conversation = Some(conversation);
-        self
-    }
-
-    /// Sets one header line.
-    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.insert(name, value);
-        self
-    }
-
-    /// Sets the priority.
-    pub fn with_priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
-        self
-    }
-
-    /// Sets how long to wait for the last reply.
-    pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// Uses a reply inbox for this call alone.
-    pub fn with_private_inbox(mut self) -> Self {
-        self.private_inbox = true;
-        self
-    }
-
-    pub(crate) fn deadline(&self) -> SystemTime {
-        SystemTime::now() + self.timeout
-    }
-}
+use crate::error::{Error, ErrorKind, Reached, Result};
+use crate::id::CorrelationId;
+use crate::message::Body;
 
 /// One reply.
 #[derive(Debug, Clone)]
@@ -123,35 +38,45 @@ impl Reply {
 }
 
 /// The replies to a request, in order and each once. The stream ends after the last reply or after an
-/// error: [`Timeout`](ErrorKind::Timeout), [`Disconnected`](ErrorKind::Disconnected) or
-/// [`Closed`](ErrorKind::Closed).
+/// error:
+/// - [`Timeout`](ErrorKind::Timeout) at the call's deadline, after what had arrived until then;
+/// - [`Disconnected`](ErrorKind::Disconnected), [`Closed`](ErrorKind::Closed) or whatever else ended the
+///   reply inbox, after what had arrived until then;
+/// - [`Backpressure`](ErrorKind::Backpressure) when replies were left unread for long while other calls to
+///   the peer waited behind them: then some of them were dropped;
+/// - [`Protocol`](ErrorKind::Protocol) when the peer sends ever more replies while an earlier one is
+///   missing.
 ///
-/// Dropping it stops waiting; the request is not taken back.
+/// Unread replies wait here, up to 256 of them and 8 MiB, then in the reply inbox. Dropping the call stops
+/// waiting; the request is not taken back, and what still arrives is dropped.
 pub struct Call {
-    registered: Registered,
-    replies: mpsc::Receiver<Routed>,
+    correlation_id: CorrelationId,
+    /// `None` once it has ended.
+    registered: Option<Registered>,
     /// Replies that arrived before an earlier one.
     early: BTreeMap<u64, Reply>,
-    next: u64,
-    ended: bool,
+    early_bytes: usize,
+    due: u64,
     deadline: Pin<Box<Sleep>>,
+    timed_out: bool,
 }
 
 impl Call {
-    pub(crate) fn new(registered: Registered, replies: mpsc::Receiver<Routed>, timeout: Duration) -> Self {
+    pub(crate) fn new(correlation_id: CorrelationId, registered: Registered, deadline: Instant) -> Self {
         Self {
-            registered,
-            replies,
+            correlation_id,
+            registered: Some(registered),
             early: BTreeMap::new(),
-            next: 1,
-            ended: false,
-            deadline: Box::pin(tokio::time::sleep(timeout)),
+            early_bytes: 0,
+            due: 1,
+            deadline: Box::pin(tokio::time::sleep_until(deadline)),
+            timed_out: false,
         }
     }
 
     /// What ties the replies to this call.
     pub fn correlation_id(&self) -> &CorrelationId {
-        self.registered.correlation_id()
+        &self.correlation_id
     }
 
     /// The next reply, or `None` after the end. Cancel-safe: no reply is lost by dropping the future.
@@ -168,7 +93,7 @@ impl Call {
             let reply = reply?;
             if let Some(error) = reply.error {
                 return Err(Error::new(ErrorKind::Handler, "call", format!("the peer failed: {error}"))
-                    .with_reached(crate::error::Reached::Yes));
+                    .with_reached(Reached::Yes));
             }
             if reply.last {
                 return Ok(reply);
@@ -177,9 +102,32 @@ impl Call {
         Err(Error::new(ErrorKind::Closed, "call", "the call had ended before"))
     }
 
-    fn end(&mut self, kind: ErrorKind, message: &str) -> Poll<Option<Result<Reply>>> {
-        self.ended = true;
-        Poll::Ready(Some(Err(Error::new(kind, "call", message))))
+    fn timeout(&self) -> Error {
+        let what = match self.early.keys().next_back() {
+            Some(later) => format!("reply {} is missing at the deadline, though {later} came", self.due),
+            None => "no last reply came before the deadline".to_owned(),
+        };
+        Error::new(ErrorKind::Timeout, "call", what)
+    }
+
+    /// Hands a reply out; the last one ends the call.
+    fn give(&mut self, reply: Reply) -> Poll<Option<Result<Reply>>> {
+        self.due = self.due.saturating_add(1);
+        if reply.last {
+            self.end();
+        }
+        Poll::Ready(Some(Ok(reply)))
+    }
+
+    fn fail(&mut self, error: Error) -> Poll<Option<Result<Reply>>> {
+        self.end();
+        Poll::Ready(Some(Err(error)))
+    }
+
+    /// Stops listening at once, so that an ended call that is kept costs nothing.
+    fn end(&mut self) {
+        self.registered = None;
+        self.early = BTreeMap::new();
     }
 }
 
@@ -187,43 +135,52 @@ impl Stream for Call {
     type Item = Result<Reply>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(registered) = &self.registered else { return Poll::Ready(None) };
+        let pending = std::sync::Arc::clone(&registered.pending);
+        // Before reading: a peer that never stops to send must not keep the call alive.
+        if !self.timed_out && self.deadline.as_mut().poll(cx).is_ready() {
+            self.timed_out = true;
+            pending.end(Error::new(ErrorKind::Timeout, "call", "the deadline has passed"));
+        }
         loop {
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            let due = self.next;
+            let due = self.due;
             if let Some(reply) = self.early.remove(&due) {
-                self.next += 1;
-                self.ended = reply.last;
-                return Poll::Ready(Some(Ok(reply)));
+                self.early_bytes -= reply.delivery.size();
+                return self.give(reply);
             }
-            match self.replies.poll_recv(cx) {
-                Poll::Ready(Some(Routed::Reply(delivery))) => {
-                    let reply = read(*delivery, due);
-                    if reply.seq >= due && self.early.len() < MOST_EARLY {
-                        self.early.insert(reply.seq, reply);
-                    }
+            let reply = match pending.poll(cx) {
+                Poll::Ready(Some(Ok(delivery))) => read(delivery, due),
+                Poll::Ready(Some(Err(error))) => {
+                    let own = self.timed_out && error.kind() == ErrorKind::Timeout;
+                    let error = if own { self.timeout() } else { error };
+                    return self.fail(error);
                 }
-                Poll::Ready(Some(Routed::Lost(error))) => {
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
-                Poll::Ready(None) => return self.end(ErrorKind::Closed, "the agent was closed"),
-                Poll::Pending => {
-                    ready!(self.deadline.as_mut().poll(cx));
-                    return self.end(ErrorKind::Timeout, "no last reply came before the deadline");
-                }
+                Poll::Ready(None) => return self.fail(super::calls::closed()),
+                Poll::Pending => return Poll::Pending,
+            };
+            if reply.seq == due {
+                return self.give(reply);
             }
+            if reply.seq < due || self.early.contains_key(&reply.seq) {
+                tracing::debug!(name: "reply.repeated", seq = reply.seq, "a reply came again");
+                continue;
+            }
+            if self.early.len() >= MOST_EARLY || self.early_bytes >= MOST_EARLY_BYTES {
+                let what = format!("reply {due} is missing, and too many later ones came");
+                return self.fail(Error::new(ErrorKind::Protocol, "call", what).with_reached(Reached::Yes));
+            }
+            self.early_bytes += reply.delivery.size();
+            self.early.insert(reply.seq, reply);
         }
     }
 }
 
-impl std::fmt::Debug for Call {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("correlation_id", self.correlation_id())
-            .field("next", &self.next)
-            .field("ended", &self.ended)
+            .field("correlation_id", &self.correlation_id)
+            .field("due", &self.due)
+            .field("ended", &self.registered.is_none())
             .finish_non_exhaustive()
     }
 }
@@ -242,3 +199,5 @@ fn read(delivery: Delivery, due: u64) -> Reply {
 
 /// How many replies may wait for an earlier one.
 const MOST_EARLY: usize = 1_024;
+/// How many bytes of them; one reply may go over it.
+const MOST_EARLY_BYTES: usize = 8 * 1024 * 1024;

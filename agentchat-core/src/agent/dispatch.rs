@@ -1,29 +1,33 @@
 //! Which message is handled when: in order within a conversation, parallel across, each once.
 //!
-//! This is the thinking; [`serve`](super::serve) does the waiting.
+//! This is the thinking; [`serve`](super::serve) does the waiting. Every step costs the same however many
+//! messages are in hand (but for a logarithm where moments are ordered).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::clock::after;
 use crate::dedup::{Dedup, Seen};
 use crate::delivery::Delivery;
 use crate::id::{AckTag, ConversationId};
 
-/// The queue of a serving agent. Its size is bounded by the subscription's credit.
+/// The queue of a serving agent. Its size is bounded by whoever admits: see [`Dispatcher::load`].
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     lanes: HashMap<LaneKey, Lane>,
     /// Lanes whose head may start, in the order they became so.
     ready: VecDeque<LaneKey>,
+    /// Lanes whose head waits for another try, by when it is due; the number keeps equals in order.
+    held: BTreeMap<(Instant, u64), LaneKey>,
     /// Ack tags of repetitions that arrived while the first copy was in progress.
-    repeats: HashMap<String, Vec<AckTag>>,
+    repeats: HashMap<String, BTreeSet<AckTag>>,
     seen: Dedup,
     running: usize,
-    /// How many lanes wait for the moment of their next try.
-    held: usize,
-    next_lone: u64,
+    queued: usize,
+    repeated: usize,
+    counter: u64,
     policy: Policy,
 }
 
@@ -33,6 +37,7 @@ pub(crate) struct Policy {
     pub(crate) concurrency: usize,
     pub(crate) retry_base: Duration,
     pub(crate) retry_cap: Duration,
+    /// After how many failures a message is buried.
     pub(crate) max_attempts: Option<u32>,
 }
 
@@ -47,25 +52,35 @@ pub(crate) enum LaneKey {
 struct Lane {
     queue: VecDeque<Queued>,
     running: Option<Queued>,
-    not_before: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Queued {
     delivery: Delivery,
     id: String,
-    attempt: u32,
+    /// How often its handler failed.
+    failures: u32,
+    /// How often it could not be buried.
+    burials: u32,
 }
 
-/// A message to hand to the handler.
+/// Something to do for a message.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) lane: LaneKey,
     pub(crate) delivery: Delivery,
-    /// 1 for the first time.
-    pub(crate) attempt: u32,
+    pub(crate) task: Task,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Run the handler; `attempt` is 1 the first time.
+    Handle { attempt: u32 },
     /// Its deadline has passed: answer with an error instead of running it.
-    pub(crate) expired: bool,
+    Expire,
+    /// It failed this often, which is as often as it may: hand it to the dead-letter address.
+    Bury { failures: u32 },
 }
 
 /// How a job ended.
@@ -75,146 +90,153 @@ pub(crate) enum Finished {
     Failed,
 }
 
-/// What follows from the end of a job.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Acknowledge these.
-    Ack(Vec<AckTag>),
-    /// It will be tried again at that moment.
-    RetryAt(Instant),
-    /// It failed as often as it may: hand it to the dead-letter address, then acknowledge these.
-    GiveUp(Box<Delivery>, Vec<AckTag>),
-}
-
 impl Dispatcher {
     pub(crate) fn new(policy: Policy) -> Self {
         Self {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
+            held: BTreeMap::new(),
             repeats: HashMap::new(),
             seen: Dedup::new(SEEN_IDS, SEEN_AGE),
             running: 0,
-            held: 0,
-            next_lone: 0,
+            queued: 0,
+            repeated: 0,
+            counter: 0,
             policy,
         }
     }
 
     /// Takes a delivery in. A repetition of a settled message gives its tag back to be acknowledged
-    /// again; one of a message in progress is acknowledged together with it.
+    /// again; one of a message in progress is acknowledged together with it, and never before: it may be
+    /// the same row under another tag, or what replaced it.
     pub(crate) fn admit(&mut self, delivery: Delivery, now: Instant) -> Option<AckTag> {
         let id = identity(&delivery);
         match self.seen.observe(&id, now) {
             Seen::Settled => return Some(delivery.tag),
             Seen::InProgress => {
-                self.repeats.entry(id).or_default().push(delivery.tag);
+                self.repeated += usize::from(self.repeats.entry(id).or_default().insert(delivery.tag));
                 return None;
             }
             Seen::New => {}
         }
         let key = match &delivery.conversation {
             Some(conversation) => LaneKey::Conversation(conversation.clone()),
-            None => {
-                self.next_lone += 1;
-                LaneKey::Lone(self.next_lone)
-            }
+            None => LaneKey::Lone(self.count()),
         };
         let lane = self.lanes.entry(key.clone()).or_default();
         let idle = lane.queue.is_empty() && lane.running.is_none();
-        lane.queue.push_back(Queued { delivery, id, attempt: 1 });
+        lane.queue.push_back(Queued { delivery, id, failures: 0, burials: 0 });
+        self.queued += 1;
         if idle {
             self.ready.push_back(key);
         }
         None
     }
 
-    /// The next message to run, when a slot is free and one may start.
+    /// The next thing to do, when a slot is free and something may start.
     pub(crate) fn start(&mut self, now: Instant, clock: SystemTime) -> Option<Job> {
+        self.wake(now);
         if self.running >= self.policy.concurrency {
             return None;
         }
-        self.wake(now);
         let key = self.ready.pop_front()?;
         let lane = self.lanes.get_mut(&key)?;
         let queued = lane.queue.pop_front()?;
         let mut delivery = queued.delivery.clone();
-        delivery.redelivered |= queued.attempt > 1;
-        let job = Job {
-            expired: delivery.deadline.is_some_and(|deadline| deadline <= clock),
-            lane: key,
-            delivery,
-            attempt: queued.attempt,
+        delivery.redelivered |= queued.failures > 0;
+        let task = if self.policy.max_attempts.is_some_and(|most| queued.failures >= most) {
+            Task::Bury { failures: queued.failures }
+        } else if delivery.deadline.is_some_and(|deadline| deadline <= clock) {
+            Task::Expire
+        } else {
+            Task::Handle { attempt: queued.failures.saturating_add(1) }
         };
         lane.running = Some(queued);
+        self.queued -= 1;
         self.running += 1;
-        Some(job)
+        Some(Job { lane: key, delivery, task })
     }
 
-    /// Records how the job of `key` ended.
-    pub(crate) fn finish(&mut self, key: &LaneKey, finished: Finished, now: Instant) -> Option<Verdict> {
-        let lane = self.lanes.get_mut(key)?;
-        let mut queued = lane.running.take()?;
+    /// Records how the job of `key` ended; `task` is what it was. Returns what is to be acknowledged:
+    /// nothing when it is to be tried again.
+    pub(crate) fn finish(
+        &mut self,
+        key: &LaneKey,
+        task: Task,
+        finished: Finished,
+        now: Instant,
+    ) -> Vec<AckTag> {
+        let Some(lane) = self.lanes.get_mut(key) else { return Vec::new() };
+        let Some(mut queued) = lane.running.take() else { return Vec::new() };
         self.running -= 1;
-        let exhausted = self.policy.max_attempts.is_some_and(|most| queued.attempt >= most);
-        let verdict = if finished == Finished::Failed && !exhausted {
-            let at = now + self.policy.retry_delay(queued.attempt);
-            queued.attempt += 1;
-            lane.not_before = Some(at);
-            self.held += 1;
+        if finished == Finished::Failed {
+            let tries = if let Task::Bury { .. } = task { &mut queued.burials } else { &mut queued.failures };
+            *tries = tries.saturating_add(1);
+            let tries = *tries;
+            let exhausted = self.policy.max_attempts.is_some_and(|most| queued.failures >= most);
+            let wait = match exhausted && queued.burials == 0 {
+                true => Duration::ZERO,
+                false => self.policy.retry_delay(tries),
+            };
             lane.queue.push_front(queued);
-            return Some(Verdict::RetryAt(at));
-        } else {
-            self.seen.settle(&queued.id, now);
-            let mut tags = self.repeats.remove(&queued.id).unwrap_or_default();
-            tags.push(queued.delivery.tag.clone());
-            match finished {
-                Finished::Settled => Verdict::Ack(tags),
-                Finished::Failed => Verdict::GiveUp(Box::new(queued.delivery), tags),
-            }
-        };
+            self.queued += 1;
+            let number = self.count();
+            self.held.insert((after(now, wait), number), key.clone());
+            return Vec::new();
+        }
         if lane.queue.is_empty() {
             self.lanes.remove(key);
         } else {
             self.ready.push_back(key.clone());
         }
-        Some(verdict)
+        self.seen.settle(&queued.id, now);
+        let mut tags = self.repeats.remove(&queued.id).unwrap_or_default();
+        self.repeated -= tags.len();
+        tags.insert(queued.delivery.tag);
+        tags.into_iter().collect()
     }
 
-    /// When a failed message may be tried again, the earliest of them.
+    /// When something that is held back may start, the earliest of them.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.lanes.values().filter_map(|lane| lane.not_before).min()
+        self.held.keys().next().map(|(at, _)| *at)
     }
 
     /// How many messages are in hand: running, queued or waiting for another try.
     pub(crate) fn in_hand(&self) -> usize {
-        self.running + self.lanes.values().map(|lane| lane.queue.len()).sum::<usize>()
+        self.running + self.queued
+    }
+
+    /// How many deliveries are unsettled here: the messages in hand and the repetitions of them.
+    pub(crate) fn load(&self) -> usize {
+        self.in_hand() + self.repeated
     }
 
     fn wake(&mut self, now: Instant) {
-        if self.held == 0 {
-            return;
+        while let Some(entry) = self.held.first_entry()
+            && entry.key().0 <= now
+        {
+            self.ready.push_back(entry.remove());
         }
-        for (key, lane) in &mut self.lanes {
-            if lane.not_before.is_some_and(|at| at <= now) {
-                lane.not_before = None;
-                self.held -= 1;
-                self.ready.push_back(key.clone());
-            }
-        }
+    }
+
+    fn count(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
     }
 }
 
 impl Policy {
-    fn retry_delay(&self, attempt: u32) -> Duration {
-        self.retry_base.saturating_mul(1 << (attempt - 1).min(16)).min(self.retry_cap)
+    fn retry_delay(&self, tries: u32) -> Duration {
+        self.retry_base.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(self.retry_cap)
     }
 }
 
 /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id.
-fn identity(delivery: &Delivery) -> String {
+pub(crate) fn identity(delivery: &Delivery) -> String {
     match &delivery.client_msg_id {
-        Some(id) => format!("c|{}|{id}", delivery.sender.as_ref().map_or("", |sender| sender.name())),
-        None => format!("s|{}", delivery.id),
+        // No id and no name has a line break, so that no two pairs are written the same.
+        Some(id) => format!("c{id}\n{}", delivery.sender.as_ref().map_or("", |sender| sender.name())),
+        None => format!("s{}", delivery.id),
     }
 }
 
@@ -223,132 +245,4 @@ const SEEN_IDS: usize = 65_536;
 const SEEN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Body, ClientMsgId, MessageId};
-    use proptest::prelude::*;
-
-    fn policy(concurrency: usize) -> Policy {
-        Policy {
-            concurrency,
-            retry_base: Duration::from_secs(1),
-            retry_cap: Duration::from_secs(60),
-            max_attempts: None,
-        }
-    }
-
-    fn delivery(number: usize, conversation: Option<u8>) -> Delivery {
-        let tag = AckTag::new(format!("t{number}")).expect("tag");
-        let mut delivery =
-            Delivery::new(MessageId::new(number.to_string()).expect("id"), tag, Body::text("x"));
-        delivery.conversation = conversation.map(|c| ConversationId::new(format!("c{c}")).expect("id"));
-        delivery
-    }
-
-    #[test]
-    fn a_failed_message_holds_its_conversation_but_no_other() {
-        let now = Instant::now();
-        let mut dispatcher = Dispatcher::new(policy(8));
-        for (number, conversation) in [(0, 1), (1, 1), (2, 2)] {
-            dispatcher.admit(delivery(number, Some(conversation)), now);
-        }
-        let first = dispatcher.start(now, SystemTime::now()).expect("first");
-        let verdict = dispatcher.finish(&first.lane, Finished::Failed, now);
-        assert_eq!(verdict, Some(Verdict::RetryAt(now + Duration::from_secs(1))));
-        let other = dispatcher.start(now, SystemTime::now()).expect("the other conversation");
-        assert_eq!(other.delivery.id.as_str(), "2");
-        assert!(dispatcher.start(now, SystemTime::now()).is_none(), "its own conversation waits");
-        let later = dispatcher.deadline().expect("a retry is due");
-        let again = dispatcher.start(later, SystemTime::now()).expect("second try");
-        assert_eq!((again.delivery.id.as_str(), again.attempt, again.delivery.redelivered), ("0", 2, true));
-    }
-
-    #[test]
-    fn a_repetition_is_acknowledged_and_not_handled() {
-        let now = Instant::now();
-        let mut dispatcher = Dispatcher::new(policy(8));
-        let mut original = delivery(0, None);
-        original.client_msg_id = Some(ClientMsgId::new("m").expect("id"));
-        let mut resent = delivery(7, None);
-        resent.client_msg_id = original.client_msg_id.clone();
-        let mut late = delivery(9, None);
-        late.client_msg_id = original.client_msg_id.clone();
-        assert_eq!(dispatcher.admit(original, now), None);
-        assert_eq!(dispatcher.admit(resent, now), None);
-        let job = dispatcher.start(now, SystemTime::now()).expect("one job");
-        assert!(dispatcher.start(now, SystemTime::now()).is_none());
-        let Some(Verdict::Ack(tags)) = dispatcher.finish(&job.lane, Finished::Settled, now) else {
-            panic!("settled messages are acknowledged");
-        };
-        assert_eq!(tags.iter().map(AckTag::as_str).collect::<Vec<_>>(), ["t7", "t0"]);
-        assert_eq!(dispatcher.admit(late, now).map(|tag| tag.to_string()).as_deref(), Some("t9"));
-    }
-
-    #[test]
-    fn attempts_end_where_the_policy_says_and_the_message_is_handed_back() {
-        let now = Instant::now();
-        let mut dispatcher = Dispatcher::new(Policy { max_attempts: Some(2), ..policy(1) });
-        dispatcher.admit(delivery(0, None), now);
-        let job = dispatcher.start(now, SystemTime::now()).expect("first");
-        dispatcher.finish(&job.lane, Finished::Failed, now);
-        let later = now + Duration::from_secs(1);
-        let job = dispatcher.start(later, SystemTime::now()).expect("second");
-        let verdict = dispatcher.finish(&job.lane, Finished::Failed, later);
-        assert!(matches!(verdict, Some(Verdict::GiveUp(given, _)) if given.id.as_str() == "0"));
-        assert_eq!(dispatcher.in_hand(), 0);
-    }
-
-    #[test]
-    fn a_message_past_its_deadline_is_marked() {
-        let mut dispatcher = Dispatcher::new(policy(1));
-        let mut stale = delivery(0, None);
-        stale.deadline = Some(SystemTime::UNIX_EPOCH);
-        dispatcher.admit(stale, Instant::now());
-        assert!(dispatcher.start(Instant::now(), SystemTime::now()).expect("job").expired);
-    }
-
-    proptest! {
-        #[test]
-        fn conversations_keep_their_order_and_nothing_is_lost(
-            plan in prop::collection::vec((prop::option::of(0_u8..4), 0_u8..4), 1..80),
-            slots in 1_usize..6,
-        ) {
-            let mut now = Instant::now();
-            let mut dispatcher = Dispatcher::new(policy(slots));
-            for (number, (conversation, _)) in plan.iter().enumerate() {
-                dispatcher.admit(delivery(number, *conversation), now);
-            }
-            let mut failures: Vec<u8> = plan.iter().map(|(_, failures)| *failures).collect();
-            let mut running: VecDeque<Job> = VecDeque::new();
-            let mut done: Vec<usize> = Vec::new();
-            while dispatcher.in_hand() > 0 {
-                while let Some(job) = dispatcher.start(now, SystemTime::now()) {
-                    running.push_back(job);
-                    prop_assert!(running.len() <= slots);
-                }
-                match running.pop_front() {
-                    Some(job) => {
-                        let number: usize = job.delivery.id.as_str().parse().unwrap();
-                        if failures[number] > 0 {
-                            failures[number] -= 1;
-                            dispatcher.finish(&job.lane, Finished::Failed, now);
-                        } else {
-                            done.push(number);
-                            let Some(Verdict::Ack(_)) = dispatcher.finish(&job.lane, Finished::Settled, now) else {
-                                panic!("settled messages are acknowledged");
-                            };
-                        }
-                    }
-                    None => now = dispatcher.deadline().expect("something is due"),
-                }
-            }
-            for conversation in 0..4 {
-                let of = |n: &&usize| plan[**n].0 == Some(conversation);
-                let order: Vec<_> = done.iter().filter(of).collect();
-                prop_assert!(order.is_sorted(), "{order:?}");
-            }
-            done.sort_unstable();
-            prop_assert_eq!(done, (0..plan.len()).collect::<Vec<_>>());
-        }
-    }
-}
+mod tests;

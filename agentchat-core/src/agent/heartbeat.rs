@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::AgentShared;
+use crate::clock::FAR;
 use crate::directory::Heartbeat;
+use crate::error::ErrorKind;
 
 /// Reports each `interval`, beginning at once. A failed report is logged and not repeated: the next one
-/// is due anyway.
+/// is due anyway. Ends with the attachment.
 pub(crate) async fn beat(agent: Arc<AgentShared>, interval: Duration) {
-    let mut ticks = tokio::time::interval_at(Instant::now(), interval);
+    let mut ticks = tokio::time::interval_at(Instant::now(), interval.min(FAR));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -24,6 +26,9 @@ pub(crate) async fn beat(agent: Arc<AgentShared>, interval: Duration) {
         heartbeat.load = if slots == 0 { 0.0 } else { active as f32 / slots as f32 };
         if let Err(error) = agent.transport.report(&heartbeat).await {
             tracing::debug!(name: "heartbeat.failed", %error, "the heartbeat was not taken");
+            if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Closed) {
+                return;
+            }
         }
     }
 }

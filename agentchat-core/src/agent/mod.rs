@@ -1,146 +1,68 @@
 //! The agent runtime: what a framework embeds.
 
+mod acks;
+mod builder;
 mod call;
+mod call_request;
+mod calls;
+mod close;
 mod dispatch;
 mod headers;
 mod heartbeat;
+mod pending;
 mod replies;
+mod reply_reader;
 mod request;
 mod sent;
 mod serve;
+mod serve_options;
+mod serving;
+mod tasks;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::sync::watch;
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
-pub use call::{Call, CallRequest, Reply};
+pub use builder::AgentBuilder;
+pub use call::{Call, Reply};
+pub use call_request::CallRequest;
+pub use close::CloseReport;
 pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 pub use request::{Handler, HandlerResult, Request};
-pub use serve::{ServeOptions, Served, Serving};
+pub use serve_options::ServeOptions;
+pub use serving::{Served, Serving};
 
 use crate::address::Address;
 use crate::capability::Capabilities;
-use crate::card::AgentCard;
+use crate::clock::after;
 use crate::delivery::Receipt;
 use crate::directory::{Discovered, Heartbeat, Query};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::CorrelationId;
 use crate::message::{Body, Outbound};
-use crate::options::CloseMode;
+use crate::options::Inbox;
 use crate::transport::{Connector, KeyedValue, Transport};
-use replies::Replies;
-use sent::SentIds;
+use serving::Stop;
+use tasks::Tasks;
+
+pub(crate) use tasks::AgentShared;
 
 /// A running agent: an inbox, a place in the directory, and the verbs.
 ///
-/// Handles are cheap to clone. Dropping the last one stops every task of the agent at once and leaves
-/// the registration as it is; [`Agent::close`] ends cleanly.
+/// Handles are cheap to clone. Dropping the last one stops every task of the agent at once, serving
+/// included, ends its calls, and leaves the registration as it is; [`Agent::close`] ends cleanly.
 #[derive(Clone)]
 pub struct Agent {
     shared: Arc<AgentShared>,
     owner: Arc<Tasks>,
 }
 
-/// What the agent's tasks share. They hold no [`Tasks`], so that dropping the agent ends them.
-#[derive(Debug)]
-pub(crate) struct AgentShared {
-    pub(crate) transport: Arc<dyn Transport>,
-    /// Handlers running now, and the slots they run in: the heartbeat's load.
-    pub(crate) active: AtomicU32,
-    pub(crate) slots: AtomicU32,
-    sent: Mutex<SentIds>,
-    replies: Replies,
-}
-
-#[derive(Debug, Default)]
-struct Tasks {
-    heartbeat: Mutex<Option<AbortHandle>>,
-    /// Stop signals of what is being served. A closed channel means it has ended.
-    serving: Mutex<Vec<Arc<watch::Sender<bool>>>>,
-}
-
-impl Drop for Tasks {
-    fn drop(&mut self) {
-        if let Some(heartbeat) = lock(&self.heartbeat).take() {
-            heartbeat.abort();
-        }
-    }
-}
-
-/// What an agent is started with.
-#[derive(Debug)]
-pub struct AgentBuilder<C> {
-    connector: C,
-    card: Option<AgentCard>,
-    heartbeat: Option<Duration>,
-}
-
-impl<C: Connector> AgentBuilder<C> {
-    /// Registers the agent with this card. Without one it is not in the directory.
-    pub fn card(mut self, card: AgentCard) -> Self {
-        self.card = Some(card);
-        self
-    }
-
-    /// Reports each `interval` that the agent is alive (default 60 s, when it has a card).
-    pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.heartbeat = Some(interval);
-        self
-    }
-
-    /// Connects, then registers. If registering fails the attachment is closed again, and nothing stays
-    /// behind.
-    ///
-    /// # Errors
-    /// Whatever connecting or registering answered, and [`Invalid`](ErrorKind::Invalid) for a heartbeat
-    /// of zero.
-    pub async fn start(self) -> Result<Agent> {
-        if self.heartbeat.is_some_and(|interval| interval.is_zero()) {
-            return Err(Error::new(ErrorKind::Invalid, "start", "the heartbeat interval is zero"));
-        }
-        let transport = self.connector.connect().await?;
-        if let Some(card) = &self.card
-            && let Err(error) =
-                transport.register(card).instrument(tracing::info_span!("agent.register")).await
-        {
-            let _ = transport.close(CloseMode::Detach).await;
-            return Err(error);
-        }
-        let shared = Arc::new(AgentShared {
-            replies: Replies::new(Arc::clone(&transport)),
-            transport,
-            active: AtomicU32::new(0),
-            slots: AtomicU32::new(0),
-            sent: Mutex::default(),
-        });
-        let owner = Arc::new(Tasks::default());
-        if self.card.is_some() {
-            let interval = self.heartbeat.unwrap_or(HEARTBEAT);
-            let task = tokio::spawn(heartbeat::beat(Arc::clone(&shared), interval));
-            *lock(&owner.heartbeat) = Some(task.abort_handle());
-        }
-        Ok(Agent { shared, owner })
-    }
-}
-
-/// What was left when an agent closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseReport {
-    /// Whether every handler had finished before the deadline.
-    pub drained: bool,
-}
-
 impl Agent {
     /// Begins an agent on the network that `connector` reaches.
     pub fn builder<C: Connector>(connector: C) -> AgentBuilder<C> {
-        AgentBuilder { connector, card: None, heartbeat: None }
+        AgentBuilder::new(connector)
     }
 
     /// The agent's inbox.
@@ -150,7 +72,7 @@ impl Agent {
 
     /// What the network can do.
     pub fn capabilities(&self) -> &Capabilities {
-        self.shared.transport.capabilities()
+        self.shared.capabilities()
     }
 
     /// The attachment underneath, for what the agent does not wrap.
@@ -173,66 +95,92 @@ impl Agent {
     /// [`reached`](Error::reached) is not `Yes`, sending the *same value* again is safe: the receiver
     /// recognises its id.
     ///
+    /// Messages of one conversation and priority that are sent one after the other arrive in that order,
+    /// where the network keeps one. Dropping the future may leave the message sent or not sent.
+    ///
     /// # Errors
-    /// [`Conflict`](ErrorKind::Conflict) when the id was used for another content;
-    /// [`Unsupported`](ErrorKind::Unsupported), [`TooLarge`](ErrorKind::TooLarge) or
+    /// [`Conflict`](ErrorKind::Conflict) when the id was used for another content, unless that certainly
+    /// reached nobody; [`Unsupported`](ErrorKind::Unsupported), [`TooLarge`](ErrorKind::TooLarge) or
     /// [`Invalid`](ErrorKind::Invalid) before anything is sent; the transport's errors.
     pub async fn send(&self, message: &Outbound) -> Result<Receipt> {
         self.capabilities().check(message)?;
-        lock(&self.shared.sent).record(message)?;
-        self.shared.transmit(message).await
+        self.shared.transmit_once(message, message).await
     }
 
     /// Asks `peer` and returns the stream of its replies. The request is with the network when this
-    /// returns.
+    /// returns. Dropping the future gives the call up; the request may have been sent.
     ///
     /// # Errors
-    /// As [`Agent::send`]; [`Unsupported`](ErrorKind::Unsupported) on a network that cannot open reply
-    /// inboxes; [`Conflict`](ErrorKind::Conflict) when a call under this correlation id is under way.
+    /// As [`Agent::send`], where a repeated call may have another deadline; [`Timeout`](ErrorKind::Timeout)
+    /// when the call's own time is over before the request is with the network;
+    /// [`Unsupported`](ErrorKind::Unsupported) on a network that cannot open reply inboxes;
+    /// [`Conflict`](ErrorKind::Conflict) when a call under this correlation id is under way;
+    /// [`Backpressure`](ErrorKind::Backpressure) when calls to more than 1,024 peers are.
     pub async fn call(&self, peer: &Address, request: CallRequest) -> Result<Call> {
         if !self.capabilities().extra_inbox {
             return Err(Error::unsupported("call", "this network cannot open an inbox for replies"));
         }
+        let end = after(Instant::now(), request.timeout);
+        let late = |reached| {
+            let what = "the call's time was over before the request was with the network";
+            Error::new(ErrorKind::Timeout, "call", what).with_reached(reached)
+        };
         let correlation_id = match &request.correlation_id {
             Some(id) => id.clone(),
             None => CorrelationId::new(request.client_msg_id.as_str())?,
         };
-        let deadline = request.deadline();
-        let (inbox, registered, replies) =
-            self.shared.replies.expect(peer, correlation_id.clone(), request.private_inbox).await?;
-        let timeout = request.timeout;
-        let mut message = Outbound::new(peer.clone(), request.body)
-            .with_id(request.client_msg_id)
-            .with_correlation_id(correlation_id)
-            .with_reply_to(inbox)
-            .with_priority(request.priority)
-            .with_deadline(deadline);
-        message.headers = request.headers;
-        message.conversation = request.conversation;
-        self.capabilities().check(&message)?;
-        self.shared.transmit(&message).await?;
-        Ok(Call::new(registered, replies, timeout))
+        let mut content = Outbound::new(peer.clone(), request.body.clone())
+            .with_id(request.client_msg_id.clone())
+            .with_correlation_id(correlation_id.clone())
+            .with_priority(request.priority);
+        content.headers = request.headers.clone();
+        content.conversation = request.conversation.clone();
+        self.capabilities().check(&content)?;
+        let inbox = self.shared.replies.expect(peer, correlation_id.clone(), end, request.private_inbox);
+        let (inbox, registered) = timeout_at(end, inbox).await.map_err(|_| late(Reached::No))??;
+        let mut message = content.clone().with_reply_to(inbox);
+        message.deadline = request.deadline();
+        let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
+        sent.map_err(|_| late(Reached::Unknown))??;
+        Ok(Call::new(correlation_id, registered, end))
     }
 
-    /// Serves the agent's inbox with `handler`: what waited first, then what arrives.
+    /// Serves the agent's inbox with `handler`: what waited first, then what arrives. Messages of one
+    /// conversation are handled in order, one at a time; each once, however often it is delivered.
+    ///
+    /// The own inbox is served once at a time; serving it anew waits until what was told to stop has ended.
+    /// Dropping the future serves nothing.
     ///
     /// # Errors
-    /// The transport's, when the inbox cannot be read.
+    /// [`Conflict`](ErrorKind::Conflict) when the own inbox is being served already;
+    /// [`Closed`](ErrorKind::Closed) after [`Agent::close`]; the transport's, when the inbox cannot be read.
     pub async fn serve(&self, handler: impl Handler, options: ServeOptions) -> Result<Serving> {
+        let options = options.bounded();
+        let _starting = self.owner.starting.lock().await;
+        self.owner.check_open("serve")?;
+        if options.subscribe.inbox == Inbox::Own {
+            for control in self.owner.serving().iter().filter(|control| control.own) {
+                match control.stopped() {
+                    Stop::No => {
+                        let what = "the inbox is being served already";
+                        return Err(Error::new(ErrorKind::Conflict, "serve", what).with_reached(Reached::No));
+                    }
+                    Stop::Lost => {}
+                    Stop::Drain | Stop::Late | Stop::Gone => control.ended().await,
+                }
+            }
+        }
         let subscription = self
             .shared
             .transport
             .subscribe(options.subscribe.clone())
             .instrument(tracing::info_span!("agent.subscribe"))
             .await?;
-        let slots = u32::try_from(options.concurrency).unwrap_or(u32::MAX);
-        self.shared.slots.store(slots, Ordering::Relaxed);
-        let serving =
-            Serving::start(Arc::clone(&self.shared), subscription.events, Arc::new(handler), options);
-        let mut signals = lock(&self.owner.serving);
-        signals.retain(|signal| !signal.is_closed());
-        signals.push(serving.stop_signal());
-        drop(signals);
+        let handler = Arc::new(handler);
+        let serving = serve::start(Arc::clone(&self.shared), subscription.events, handler, options);
+        self.owner.add_serving(serving.control());
+        // Either closing has seen it, or this sees the closing.
+        self.owner.check_open("serve")?;
         Ok(serving)
     }
 
@@ -249,6 +197,7 @@ impl Agent {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) on a network without keyed state; the transport's.
     pub async fn put_state(&self, key: &str, value: Body) -> Result<()> {
+        self.check_state("put")?;
         self.shared.transport.put(self.address(), key, value).await
     }
 
@@ -257,44 +206,15 @@ impl Agent {
     /// # Errors
     /// As [`Agent::put_state`].
     pub async fn state_of(&self, of: &Address, key: &str) -> Result<Option<KeyedValue>> {
+        self.check_state("get")?;
         self.shared.transport.get(of, key).await
     }
 
-    /// Ends the agent: stops taking messages in, lets handlers finish, acknowledges what they settled,
-    /// and closes the attachment, all before `deadline` has passed. What was not settled comes again.
-    ///
-    /// # Errors
-    /// The transport's, when it could not close cleanly; the agent is closed all the same.
-    pub async fn close(&self, mode: CloseMode, deadline: Duration) -> Result<CloseReport> {
-        let end = Instant::now() + deadline;
-        if let Some(heartbeat) = lock(&self.owner.heartbeat).take() {
-            heartbeat.abort();
+    fn check_state(&self, operation: &'static str) -> Result<()> {
+        match self.capabilities().keyed_state {
+            true => Ok(()),
+            false => Err(Error::unsupported(operation, "this network keeps no keyed state")),
         }
-        let signals = std::mem::take(&mut *lock(&self.owner.serving));
-        for signal in &signals {
-            signal.send_replace(true);
-        }
-        let drained = tokio::time::timeout_at(end, async {
-            for signal in &signals {
-                signal.closed().await;
-            }
-        })
-        .await
-        .is_ok();
-        let grace = end.max(Instant::now() + CLOSE_GRACE);
-        let close = self.shared.transport.close(mode).instrument(tracing::info_span!("agent.close"));
-        match tokio::time::timeout_at(grace, close).await {
-            Ok(closed) => closed.map(|()| CloseReport { drained }),
-            Err(_) => Err(Error::new(ErrorKind::Timeout, "close", "the attachment did not close in time")),
-        }
-    }
-}
-
-impl AgentShared {
-    /// One attempt at sending.
-    pub(crate) async fn transmit(&self, message: &Outbound) -> Result<Receipt> {
-        let span = tracing::info_span!("agent.send", client_msg_id = %message.client_msg_id);
-        self.transport.send(message).instrument(span).await
     }
 }
 
@@ -303,12 +223,3 @@ impl fmt::Debug for Agent {
         f.debug_struct("Agent").field("address", self.address()).finish_non_exhaustive()
     }
 }
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// How often an agent reports when it is not told otherwise.
-const HEARTBEAT: Duration = Duration::from_secs(60);
-/// What the attachment gets for closing when handlers have used the deadline up.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);

@@ -1,75 +1,162 @@
-//! Reply inboxes, and which call a reply belongs to.
+//! Reply inboxes: one for each peer, and who reads it.
 //!
-//! Each peer gets a reply inbox of its own: who learns an address can read it on some networks, so no
-//! peer may learn where another one answers.
+//! Who learns an address can read it on some networks, so no peer may learn where another one answers.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::calls::{Calls, Registered};
+use super::pending::Pending;
+use super::reply_reader::ReplyReader;
 use crate::address::Address;
-use crate::delivery::Delivery;
+use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CorrelationId;
 use crate::options::SubscribeOptions;
-use crate::transport::{Event, Subscription, Transport};
+use crate::transport::Transport;
 
-/// Routes replies to the calls that wait for them.
+/// Opens reply inboxes and enters calls.
 #[derive(Debug)]
 pub(crate) struct Replies {
     transport: Arc<dyn Transport>,
     calls: Arc<Calls>,
-    inboxes: tokio::sync::Mutex<Inboxes>,
+    peers: Mutex<HashMap<Address, Peer>>,
 }
 
-/// The reply inboxes by peer, and those that are only kept until no call waits on them.
+/// The inbox in which a peer answers. Its lock is held while one is opened, so that only calls to this
+/// peer wait for that.
 #[derive(Debug, Default)]
-struct Inboxes {
-    current: HashMap<Address, PeerInbox>,
-    retired: Vec<PeerInbox>,
+struct Peer {
+    inbox: Arc<tokio::sync::Mutex<Option<Arc<PeerInbox>>>>,
+    used: Option<Instant>,
 }
 
-/// What reaches a call.
+/// A reply inbox and the task that reads it, which ends with it. It lives as long as a call waits on it or
+/// further calls may use it.
 #[derive(Debug)]
-pub(crate) enum Routed {
-    Reply(Box<Delivery>),
-    Lost(Error),
-}
-
-/// A call's entry in the routing table; dropping it removes the entry (and a private inbox with it).
-#[derive(Debug)]
-pub(crate) struct Registered {
-    correlation_id: CorrelationId,
-    calls: Arc<Calls>,
-    private: Option<PeerInbox>,
-}
-
-#[derive(Debug, Default)]
-struct Calls(Mutex<HashMap<CorrelationId, Waiting>>);
-
-#[derive(Debug)]
-struct Waiting {
-    inbox: Address,
-    replies: mpsc::Sender<Routed>,
-}
-
-/// A reply inbox and the task that reads it.
-#[derive(Debug)]
-struct PeerInbox {
-    address: Address,
+pub(crate) struct PeerInbox {
+    pub(crate) address: Address,
     opened: Instant,
+    ends: Instant,
+    room: Arc<Notify>,
+    /// Replies that are not read fill it up: further calls go elsewhere.
+    congested: Arc<AtomicBool>,
     reader: AbortHandle,
 }
 
+impl Replies {
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { transport, calls: Arc::default(), peers: Mutex::default() }
+    }
+
+    /// Makes room for the replies to `correlation_id` from `peer` until `deadline`, and says where they
+    /// should go.
+    pub(crate) async fn expect(
+        &self,
+        peer: &Address,
+        correlation_id: CorrelationId,
+        deadline: Instant,
+        private: bool,
+    ) -> Result<(Address, Registered)> {
+        self.calls.check_open()?;
+        let inbox = match private {
+            true => self.open(deadline).await?,
+            false => self.inbox_of(peer, deadline).await?,
+        };
+        let address = inbox.address.clone();
+        let pending = Pending::new(Arc::clone(&inbox.room), deadline);
+        Ok((address, self.calls.register(correlation_id, inbox, pending)?))
+    }
+
+    /// Ends every call under way.
+    pub(crate) fn close(&self) {
+        self.calls.close();
+        let peers = std::mem::take(&mut *self.lock());
+        drop(peers);
+    }
+
+    async fn inbox_of(&self, peer: &Address, deadline: Instant) -> Result<Arc<PeerInbox>> {
+        let slot = self.slot(peer)?;
+        let mut current = slot.lock().await;
+        if let Some(inbox) = current.as_ref().filter(|inbox| inbox.serves(deadline)) {
+            return Ok(Arc::clone(inbox));
+        }
+        let opened = self.open(deadline).await?;
+        *current = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn slot(&self, peer: &Address) -> Result<Arc<tokio::sync::Mutex<Option<Arc<PeerInbox>>>>> {
+        let mut peers = self.lock();
+        if !peers.contains_key(peer) && peers.len() >= PEERS {
+            let idle = peers.iter().filter(|(_, peer)| peer.is_idle()).min_by_key(|(_, peer)| peer.used);
+            let Some(idle) = idle.map(|(peer, _)| peer.clone()) else {
+                let what = "calls to as many peers as the agent keeps reply inboxes for are under way";
+                return Err(Error::new(ErrorKind::Backpressure, "call", what));
+            };
+            peers.remove(&idle);
+        }
+        let peer = peers.entry(peer.clone()).or_default();
+        peer.used = Some(Instant::now());
+        Ok(Arc::clone(&peer.inbox))
+    }
+
+    async fn open(&self, deadline: Instant) -> Result<Arc<PeerInbox>> {
+        let opened = Instant::now();
+        let waits = deadline.saturating_duration_since(opened);
+        let ttl = waits.saturating_mul(2).clamp(REPLY_TTL, LONGEST_TTL);
+        let options = SubscribeOptions::fresh(ttl);
+        let subscription = self.transport.subscribe(options.clone()).await?;
+        let address = subscription.address.clone();
+        let (room, congested) = (Arc::<Notify>::default(), Arc::<AtomicBool>::default());
+        let reader = ReplyReader::new(
+            Arc::clone(&self.transport),
+            Arc::clone(&self.calls),
+            address.clone(),
+            &options,
+            Arc::clone(&congested),
+        );
+        let reader = tokio::spawn(reader.run(subscription.events, Arc::clone(&room))).abort_handle();
+        let ends = after(opened, ttl);
+        Ok(Arc::new(PeerInbox { address, opened, ends, room, congested, reader }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Address, Peer>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Replies {
+    fn drop(&mut self) {
+        self.calls.close();
+    }
+}
+
+impl Peer {
+    /// Whether no call uses its inbox or is about to.
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.inbox) == 1
+            && self.inbox.try_lock().is_ok_and(|inbox| inbox.as_ref().is_none_or(PeerInbox::is_idle))
+    }
+}
+
 impl PeerInbox {
-    /// Whether a call begun now can still be answered here in good time.
-    fn is_fresh(&self) -> bool {
-        self.opened.elapsed() < REPLY_TTL / 2 && !self.reader.is_finished()
+    /// Whether a call that waits until `deadline` may use it.
+    fn serves(&self, deadline: Instant) -> bool {
+        self.opened.elapsed() < REPLY_TTL / 2
+            && (deadline <= self.ends || self.ends >= after(self.opened, LONGEST_TTL))
+            && !self.congested.load(Ordering::Relaxed)
+            && !self.reader.is_finished()
+    }
+
+    fn is_idle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1
     }
 }
 
@@ -79,144 +166,10 @@ impl Drop for PeerInbox {
     }
 }
 
-impl Registered {
-    pub(crate) fn correlation_id(&self) -> &CorrelationId {
-        &self.correlation_id
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        self.calls.lock().remove(&self.correlation_id);
-        drop(self.private.take());
-    }
-}
-
-impl Calls {
-    fn lock(&self) -> MutexGuard<'_, HashMap<CorrelationId, Waiting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn find(&self, delivery: &Delivery) -> Option<mpsc::Sender<Routed>> {
-        let id = delivery.correlation_id.as_ref()?;
-        self.lock().get(id).map(|waiting| waiting.replies.clone())
-    }
-
-    /// Tells every call that waits on `inbox` that no more replies will come there.
-    fn lose(&self, inbox: &Address, error: &Error) {
-        for waiting in self.lock().values().filter(|waiting| waiting.inbox == *inbox) {
-            let lost = Error::new(error.kind(), "call", "the reply inbox can no longer be read")
-                .with_advice(error.advice());
-            // A full channel means the call has replies to read first; it ends by its deadline then.
-            let _ = waiting.replies.try_send(Routed::Lost(lost));
-        }
-    }
-}
-
-impl Replies {
-    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport, calls: Arc::default(), inboxes: tokio::sync::Mutex::default() }
-    }
-
-    /// Makes room for the replies to `correlation_id` from `peer`, and says where they should go.
-    pub(crate) async fn expect(
-        &self,
-        peer: &Address,
-        correlation_id: CorrelationId,
-        private: bool,
-    ) -> Result<(Address, Registered, mpsc::Receiver<Routed>)> {
-        let private = match private {
-            true => Some(self.open().await?),
-            false => None,
-        };
-        let inbox = match &private {
-            Some(inbox) => inbox.address.clone(),
-            None => self.inbox_of(peer).await?,
-        };
-        let (sender, receiver) = mpsc::channel(REPLIES_WAITING);
-        let waiting = Waiting { inbox: inbox.clone(), replies: sender };
-        let mut calls = self.calls.lock();
-        if calls.contains_key(&correlation_id) {
-            let what = "a call under this correlation id is under way";
-            return Err(Error::new(ErrorKind::Conflict, "call", what));
-        }
-        calls.insert(correlation_id.clone(), waiting);
-        drop(calls);
-        let registered = Registered { correlation_id, calls: Arc::clone(&self.calls), private };
-        Ok((inbox, registered, receiver))
-    }
-
-    async fn inbox_of(&self, peer: &Address) -> Result<Address> {
-        let mut inboxes = self.inboxes.lock().await;
-        if let Some(inbox) = inboxes.current.get(peer).filter(|inbox| inbox.is_fresh()) {
-            return Ok(inbox.address.clone());
-        }
-        self.make_room(&mut inboxes);
-        if inboxes.current.len() >= PEERS && !inboxes.current.contains_key(peer) {
-            let what = "calls to as many peers as the agent keeps reply inboxes for are under way";
-            return Err(Error::new(ErrorKind::Backpressure, "call", what));
-        }
-        let opened = self.open().await?;
-        let address = opened.address.clone();
-        let replaced = inboxes.current.insert(peer.clone(), opened);
-        inboxes.retired.extend(replaced);
-        Ok(address)
-    }
-
-    /// Drops retired inboxes that no call waits on, and an idle current one when there are too many.
-    fn make_room(&self, inboxes: &mut Inboxes) {
-        let calls = self.calls.lock();
-        let busy = |inbox: &PeerInbox| calls.values().any(|waiting| waiting.inbox == inbox.address);
-        inboxes.retired.retain(busy);
-        if inboxes.current.len() >= PEERS {
-            let idle = inboxes.current.iter().find(|(_, inbox)| !busy(inbox)).map(|(peer, _)| peer.clone());
-            if let Some(idle) = idle {
-                inboxes.current.remove(&idle);
-            }
-        }
-    }
-
-    async fn open(&self) -> Result<PeerInbox> {
-        let subscription = self.transport.subscribe(SubscribeOptions::fresh(REPLY_TTL)).await?;
-        let address = subscription.address.clone();
-        let reader = tokio::spawn(read(Arc::clone(&self.transport), Arc::clone(&self.calls), subscription));
-        Ok(PeerInbox { address, opened: Instant::now(), reader: reader.abort_handle() })
-    }
-}
-
-/// Reads one reply inbox until it ends. A reply is settled once its call has it; one that no call waits
-/// for is settled and dropped, since nothing would ever read it.
-async fn read(transport: Arc<dyn Transport>, calls: Arc<Calls>, subscription: Subscription) {
-    let Subscription { address, mut events } = subscription;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Message(delivery)) => {
-                let tag = delivery.tag.clone();
-                match calls.find(&delivery) {
-                    // Waits while the call has unread replies: that stops the intake of this peer alone.
-                    Some(call) => drop(call.send(Routed::Reply(Box::new(delivery))).await),
-                    None => {
-                        tracing::debug!(name: "reply.late", id = %delivery.id, "no call waits for this reply")
-                    }
-                }
-                if let Err(error) = transport.ack(&[tag]).await {
-                    tracing::debug!(name: "reply.ack_failed", %error, "a reply could not be settled");
-                }
-            }
-            Ok(_) => {}
-            Err(error) => {
-                calls.lose(&address, &error);
-                return;
-            }
-        }
-    }
-    calls.lose(&address, &Error::new(ErrorKind::Closed, "call", "the reply inbox was closed"));
-}
-
-/// How many replies of one call may wait to be read.
-const REPLIES_WAITING: usize = 256;
 /// How many peers keep a reply inbox at a time.
 const PEERS: usize = 1_024;
 /// How long a reply inbox lives: as long as a late answer may still be wanted. Traffic does not prolong
 /// it, so a peer gets a new one at half that age.
 const REPLY_TTL: Duration = Duration::from_secs(86_400);
+/// How long one lives at most, however long a call waits.
+const LONGEST_TTL: Duration = Duration::from_secs(30 * 86_400);

@@ -1,16 +1,18 @@
 //! A message as a handler sees it, and the replies it gives.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use tokio::sync::Mutex;
 
 use super::AgentShared;
+use super::dispatch::identity;
 use super::headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 use crate::delivery::{Delivery, Receipt};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::ClientMsgId;
 use crate::message::{Body, Outbound};
 
@@ -41,17 +43,28 @@ where
 ///
 /// Replies are numbered from 1 in the order they are made, and their ids derive from the request's: a
 /// request that is handled again after a crash gives replies that the caller recognises as repetitions.
-#[derive(Debug)]
+///
+/// Numbers have no holes. A reply of which it is not known whether it was sent (its call failed like that,
+/// or its future was dropped) keeps its number: making the same reply again repeats it, and another reply
+/// is only sent after it. A caller therefore never waits for a reply that its peer gave up.
 pub struct Request {
     delivery: Delivery,
     attempt: u32,
     agent: Arc<AgentShared>,
-    replies: AtomicU64,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Debug, Default)]
+struct Answers {
+    /// How many replies the network has taken.
+    taken: u64,
+    /// The next one, when it may have been sent.
+    in_doubt: Option<Outbound>,
 }
 
 impl Request {
     pub(crate) fn new(delivery: Delivery, attempt: u32, agent: Arc<AgentShared>) -> Self {
-        Self { delivery, attempt, agent, replies: AtomicU64::new(0) }
+        Self { delivery, attempt, agent, answers: Mutex::default() }
     }
 
     /// The message.
@@ -74,7 +87,9 @@ impl Request {
         self.delivery.correlation_id.is_some() && self.delivery.answer_address().is_some()
     }
 
-    /// Sends a reply that more will follow.
+    /// Sends a reply that more will follow. Replies made at the same time go one after the other.
+    ///
+    /// Dropping the future leaves the reply in doubt; see [`Request`].
     ///
     /// # Errors
     /// [`Invalid`](ErrorKind::Invalid) when the sender gave no address to answer to; otherwise as
@@ -83,7 +98,7 @@ impl Request {
         self.answer(body, false, None).await
     }
 
-    /// Sends the last reply.
+    /// Sends the last reply. Whatever is sent after it, the caller does not see.
     ///
     /// # Errors
     /// As [`Request::progress`].
@@ -91,7 +106,8 @@ impl Request {
         self.answer(body, true, None).await
     }
 
-    /// Ends the call with a failure the caller sees: `message` is one line of text.
+    /// Ends the call with a failure the caller sees: `message` is one line of text, of which the first 500
+    /// characters are sent.
     ///
     /// # Errors
     /// As [`Request::progress`].
@@ -100,15 +116,39 @@ impl Request {
     }
 
     async fn answer(&self, body: Body, last: bool, error: Option<&str>) -> Result<Receipt> {
+        let mut answers = self.answers.lock().await;
+        let mut message = self.message(answers.taken + 1, body, last, error)?;
+        if let Some(doubtful) = &answers.in_doubt
+            && doubtful.fingerprint() != message.fingerprint()
+        {
+            self.agent.transmit(doubtful).await?;
+            answers.in_doubt = None;
+            answers.taken += 1;
+            let seq = answers.taken + 1;
+            message.client_msg_id = self.reply_id(seq);
+            message.headers.insert(REPLY_SEQ, seq.to_string());
+        }
+        let doubted = answers.in_doubt.replace(message.clone()).is_some();
+        let sent = self.agent.transmit(&message).await;
+        match &sent {
+            Ok(_) => {
+                answers.in_doubt = None;
+                answers.taken += 1;
+            }
+            // Certainly not stored, now or before: the number is free for another reply.
+            Err(error) if error.reached() != Reached::Unknown && !doubted => answers.in_doubt = None,
+            Err(_) => {}
+        }
+        sent
+    }
+
+    fn message(&self, seq: u64, body: Body, last: bool, error: Option<&str>) -> Result<Outbound> {
         let request = &self.delivery;
         let to = request.answer_address().ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "reply", "the sender gave no address to answer to")
         })?;
-        let seq = self.replies.fetch_add(1, Ordering::Relaxed) + 1;
-        let scope = request.client_msg_id.as_ref().map_or(request.id.as_str(), ClientMsgId::as_str);
-        let own = self.agent.transport.address();
         let mut message = Outbound::new(to.clone(), body)
-            .with_id(ClientMsgId::derived(scope, &format!("reply {seq} of {own}")))
+            .with_id(self.reply_id(seq))
             .with_header(REPLY_SEQ, seq.to_string());
         message.correlation_id.clone_from(&request.correlation_id);
         message.conversation.clone_from(&request.conversation);
@@ -121,6 +161,22 @@ impl Request {
                 error.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
             message.headers.insert(REPLY_ERROR, line.trim());
         }
-        self.agent.transmit(&message).await
+        self.agent.capabilities().check(&message)?;
+        Ok(message)
+    }
+
+    /// The id of a reply: of this request, which its id names only together with its sender.
+    fn reply_id(&self, seq: u64) -> ClientMsgId {
+        let own = self.agent.transport.address();
+        ClientMsgId::derived(&identity(&self.delivery), &format!("reply {seq} of {own}"))
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("delivery", &self.delivery)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
     }
 }

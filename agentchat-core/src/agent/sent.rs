@@ -10,16 +10,23 @@ use crate::message::Outbound;
 /// Fingerprints of the messages sent last, bounded by count.
 #[derive(Debug, Default)]
 pub(crate) struct SentIds {
-    fingerprints: HashMap<ClientMsgId, u64>,
-    order: VecDeque<ClientMsgId>,
+    fingerprints: HashMap<ClientMsgId, Known>,
+    order: VecDeque<(u64, ClientMsgId)>,
+    counter: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    fingerprint: u64,
+    number: u64,
 }
 
 impl SentIds {
-    /// Records `message`, or refuses it when its id was used for another content.
-    pub(crate) fn record(&mut self, message: &Outbound) -> Result<()> {
+    /// Records `message`, or refuses it when its id was used for another content. Whether it was new.
+    pub(crate) fn record(&mut self, message: &Outbound) -> Result<bool> {
         let fingerprint = message.fingerprint();
         match self.fingerprints.get(&message.client_msg_id) {
-            Some(known) if *known == fingerprint => Ok(()),
+            Some(known) if known.fingerprint == fingerprint => Ok(false),
             Some(_) => Err(Error::new(
                 ErrorKind::Conflict,
                 "send",
@@ -27,16 +34,24 @@ impl SentIds {
             )
             .with_reached(crate::error::Reached::No)),
             None => {
-                self.fingerprints.insert(message.client_msg_id.clone(), fingerprint);
-                self.order.push_back(message.client_msg_id.clone());
+                self.counter += 1;
+                let known = Known { fingerprint, number: self.counter };
+                self.fingerprints.insert(message.client_msg_id.clone(), known);
+                self.order.push_back((known.number, message.client_msg_id.clone()));
                 if self.order.len() > CAPACITY
-                    && let Some(oldest) = self.order.pop_front()
+                    && let Some((number, oldest)) = self.order.pop_front()
+                    && self.fingerprints.get(&oldest).is_some_and(|known| known.number == number)
                 {
                     self.fingerprints.remove(&oldest);
                 }
-                Ok(())
+                Ok(true)
             }
         }
+    }
+
+    /// Forgets an id that certainly no server has: it may be used for another content.
+    pub(crate) fn forget(&mut self, id: &ClientMsgId) {
+        self.fingerprints.remove(id);
     }
 }
 
@@ -66,5 +81,20 @@ mod tests {
             sent.record(&Outbound::new(to.clone(), Body::text("x"))).expect("new");
         }
         assert_eq!((sent.order.len(), sent.fingerprints.len()), (CAPACITY, CAPACITY));
+    }
+
+    #[test]
+    fn a_forgotten_id_may_be_used_anew_and_is_then_kept_as_long_as_any() {
+        let to = Address::parse("loopback://b").expect("valid");
+        let message = Outbound::new(to.clone(), Body::text("one"));
+        let other = Outbound::new(to.clone(), Body::text("two")).with_id(message.client_msg_id.clone());
+        let mut sent = SentIds::default();
+        assert!(sent.record(&message).expect("first"));
+        sent.forget(&message.client_msg_id);
+        assert!(sent.record(&other).expect("anew"));
+        for _ in 0..CAPACITY - 1 {
+            sent.record(&Outbound::new(to.clone(), Body::text("x"))).expect("new");
+        }
+        assert_eq!(sent.record(&message).expect_err("still known").kind(), ErrorKind::Conflict);
     }
 }

@@ -16,7 +16,7 @@ pub struct LoopbackFaults {
     pub lose_answer: f64,
     /// The chance that a message is stored twice.
     pub duplicate: f64,
-    /// The chance that a later message is delivered before the one that is due.
+    /// The chance, where two messages could be delivered, that the second goes before the first.
     pub reorder: f64,
     /// The chance that a send cuts the sender's attachment, before or after the message is stored.
     pub cut: f64,

@@ -1,43 +1,41 @@
-//! The network itself: inboxes, the directory, and the dice.
+//! The network itself: inboxes, the directory, who is attached, and the dice.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::SCHEME;
+use super::attachment::Life;
 use super::faults::LoopbackFaults;
 use super::inbox::InboxState;
-use super::{SCHEME, disconnected};
+use super::registry::Registry;
 use crate::address::Address;
 use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
-use crate::card::AgentCard;
+use crate::clock::after;
 use crate::delivery::{Receipt, SendOutcome};
-use crate::directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, SearchBy, SearchRan};
 use crate::error::{Error, ErrorKind, Reached, Result};
-use crate::id::{ClientMsgId, ConversationId, MessageId};
+use crate::id::{AckTag, ClientMsgId, MessageId};
 use crate::message::Outbound;
 
 /// Everything the attachments share.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) inboxes: HashMap<Address, InboxState>,
-    registry: BTreeMap<String, Registered>,
+    /// The inboxes by the number that stands in ack tags, so that no tag tells an address.
+    by_number: HashMap<u64, Address>,
+    /// Fresh inboxes in the order they expire.
+    expiring: BTreeSet<(Instant, Address)>,
+    pub(crate) registry: Registry,
     /// What was accepted last, by sender and client id.
     accepted: HashMap<(Address, ClientMsgId), MessageId>,
     accepted_order: VecDeque<(Address, ClientMsgId)>,
-    seqs: HashMap<ConversationId, u64>,
+    attached: HashMap<u64, watch::Sender<Life>>,
+    next_attachment: u64,
     next_id: u64,
-    /// Attachments of an older epoch are cut.
-    epoch: u64,
     dice: fastrand::Rng,
     faults: LoopbackFaults,
-}
-
-#[derive(Debug)]
-struct Registered {
-    card: AgentCard,
-    address: Address,
-    reported: Option<(Heartbeat, Instant)>,
 }
 
 impl Default for Hub {
@@ -50,24 +48,39 @@ impl Hub {
     pub(crate) fn new(faults: LoopbackFaults) -> Self {
         Self {
             inboxes: HashMap::new(),
-            registry: BTreeMap::new(),
+            by_number: HashMap::new(),
+            expiring: BTreeSet::new(),
+            registry: Registry::default(),
             accepted: HashMap::new(),
             accepted_order: VecDeque::new(),
-            seqs: HashMap::new(),
+            attached: HashMap::new(),
+            next_attachment: 0,
             next_id: 0,
-            epoch: 0,
             dice: fastrand::Rng::with_seed(faults.seed),
             faults,
         }
     }
 
-    pub(crate) fn attach(&mut self, address: &Address) -> (u64, Capabilities) {
-        self.inboxes.entry(address.clone()).or_default();
+    pub(crate) fn attach(&mut self, address: &Address) -> (u64, watch::Receiver<Life>) {
+        if !self.inboxes.contains_key(address) {
+            self.open(address.clone(), None);
+        }
+        self.next_attachment += 1;
+        let (sender, receiver) = watch::channel(Life::Live);
+        self.attached.insert(self.next_attachment, sender);
+        (self.next_attachment, receiver)
+    }
+
+    pub(crate) fn detach(&mut self, attachment: u64) {
+        self.attached.remove(&attachment);
+    }
+
+    pub(crate) fn capabilities(&self) -> Capabilities {
         let order = match self.faults.reorder > 0.0 {
             true => OrderGuarantee::None,
             false => OrderGuarantee::ConversationAndPriority,
         };
-        let capabilities = Capabilities {
+        Capabilities {
             directory: true,
             readable_status: true,
             durable_inbox: true,
@@ -80,41 +93,77 @@ impl Hub {
             keyed_state: true,
             extra_inbox: true,
             ..Capabilities::none(&[SCHEME])
-        };
-        (self.epoch, capabilities)
-    }
-
-    pub(crate) fn cut(&mut self) {
-        self.epoch += 1;
-        for inbox in self.inboxes.values() {
-            inbox.changed.notify_waiters();
         }
     }
 
-    pub(crate) fn check(&self, epoch: u64, operation: &'static str) -> Result<()> {
-        if epoch == self.epoch { Ok(()) } else { Err(disconnected(operation)) }
+    pub(crate) fn cut_all(&mut self) {
+        for life in self.attached.values() {
+            end(life, Life::Cut);
+        }
+    }
+
+    pub(crate) fn close(&mut self, attachment: u64) {
+        if let Some(life) = self.attached.get(&attachment) {
+            end(life, Life::Closed);
+        }
     }
 
     pub(crate) fn latency(&self) -> Duration {
         self.faults.latency
     }
 
-    pub(crate) fn reorders(&mut self) -> bool {
-        self.faults.reorder > 0.0 && self.dice.f64() < self.faults.reorder
-    }
-
-    pub(crate) fn fresh_inbox(&mut self) -> Result<Address> {
+    pub(crate) fn fresh_inbox(&mut self, ttl: Duration) -> Result<Address> {
         let address = Address::of(SCHEME, &format!("reply.{}", uuid::Uuid::new_v4().simple()))?;
-        self.inboxes.entry(address.clone()).or_default();
+        self.open(address.clone(), Some(after(Instant::now(), ttl)));
         Ok(address)
     }
 
-    pub(crate) fn send(&mut self, epoch: u64, sender: &Address, message: &Outbound) -> Result<Receipt> {
-        self.check(epoch, "send")?;
+    fn open(&mut self, address: Address, expires: Option<Instant>) {
+        let number = self.next_id;
+        self.next_id += 1;
+        self.by_number.insert(number, address.clone());
+        self.expiring.extend(expires.map(|at| (at, address.clone())));
+        self.inboxes.insert(address, InboxState::new(number, expires));
+    }
+
+    /// Removes the fresh inboxes whose time is over.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        while self.expiring.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, address)) = self.expiring.pop_first() else { return };
+            if let Some(inbox) = self.inboxes.remove(&address) {
+                self.by_number.remove(&inbox.number);
+                inbox.changed.notify_waiters();
+            }
+        }
+    }
+
+    /// The inbox of `address`, and the dice that decide about its order.
+    pub(crate) fn reading(&mut self, address: &Address) -> Option<(&mut InboxState, impl FnMut() -> bool)> {
+        let (chance, dice) = (self.faults.reorder, &mut self.dice);
+        let inbox = self.inboxes.get_mut(address)?;
+        Some((inbox, move || chance > 0.0 && dice.f64() < chance))
+    }
+
+    pub(crate) fn acknowledge(&mut self, tag: &AckTag) -> Result<()> {
+        let parsed = tag
+            .as_str()
+            .split_once('.')
+            .and_then(|(inbox, row)| Some((inbox.parse::<u64>().ok()?, row.parse::<u64>().ok()?)));
+        let Some((number, row)) = parsed else {
+            return Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network"));
+        };
+        // What expired meanwhile needs no acknowledgement.
+        if let Some(inbox) = self.by_number.get(&number).and_then(|address| self.inboxes.get_mut(address)) {
+            inbox.acknowledge(row);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send(&mut self, attachment: u64, sender: &Address, message: &Outbound) -> Result<Receipt> {
         let LoopbackFaults { lose_request, lose_answer, duplicate, cut, .. } = self.faults;
+        self.sweep(Instant::now());
         if self.throw(cut) {
-            self.cut();
-            return Err(disconnected("send"));
+            return Err(self.cut_one(attachment));
         }
         if self.throw(lose_request) {
             return Err(Error::new(ErrorKind::Timeout, "send", "no answer came"));
@@ -124,13 +173,19 @@ impl Hub {
             self.store(sender, message)?;
         }
         if self.throw(cut) {
-            self.cut();
-            return Err(disconnected("send"));
+            return Err(self.cut_one(attachment));
         }
         if self.throw(lose_answer) {
             return Err(Error::new(ErrorKind::Timeout, "send", "no answer came"));
         }
         Ok(receipt)
+    }
+
+    fn cut_one(&mut self, attachment: u64) -> Error {
+        if let Some(life) = self.attached.get(&attachment) {
+            end(life, Life::Cut);
+        }
+        super::disconnected("send")
     }
 
     fn throw(&mut self, chance: f64) -> bool {
@@ -160,80 +215,20 @@ impl Hub {
         };
         let id = self.next_id;
         self.next_id += 1;
-        let seq = message.conversation.as_ref().map(|conversation| {
-            let seq = self.seqs.entry(conversation.clone()).or_default();
-            *seq += 1;
-            *seq
-        });
-        inbox.store(id, message.clone(), sender.clone(), seq);
+        inbox.store(id, message.clone(), sender.clone(), Instant::now());
         MessageId::new(id.to_string())
     }
-
-    pub(crate) fn register(&mut self, address: &Address, card: &AgentCard) {
-        let entry = Registered { card: card.clone(), address: address.clone(), reported: None };
-        self.registry.insert(card.name().to_owned(), entry);
-    }
-
-    pub(crate) fn unregister(&mut self, address: &Address) {
-        self.registry.retain(|_, entry| entry.address != *address);
-    }
-
-    pub(crate) fn report(&mut self, address: &Address, heartbeat: &Heartbeat) {
-        for entry in self.registry.values_mut().filter(|entry| entry.address == *address) {
-            entry.reported = Some((heartbeat.clone(), Instant::now()));
-        }
-    }
-
-    pub(crate) fn discover(&self, query: &Query) -> Discovered {
-        let mut found: Vec<(&Registered, usize)> = self
-            .registry
-            .values()
-            .map(|entry| (entry, entry.matches(&query.by)))
-            .filter(|(_, score)| *score > 0)
-            .collect();
-        found.sort_by_key(|(_, score)| std::cmp::Reverse(*score));
-        let entries = found.into_iter().map(|(entry, _)| entry.describe());
-        let alive = |entry: &AgentEntry| entry.status.as_ref().is_some_and(|status| status.alive);
-        let entries = entries.filter(|entry| !query.alive_only || alive(entry));
-        let ran = match query.by {
-            SearchBy::Text(_) | SearchBy::Meaning(_) => SearchRan::LocalText,
-            SearchBy::All | SearchBy::Name(_) | SearchBy::Tag(_) => SearchRan::Exact,
-        };
-        Discovered::new(entries.take(query.limit).collect(), ran)
-    }
 }
 
-impl Registered {
-    /// How well the entry answers; 0 means not at all.
-    fn matches(&self, by: &SearchBy) -> usize {
-        match by {
-            SearchBy::All => 1,
-            SearchBy::Name(name) => usize::from(self.card.name() == name),
-            SearchBy::Tag(tag) => usize::from(self.card.tags().any(|own| own == tag)),
-            SearchBy::Text(text) | SearchBy::Meaning(text) => {
-                shared_words(text, &self.card.searchable_text())
-            }
+/// The first end of an attachment is the one it tells of.
+fn end(life: &watch::Sender<Life>, how: Life) {
+    life.send_if_modified(|life| {
+        let live = *life == Life::Live;
+        if live {
+            *life = how;
         }
-    }
-
-    fn describe(&self) -> AgentEntry {
-        let address = Some(self.address.clone());
-        let mut entry = AgentEntry::new(self.card.name(), address, self.card.document().clone());
-        entry.status = self.reported.as_ref().map(|(heartbeat, at)| {
-            let age = at.elapsed();
-            AgentStatus::new(&heartbeat.status, heartbeat.active_tasks, age, heartbeat.interval)
-        });
-        entry
-    }
-}
-
-/// How many words of four or more letters the two share, without regard to case.
-fn shared_words(query: &str, text: &str) -> usize {
-    let words = |text: &str| -> std::collections::HashSet<String> {
-        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 4);
-        words.map(str::to_lowercase).collect()
-    };
-    words(query).intersection(&words(text)).count()
+        live
+    });
 }
 
 /// How many accepted messages are remembered by sender and client id.

@@ -1,21 +1,41 @@
 //! One inbox: what is stored, and what may be delivered when.
+//!
+//! Storing, delivering and settling cost the logarithm of what is stored, however much that is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::view::{Place, View};
 use crate::address::Address;
+use crate::clock::after;
 use crate::delivery::Delivery;
-use crate::id::{AckTag, MessageId};
-use crate::message::{Body, Outbound, Priority};
+use crate::id::{AckTag, ConversationId, MessageId};
+use crate::message::{Body, Outbound};
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
 #[derive(Debug, Default)]
 pub(crate) struct InboxState {
-    rows: BTreeMap<u64, Row>,
+    /// What its rows' ack tags begin with.
+    pub(crate) number: u64,
+    /// When a fresh inbox ends.
+    pub(crate) expires: Option<Instant>,
+    rows: HashMap<u64, Row>,
+    /// The row of each compaction key.
+    keys: HashMap<String, u64>,
+    /// Rows that may be delivered, in that order.
+    due: BTreeSet<Place>,
+    /// Rows held back, by when they become due.
+    held: BTreeSet<(Instant, u64)>,
+    /// Rows that expire, by when.
+    mortal: BTreeSet<(Instant, u64)>,
+    views: HashMap<u64, View>,
+    next_view: u64,
+    /// How many messages each conversation had here.
+    seqs: HashMap<ConversationId, u64>,
     state: HashMap<String, (Body, SystemTime)>,
     /// Wakes subscriptions when something changed.
     pub(crate) changed: Arc<Notify>,
@@ -33,27 +53,49 @@ struct Row {
 }
 
 /// What a subscription may have next.
-pub(crate) enum NextRow {
+pub(crate) enum Next {
     Deliver(Box<Delivery>),
-    /// Nothing now; something becomes due then.
+    CaughtUp,
+    /// Nothing before something changes, or before that moment.
     Wait(Option<Instant>),
 }
 
 impl InboxState {
-    pub(crate) fn store(&mut self, id: u64, message: Outbound, sender: Address, seq: Option<u64>) {
-        if let Some(key) = &message.key {
-            self.rows.retain(|_, row| row.message.key.as_ref() != Some(key));
+    pub(crate) fn new(number: u64, expires: Option<Instant>) -> Self {
+        Self { number, expires, ..Self::default() }
+    }
+
+    pub(crate) fn store(&mut self, id: u64, message: Outbound, sender: Address, now: Instant) {
+        self.tick(now);
+        if self.is_abandoned() {
+            return;
         }
-        let now = Instant::now();
-        let due = now + message.delay.unwrap_or_default();
-        let expires = message.ttl.map(|ttl| due + ttl);
-        let created = SystemTime::now();
-        self.rows.insert(id, Row { message, sender, seq, created, due, expires, deliveries: 0 });
+        if let Some(key) = &message.key
+            && let Some(older) = self.keys.insert(key.clone(), id)
+        {
+            self.remove(older);
+        }
+        let seq = message.conversation.as_ref().map(|conversation| {
+            let seq = self.seqs.entry(conversation.clone()).or_default();
+            *seq += 1;
+            *seq
+        });
+        let due = after(now, message.delay.unwrap_or_default());
+        let expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
+        self.mortal.extend(expires.map(|at| (at, id)));
+        let place = Place::of(message.priority, id);
+        let row = Row { message, sender, seq, created: SystemTime::now(), due, expires, deliveries: 0 };
+        self.rows.insert(id, row);
+        if due > now {
+            self.held.insert((due, id));
+        } else {
+            self.make_due(place);
+        }
         self.changed.notify_waiters();
     }
 
     pub(crate) fn acknowledge(&mut self, id: u64) {
-        self.rows.remove(&id);
+        self.remove(id);
         self.changed.notify_waiters();
     }
 
@@ -65,47 +107,101 @@ impl InboxState {
         self.state.get(key).cloned()
     }
 
-    /// Forgets in `taken` what is no longer stored; counts the rest and their bytes.
-    pub(crate) fn unsettled(&self, taken: &mut HashSet<u64>) -> (usize, usize) {
-        taken.retain(|id| self.rows.contains_key(id));
-        let bytes =
-            taken.iter().filter_map(|id| self.rows.get(id)).map(|row| row.message.body.bytes.len()).sum();
-        (taken.len(), bytes)
+    /// Opens a view of everything that is stored and unsettled.
+    pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize) -> u64 {
+        self.tick(now);
+        self.next_view += 1;
+        self.views.insert(self.next_view, View::new(self.due.clone(), messages, bytes));
+        self.next_view
     }
 
-    /// The next row that is not in `taken`: highest priority first, oldest first; one later when `skip`.
-    pub(crate) fn next(
-        &mut self,
-        inbox: &Address,
-        taken: &HashSet<u64>,
-        now: Instant,
-        skip: bool,
-    ) -> NextRow {
-        self.rows.retain(|_, row| row.expires.is_none_or(|at| at > now));
-        let mut candidates: Vec<(Priority, u64)> = self
-            .rows
-            .iter()
-            .filter(|(id, row)| row.due <= now && !taken.contains(id))
-            .map(|(id, row)| (row.message.priority, *id))
-            .collect();
-        candidates.sort_by_key(|(priority, id)| (std::cmp::Reverse(*priority), *id));
-        let place = usize::from(skip && candidates.len() > 1);
-        match candidates.get(place).and_then(|(_, id)| Some((*id, self.rows.get_mut(id)?))) {
-            Some((id, row)) => NextRow::Deliver(Box::new(row.deliver(inbox, id))),
-            None => NextRow::Wait(self.rows.values().map(|row| row.due).filter(|due| *due > now).min()),
+    /// Ends a view. A fresh inbox can never be read again then, so it keeps nothing.
+    pub(crate) fn close_view(&mut self, view: u64) {
+        self.views.remove(&view);
+        if self.is_abandoned() {
+            let (number, expires, next_view) = (self.number, self.expires, self.next_view);
+            *self =
+                Self { number, expires, next_view, changed: Arc::clone(&self.changed), ..Self::default() };
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.expires.is_some() && self.views.is_empty() && self.next_view > 0
+    }
+
+    /// The next event of a view. `skips` is asked, where there is a choice, whether the second row goes
+    /// before the first.
+    pub(crate) fn next(&mut self, view: u64, now: Instant, skips: impl FnMut() -> bool) -> Next {
+        self.tick(now);
+        // A row that expires gives its credit back, so that is worth waking for.
+        let expiring = self.mortal.first().map(|(at, _)| *at);
+        let wait = Next::Wait([self.first_held(), expiring, self.expires].into_iter().flatten().min());
+        let Some(view) = self.views.get_mut(&view) else { return wait };
+        if view.catches_up() {
+            return Next::CaughtUp;
+        }
+        let Some(id) = view.choose(skips) else { return wait };
+        let Some(row) = self.rows.get_mut(&id) else { return wait };
+        let delivery = row.deliver(self.number, id);
+        view.take(&row.place(id), delivery.size());
+        Next::Deliver(Box::new(delivery))
+    }
+
+    /// Lets rows become due, and expire.
+    fn tick(&mut self, now: Instant) {
+        while self.mortal.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, id)) = self.mortal.pop_first() else { return };
+            self.remove(id);
+        }
+        while self.first_held().is_some_and(|at| at <= now) {
+            let Some((_, id)) = self.held.pop_first() else { return };
+            if let Some(place) = self.rows.get(&id).map(|row| row.place(id)) {
+                self.make_due(place);
+            }
+        }
+    }
+
+    fn first_held(&self) -> Option<Instant> {
+        self.held.first().map(|(at, _)| *at)
+    }
+
+    fn make_due(&mut self, place: Place) {
+        self.due.insert(place);
+        for view in self.views.values_mut() {
+            view.add(place);
+        }
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(row) = self.rows.remove(&id) else { return };
+        let place = row.place(id);
+        self.due.remove(&place);
+        self.held.remove(&(row.due, id));
+        if let Some(at) = row.expires {
+            self.mortal.remove(&(at, id));
+        }
+        if let Some(key) = &row.message.key
+            && self.keys.get(key) == Some(&id)
+        {
+            self.keys.remove(key);
+        }
+        for view in self.views.values_mut() {
+            view.forget(&place);
         }
     }
 }
 
 impl Row {
-    fn deliver(&mut self, inbox: &Address, id: u64) -> Delivery {
-        self.deliveries += 1;
+    fn place(&self, id: u64) -> Place {
+        Place::of(self.message.priority, id)
+    }
+
+    fn deliver(&mut self, inbox: u64, id: u64) -> Delivery {
+        self.deliveries = self.deliveries.saturating_add(1);
         let message = &self.message;
-        let number = id.to_string();
-        let tag = AckTag::new(format!("{id}:{}", inbox.name()));
         let mut delivery = Delivery::new(
-            MessageId::new(number).expect("digits are visible ASCII"),
-            tag.expect("the length of inbox names is checked when they are made"),
+            MessageId::new(id.to_string()).expect("digits are visible ASCII"),
+            AckTag::new(format!("{inbox}.{id}")).expect("two numbers and a dot are visible ASCII"),
             message.body.clone(),
         );
         delivery.client_msg_id = Some(message.client_msg_id.clone());
@@ -122,5 +218,28 @@ impl Row {
         delivery.created = Some(self.created);
         delivery.redelivered = self.deliveries > 1;
         delivery
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_fresh_inbox_whose_reader_is_gone_keeps_nothing() {
+        let now = Instant::now();
+        let to = Address::parse("loopback://b").expect("valid");
+        let message = Outbound::new(to.clone(), Body::text("x"));
+        for (expires, kept) in [(None, 3), (Some(now + Duration::from_secs(60)), 0)] {
+            let mut inbox = InboxState::new(0, expires);
+            inbox.store(1, message.clone(), to.clone(), now);
+            let view = inbox.open_view(now, 10, 10);
+            inbox.store(2, message.clone(), to.clone(), now);
+            assert_eq!(inbox.rows.len(), 2);
+            inbox.close_view(view);
+            inbox.store(3, message.clone(), to.clone(), now);
+            assert_eq!((inbox.rows.len(), inbox.due.len()), (kept, kept));
+        }
     }
 }

@@ -7,7 +7,11 @@ mod attachment;
 mod faults;
 mod hub;
 mod inbox;
+mod reader;
+mod registry;
+mod view;
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -23,7 +27,9 @@ use hub::Hub;
 /// An in-process network. Clones share it.
 ///
 /// Inboxes are durable for its life: an agent that detaches and comes back finds what was sent
-/// meanwhile. Repeated `client_msg_id`s of one sender are recognised.
+/// meanwhile. Repeated `client_msg_id`s of one sender are recognised, as far as 65,536 messages back. A
+/// fresh inbox lives for its ttl, and keeps nothing once its subscription is dropped. Messages are numbered
+/// within their conversation, for each inbox apart.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
@@ -46,7 +52,7 @@ use hub::Hub;
 /// assert_eq!(call.response().await?.body().as_str(), Some("hello"));
 /// # drop(serving); Ok(()) }
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Loopback {
     hub: Arc<Mutex<Hub>>,
 }
@@ -65,10 +71,12 @@ impl Loopback {
     /// Attaches as `name`, whose inbox is `loopback://name`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] when `name` cannot stand in an address or is longer than 96 characters.
+    /// [`ErrorKind::Invalid`] when `name` has a `/` or anything but visible ASCII, is empty, or is longer
+    /// than 96 characters.
     pub fn connector(&self, name: &str) -> Result<LoopbackConnector> {
-        if name.len() > LONGEST_NAME || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let what = "a loopback name has at most 96 visible ASCII characters";
+        let legal = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
+        if name.len() > LONGEST_NAME || !name.bytes().all(legal) {
+            let what = "a loopback name has at most 96 visible ASCII characters, and no `/`";
             return Err(Error::new(ErrorKind::Invalid, "address", what));
         }
         Ok(LoopbackConnector { network: self.clone(), address: Address::of(SCHEME, name)? })
@@ -76,11 +84,17 @@ impl Loopback {
 
     /// Cuts every attachment: calls fail as disconnected, subscriptions end. Connecting again works.
     pub fn cut(&self) {
-        self.lock().cut();
+        self.lock().cut_all();
     }
 
     pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Hub> {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Loopback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loopback").finish_non_exhaustive()
     }
 }
 
@@ -94,8 +108,7 @@ pub struct LoopbackConnector {
 #[async_trait]
 impl Connector for LoopbackConnector {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
-        let (epoch, capabilities) = self.network.lock().attach(&self.address);
-        Ok(Arc::new(Attachment::new(self.network.clone(), self.address.clone(), epoch, capabilities)))
+        Ok(Arc::new(Attachment::new(self.network.clone(), self.address.clone())))
     }
 }
 
@@ -104,5 +117,5 @@ fn disconnected(operation: &'static str) -> Error {
 }
 
 const SCHEME: &str = "loopback";
-/// Leaves room in an ack tag for the row's number.
+/// As long as the names of other networks may be.
 const LONGEST_NAME: usize = 96;

@@ -1,0 +1,97 @@
+//! What is asked of a peer.
+
+use std::time::{Duration, SystemTime};
+
+use crate::clock::FAR;
+use crate::header::Headers;
+use crate::id::{ClientMsgId, ConversationId, CorrelationId};
+use crate::message::{Body, Priority};
+
+/// What is asked of a peer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CallRequest {
+    /// What it says.
+    pub body: Body,
+    /// Its id; the correlation id too, unless one is set.
+    pub client_msg_id: ClientMsgId,
+    /// What ties the replies to it.
+    pub correlation_id: Option<CorrelationId>,
+    /// What it is ordered within.
+    pub conversation: Option<ConversationId>,
+    /// Lines beside the body.
+    pub headers: Headers,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long to wait for the last reply, sending included (default 60 s). The moment is carried in the
+    /// message: a peer that finds it later answers with an error instead of running it. More than thirty
+    /// years count as thirty, and no moment is carried then.
+    pub timeout: Duration,
+    /// Use a reply inbox for this call alone instead of the one kept for the peer (default off).
+    pub private_inbox: bool,
+}
+
+impl CallRequest {
+    /// A request under a fresh id, with a timeout of 60 s.
+    pub fn new(body: Body) -> Self {
+        Self {
+            body,
+            client_msg_id: ClientMsgId::random(),
+            correlation_id: None,
+            conversation: None,
+            headers: Headers::new(),
+            priority: Priority::Normal,
+            timeout: Duration::from_secs(60),
+            private_inbox: false,
+        }
+    }
+
+    /// Replaces the id: a repeated call under its old id is handled once. Its replies are those of the
+    /// first time, in the inbox kept for the peer: without [`CallRequest::private_inbox`], and by the same
+    /// agent, they are received here.
+    pub fn with_id(mut self, id: ClientMsgId) -> Self {
+        self.client_msg_id = id;
+        self
+    }
+
+    /// Sets the correlation id.
+    pub fn with_correlation_id(mut self, id: CorrelationId) -> Self {
+        self.correlation_id = Some(id);
+        self
+    }
+
+    /// Sets the conversation.
+    pub fn with_conversation(mut self, conversation: ConversationId) -> Self {
+        self.conversation = Some(conversation);
+        self
+    }
+
+    /// Sets one header line.
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sets the priority.
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets how long to wait for the last reply.
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Uses a reply inbox for this call alone.
+    pub fn with_private_inbox(mut self) -> Self {
+        self.private_inbox = true;
+        self
+    }
+
+    /// The moment the message carries, unless it is too far away to matter.
+    pub(crate) fn deadline(&self) -> Option<SystemTime> {
+        SystemTime::now().checked_add(self.timeout).filter(|_| self.timeout <= FAR)
+    }
+}

@@ -1,0 +1,147 @@
+//! The task that reads one reply inbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::acks::Acks;
+use super::calls::Calls;
+use super::pending::Pending;
+use crate::address::Address;
+use crate::clock::{FAR, after};
+use crate::delivery::Delivery;
+use crate::error::{Error, ErrorKind};
+use crate::options::SubscribeOptions;
+use crate::transport::{Event, EventStream, Transport};
+
+/// Reads one reply inbox until it ends, and hands each reply to its call.
+///
+/// A reply is settled once its call has it; one that no call waits for is settled and dropped, since
+/// nothing would ever read it. A call that does not read stops nobody: what does not fit into its own
+/// queue is set aside here, unsettled, as long as the subscription's bound allows. Before that is used
+/// up, a call that reads nothing while others wait for the same inbox is ended, and told so.
+pub(crate) struct ReplyReader {
+    calls: Arc<Calls>,
+    inbox: Address,
+    acks: Acks,
+    aside: VecDeque<(Arc<Pending>, Delivery)>,
+    aside_bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+    congested: Arc<AtomicBool>,
+}
+
+impl ReplyReader {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        calls: Arc<Calls>,
+        inbox: Address,
+        options: &SubscribeOptions,
+        congested: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            calls,
+            inbox,
+            acks: Acks::new(transport),
+            aside: VecDeque::new(),
+            aside_bytes: 0,
+            max_messages: options.max_unsettled,
+            max_bytes: options.max_unsettled_bytes,
+            congested,
+        }
+    }
+
+    pub(crate) async fn run(mut self, mut events: EventStream, room: Arc<Notify>) {
+        let mut check_at = None;
+        loop {
+            let congested = self.is_filling();
+            self.congested.store(congested, Ordering::Relaxed);
+            check_at = congested.then(|| check_at.unwrap_or_else(|| Instant::now() + CHECK));
+            let check = check_at.unwrap_or_else(|| after(Instant::now(), FAR));
+            let full =
+                self.aside.len() + self.acks.len() >= self.max_messages || self.aside_bytes >= self.max_bytes;
+            tokio::select! {
+                event = events.next(), if !full => match event {
+                    Some(Ok(Event::Message(reply))) => self.route(reply),
+                    Some(Ok(Event::CaughtUp)) => {}
+                    Some(Ok(hole)) => {
+                        tracing::warn!(name: "reply.hole", event = ?hole, "replies are missing");
+                    }
+                    Some(Err(error)) => return self.calls.lose(&self.inbox, &error),
+                    None => {
+                        let ended = Error::new(ErrorKind::Closed, "call", "the reply inbox was closed");
+                        return self.calls.lose(&self.inbox, &ended);
+                    }
+                },
+                () = self.acks.work() => {}
+                () = room.notified() => self.hand_over(),
+                () = tokio::time::sleep_until(check) => {
+                    check_at = None;
+                    self.relieve(Instant::now());
+                }
+            }
+        }
+    }
+
+    fn route(&mut self, reply: Delivery) {
+        let tag = reply.tag.clone();
+        let Some(call) = self.calls.find(&self.inbox, &reply) else {
+            tracing::debug!(name: "reply.late", id = %reply.id, "no call waits for this reply");
+            return self.acks.extend([tag]);
+        };
+        let behind = self.aside.iter().any(|(other, _)| Arc::ptr_eq(other, &call));
+        let refused = if behind { Err(Box::new(reply)) } else { call.offer(reply) };
+        match refused {
+            Ok(()) => self.acks.extend([tag]),
+            Err(reply) => {
+                self.aside_bytes += reply.size();
+                self.aside.push_back((call, *reply));
+            }
+        }
+    }
+
+    /// Hands over what was set aside, as far as there is room now.
+    fn hand_over(&mut self) {
+        let mut full: Vec<Arc<Pending>> = Vec::new();
+        for (call, reply) in std::mem::take(&mut self.aside) {
+            let (tag, size) = (reply.tag.clone(), reply.size());
+            let waits = full.iter().any(|other| Arc::ptr_eq(other, &call));
+            match if waits { Err(Box::new(reply)) } else { call.offer(reply) } {
+                Ok(()) => {
+                    self.aside_bytes -= size;
+                    self.acks.extend([tag]);
+                }
+                Err(reply) => {
+                    if !waits {
+                        full.push(Arc::clone(&call));
+                    }
+                    self.aside.push_back((call, *reply));
+                }
+            }
+        }
+    }
+
+    /// Whether what is set aside takes up half of what the subscription allows.
+    fn is_filling(&self) -> bool {
+        self.aside.len() >= self.max_messages.div_ceil(2) || self.aside_bytes >= self.max_bytes.div_ceil(2)
+    }
+
+    /// Ends the calls that hold up others.
+    fn relieve(&mut self, now: Instant) {
+        let others_wait = self.calls.share(&self.inbox);
+        for (call, _) in self.aside.iter().filter(|(call, _)| call.is_stuck(now, others_wait)) {
+            let what = "its replies were not read, and other calls waited behind them; the rest was dropped";
+            let error = Error::new(ErrorKind::Backpressure, "call", what);
+            call.end(error.with_reached(crate::Reached::Yes).with_advice(crate::Advice::Never));
+        }
+        self.hand_over();
+    }
+}
+
+/// How often it is checked whether a call holds up others.
+const CHECK: Duration = Duration::from_secs(1);

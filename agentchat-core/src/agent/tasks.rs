@@ -1,0 +1,144 @@
+//! What an agent's handles and tasks share, and what ends with the last handle.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::close::CloseReport;
+use super::replies::Replies;
+use super::sent::SentIds;
+use super::serving::{Control, Stop};
+use crate::capability::Capabilities;
+use crate::delivery::Receipt;
+use crate::error::{Error, ErrorKind, Reached, Result};
+use crate::message::Outbound;
+use crate::transport::Transport;
+
+/// What the agent's tasks share. They hold no [`Tasks`], so that dropping the agent ends them.
+#[derive(Debug)]
+pub(crate) struct AgentShared {
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Handlers running now, and the slots they run in: the heartbeat's load.
+    pub(crate) active: AtomicU32,
+    pub(crate) slots: AtomicU32,
+    pub(crate) replies: Replies,
+    sent: Mutex<SentIds>,
+}
+
+/// What ends with the last handle of an agent.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    shared: Arc<AgentShared>,
+    heartbeat: Mutex<Option<JoinHandle<()>>>,
+    serving: Mutex<Vec<Arc<Control>>>,
+    /// Held while something begins to be served.
+    pub(crate) starting: tokio::sync::Mutex<()>,
+    /// Held while the agent closes; then what that left.
+    pub(crate) closing: tokio::sync::Mutex<Option<CloseReport>>,
+    closed: AtomicBool,
+}
+
+impl AgentShared {
+    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+        Self {
+            replies: Replies::new(Arc::clone(&transport)),
+            transport,
+            active: AtomicU32::new(0),
+            slots: AtomicU32::new(0),
+            sent: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        self.transport.capabilities()
+    }
+
+    /// One attempt at sending.
+    pub(crate) async fn transmit(&self, message: &Outbound) -> Result<Receipt> {
+        let span = tracing::info_span!("agent.send", client_msg_id = %message.client_msg_id);
+        self.transport.send(message).instrument(span).await
+    }
+
+    /// One attempt at sending, after checking that the id stands for this content. What counts as the
+    /// content is in `content`, which has the id of `message`.
+    pub(crate) async fn transmit_once(&self, content: &Outbound, message: &Outbound) -> Result<Receipt> {
+        let new = lock(&self.sent).record(content)?;
+        let sent = self.transmit(message).await;
+        if let Err(error) = &sent
+            && new
+            && error.reached() != Reached::Unknown
+        {
+            lock(&self.sent).forget(&content.client_msg_id);
+        }
+        sent
+    }
+}
+
+impl Tasks {
+    pub(crate) fn new(shared: Arc<AgentShared>) -> Self {
+        Self {
+            shared,
+            heartbeat: Mutex::default(),
+            serving: Mutex::default(),
+            starting: tokio::sync::Mutex::default(),
+            closing: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn set_heartbeat(&self, task: JoinHandle<()>) {
+        *lock(&self.heartbeat) = Some(task);
+    }
+
+    /// Ends the heartbeat. When this returns no report is under way any more, unless `end` has passed.
+    pub(crate) async fn end_heartbeat(&self, end: Instant) {
+        let Some(task) = lock(&self.heartbeat).take() else { return };
+        task.abort();
+        let _ = tokio::time::timeout_at(end.max(Instant::now() + MOMENT), task).await;
+    }
+
+    /// What is being served.
+    pub(crate) fn serving(&self) -> Vec<Arc<Control>> {
+        let mut serving = lock(&self.serving);
+        serving.retain(|control| !control.has_ended());
+        serving.clone()
+    }
+
+    pub(crate) fn add_serving(&self, control: Arc<Control>) {
+        lock(&self.serving).push(control);
+    }
+
+    pub(crate) fn mark_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn check_open(&self, operation: &'static str) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::new(ErrorKind::Closed, operation, "the agent was closed")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        if let Some(heartbeat) = lock(&self.heartbeat).take() {
+            heartbeat.abort();
+        }
+        for control in lock(&self.serving).drain(..) {
+            control.stop(Stop::Gone);
+        }
+        self.shared.replies.close();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an aborted task gets for ending.
+const MOMENT: Duration = Duration::from_millis(100);

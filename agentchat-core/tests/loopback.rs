@@ -1,0 +1,257 @@
+//! The in-process network means what the contract says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentchat_core::{
+    AgentCard, Body, CloseMode, Connector, ConversationId, Delivery, ErrorKind, Event, EventStream, Loopback,
+    LoopbackFaults, Outbound, Priority, Query, SubscribeOptions, Transport,
+};
+use futures_util::{FutureExt, StreamExt};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn attach(network: &Loopback, name: &str) -> Arc<dyn Transport> {
+    network.connector(name).expect("a valid name").connect().await.expect("attached")
+}
+
+async fn read(transport: &Arc<dyn Transport>, options: SubscribeOptions) -> EventStream {
+    transport.subscribe(options).await.expect("subscribed").events
+}
+
+fn text(to: &Arc<dyn Transport>, text: &str) -> Outbound {
+    Outbound::new(to.address().clone(), Body::text(text))
+}
+
+/// What can be had of `events` without waiting; `|` stands for being caught up.
+fn now(events: &mut EventStream) -> Vec<String> {
+    let mut had = Vec::new();
+    while let Some(Some(event)) = events.next().now_or_never() {
+        had.push(match event {
+            Ok(Event::Message(delivery)) => delivery.body.as_str().expect("text").to_owned(),
+            Ok(Event::CaughtUp) => "|".to_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    had
+}
+
+async fn next(events: &mut EventStream) -> Delivery {
+    loop {
+        match events.next().await {
+            Some(Ok(Event::Message(delivery))) => return delivery,
+            Some(Ok(_)) => {}
+            other => panic!("no message: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn caught_up_comes_once_after_the_backlog_and_before_what_arrived_since() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for number in ["1", "2", "3"] {
+        bob.send(&text(&bob, number)).await.expect("sent");
+    }
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    bob.send(&text(&bob, "live")).await.expect("sent");
+    assert_eq!(now(&mut events), ["1", "2", "3", "|", "live"]);
+    bob.send(&text(&bob, "more")).await.expect("sent");
+    assert_eq!(now(&mut events), ["more"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_bound_hides_no_backlog_behind_caught_up_and_does_not_withhold_it() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for number in ["11111", "22222", "33333"] {
+        bob.send(&text(&bob, number).with_header("h", "12345")).await.expect("sent");
+    }
+    let bytes = SubscribeOptions::own().with_max_unsettled_bytes(21);
+    assert_eq!(now(&mut read(&bob, bytes).await), ["11111", "22222"], "headers count, and two remain");
+    let count = SubscribeOptions::own().with_max_unsettled(3);
+    assert_eq!(now(&mut read(&bob, count).await), ["11111", "22222", "33333", "|"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settled_and_expired_rows_give_their_credit_back() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    bob.send(&text(&bob, "mortal").with_ttl(5 * SECOND)).await.expect("sent");
+    for number in ["1", "2"] {
+        bob.send(&text(&bob, number)).await.expect("sent");
+    }
+    let mut events = read(&bob, SubscribeOptions::own().with_max_unsettled(1)).await;
+    assert_eq!(now(&mut events), ["mortal"]);
+    let one = tokio::time::timeout(6 * SECOND, next(&mut events)).await.expect("it expires");
+    bob.ack(&[one.tag.clone(), one.tag]).await.expect("settled, and twice is fine");
+    assert_eq!(now(&mut events), ["2", "|"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn delayed_messages_come_when_they_are_due_and_expired_ones_never() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    bob.send(&text(&bob, "late").with_delay(10 * SECOND).with_ttl(5 * SECOND)).await.expect("sent");
+    bob.send(&text(&bob, "gone").with_ttl(SECOND)).await.expect("sent");
+    tokio::time::sleep(2 * SECOND).await;
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    assert_eq!(now(&mut events), ["|"]);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(next(&mut events).await.body.as_str(), Some("late"));
+    assert_eq!(begun.elapsed(), 8 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_keeps_its_newest_message() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for (number, key) in [("1", "a"), ("2", "b"), ("3", "a"), ("4", "a")] {
+        bob.send(&text(&bob, number).with_key(key)).await.expect("sent");
+    }
+    assert_eq!(now(&mut read(&bob, SubscribeOptions::own()).await), ["2", "4", "|"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_inbox_ends_with_its_ttl_for_senders_and_readers() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    let mut fresh = bob.subscribe(SubscribeOptions::fresh(60 * SECOND)).await.expect("opened");
+    let hello = Outbound::new(fresh.address.clone(), Body::text("hello"));
+    tokio::time::sleep(59 * SECOND).await;
+    bob.send(&hello).await.expect("it lives");
+    assert_eq!(next(&mut fresh.events).await.body.as_str(), Some("hello"));
+    let ending = loop {
+        match fresh.events.next().await.expect("an error ends it") {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(ending.kind(), ErrorKind::NotFound);
+    let again = Outbound::new(fresh.address.clone(), Body::text("again"));
+    assert_eq!(bob.send(&again).await.expect_err("it is gone").kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_is_numbered_without_holes_in_each_inbox() {
+    let network = Loopback::new();
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    let conversation = ConversationId::new("c").expect("id");
+    for _ in 0..3 {
+        alice.send(&text(&bob, "x").with_conversation(conversation.clone())).await.expect("sent");
+        bob.send(&text(&alice, "y").with_conversation(conversation.clone())).await.expect("sent");
+    }
+    for transport in [alice, bob] {
+        let mut events = read(&transport, SubscribeOptions::own()).await;
+        for due in 1..=3 {
+            assert_eq!(next(&mut events).await.seq, Some(due));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_by_a_send_hits_its_sender_alone() {
+    let network = Loopback::with_faults(LoopbackFaults::seeded(1).with_cuts(1.0));
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    let mut events = read(&alice, SubscribeOptions::own()).await;
+    assert_eq!(now(&mut events), ["|"]);
+    assert_eq!(alice.send(&text(&bob, "x")).await.expect_err("cut").kind(), ErrorKind::Disconnected);
+    let ended = events.next().await.expect("an end").expect_err("an error");
+    assert_eq!(ended.kind(), ErrorKind::Disconnected);
+    assert!(events.next().await.is_none());
+    bob.discover(&Query::all()).await.expect("the others stay attached");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_outlives_the_handle_it_was_made_with() {
+    let network = Loopback::new();
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    let hello = text(&bob, "hello");
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    drop(bob);
+    let reading = tokio::spawn(async move { next(&mut events).await });
+    tokio::time::sleep(SECOND).await;
+    alice.send(&hello).await.expect("sent");
+    assert_eq!(reading.await.expect("no panic").body.as_str(), Some("hello"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_ends_a_subscription_that_waits_and_may_be_repeated() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    assert_eq!(now(&mut events), ["|"]);
+    let waiting = tokio::spawn(async move { events.next().await });
+    tokio::time::sleep(SECOND).await;
+    bob.close(CloseMode::Detach).await.expect("closed");
+    bob.close(CloseMode::Retire).await.expect("twice is fine");
+    let ended = waiting.await.expect("no panic").expect("an end").expect_err("an error");
+    assert_eq!(ended.kind(), ErrorKind::Closed);
+    assert_eq!(bob.send(&text(&bob, "x")).await.expect_err("closed").kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_off_cannot_retire() {
+    let network = Loopback::new();
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    bob.register(&AgentCard::new("bob", "Comes and goes").expect("card")).await.expect("registered");
+    network.cut();
+    let refused = bob.close(CloseMode::Retire).await.expect_err("nobody heard it");
+    assert_eq!(refused.kind(), ErrorKind::Disconnected);
+    drop(alice);
+    let alice = attach(&network, "alice").await;
+    assert_eq!(alice.discover(&Query::name("bob")).await.expect("an answer").agents.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_depend_on_the_seed_and_not_on_how_often_somebody_looks() {
+    let mut orders = Vec::new();
+    for looks in [0, 7] {
+        let network = Loopback::with_faults(LoopbackFaults::seeded(3).with_reordering(0.5));
+        let bob = attach(&network, "bob").await;
+        let mut events = read(&bob, SubscribeOptions::own()).await;
+        for _ in 0..looks {
+            assert!(now(&mut events).len() < 2);
+        }
+        for number in 0..50 {
+            bob.send(&text(&bob, &number.to_string())).await.expect("sent");
+        }
+        let mut order = now(&mut events);
+        order.retain(|text| text != "|");
+        orders.push(order);
+    }
+    assert_eq!(orders[0], orders[1]);
+    assert_eq!(orders[0].len(), 50);
+    let numbers: Vec<u32> = orders[0].iter().map(|text| text.parse().expect("a number")).collect();
+    assert!(!numbers.is_sorted(), "it does reorder");
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_messages_go_first_however_they_arrived() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for (name, priority) in [
+        ("n1", Priority::Normal),
+        ("c1", Priority::Critical),
+        ("u1", Priority::Urgent),
+        ("c2", Priority::Critical),
+    ] {
+        bob.send(&text(&bob, name).with_priority(priority)).await.expect("sent");
+    }
+    assert_eq!(now(&mut read(&bob, SubscribeOptions::own()).await), ["c1", "c2", "u1", "n1", "|"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_backlog_is_read_in_linear_time() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for number in 0..20_000 {
+        bob.send(&text(&bob, &number.to_string())).await.expect("sent");
+    }
+    let begun = std::time::Instant::now();
+    let mut events = read(&bob, SubscribeOptions::own().with_max_unsettled(20_000)).await;
+    for number in 0..20_000 {
+        assert_eq!(next(&mut events).await.body.as_str(), Some(number.to_string().as_str()));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}

@@ -1,0 +1,176 @@
+//! A transport that does as it is told, over the in-process network.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agentchat_core::{
+    AckTag, Address, Agent, AgentCard, Body, Capabilities, CloseMode, Connector, Discovered, Error,
+    ErrorKind, Heartbeat, KeyedValue, Loopback, Outbound, Query, Reached, Receipt, Result, SubscribeOptions,
+    Subscription, Transport,
+};
+use async_trait::async_trait;
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+
+pub(crate) async fn start(network: &Loopback, name: &str) -> Agent {
+    Agent::builder(network.connector(name).expect("a valid name")).start().await.expect("started")
+}
+
+pub(crate) fn text(to: &Agent, text: &str) -> Outbound {
+    Outbound::new(to.address().clone(), Body::text(text))
+}
+
+/// What is awaited must come soon, in virtual time.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(300 * SECOND, what).await.expect("it comes soon")
+}
+
+/// What a send does instead of succeeding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fate {
+    /// It fails, and nothing was stored.
+    Lost(ErrorKind, Reached),
+    /// It fails, and the message was stored all the same.
+    Unanswered,
+    /// It never ends.
+    Hangs,
+    /// It succeeds.
+    Works,
+}
+
+/// What happens to the next calls, and what was called.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) acks: VecDeque<ErrorKind>,
+    pub(crate) sends: VecDeque<Fate>,
+    pub(crate) subscribe_takes: Duration,
+    pub(crate) ack_takes: Duration,
+    pub(crate) close_hangs: bool,
+    pub(crate) acked: Vec<Vec<AckTag>>,
+    pub(crate) closes: u32,
+    pub(crate) opened: Vec<Address>,
+}
+
+/// Connects to a network through a script.
+#[derive(Debug, Clone)]
+pub(crate) struct Scripted {
+    network: Loopback,
+    name: String,
+    pub(crate) script: Arc<Mutex<Script>>,
+}
+
+impl Scripted {
+    pub(crate) fn new(network: &Loopback, name: &str) -> Self {
+        Self { network: network.clone(), name: name.to_owned(), script: Arc::default() }
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Script)) {
+        change(&mut self.script.lock().expect("not poisoned"));
+    }
+
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Script) -> T) -> T {
+        read(&self.script.lock().expect("not poisoned"))
+    }
+
+    pub(crate) async fn start(&self) -> Agent {
+        Agent::builder(self.clone()).start().await.expect("started")
+    }
+}
+
+#[async_trait]
+impl Connector for Scripted {
+    async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        let inner = self.network.connector(&self.name)?.connect().await?;
+        Ok(Arc::new(ScriptedTransport { inner, script: Arc::clone(&self.script) }))
+    }
+}
+
+#[derive(Debug)]
+struct ScriptedTransport {
+    inner: Arc<dyn Transport>,
+    script: Arc<Mutex<Script>>,
+}
+
+impl ScriptedTransport {
+    fn with<T>(&self, act: impl FnOnce(&mut Script) -> T) -> T {
+        act(&mut self.script.lock().expect("not poisoned"))
+    }
+}
+
+#[async_trait]
+impl Transport for ScriptedTransport {
+    fn capabilities(&self) -> &Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn address(&self) -> &Address {
+        self.inner.address()
+    }
+
+    async fn register(&self, card: &AgentCard) -> Result<()> {
+        self.inner.register(card).await
+    }
+
+    async fn unregister(&self) -> Result<()> {
+        self.inner.unregister().await
+    }
+
+    async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
+        self.inner.report(heartbeat).await
+    }
+
+    async fn discover(&self, query: &Query) -> Result<Discovered> {
+        self.inner.discover(query).await
+    }
+
+    async fn send(&self, message: &Outbound) -> Result<Receipt> {
+        match self.with(|script| script.sends.pop_front()) {
+            Some(Fate::Lost(kind, reached)) => {
+                Err(Error::new(kind, "send", "as the script says").with_reached(reached))
+            }
+            Some(Fate::Unanswered) => {
+                self.inner.send(message).await?;
+                Err(Error::new(ErrorKind::Timeout, "send", "as the script says"))
+            }
+            Some(Fate::Hangs) => std::future::pending().await,
+            Some(Fate::Works) | None => self.inner.send(message).await,
+        }
+    }
+
+    async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        tokio::time::sleep(self.with(|script| script.subscribe_takes)).await;
+        let subscription = self.inner.subscribe(options).await?;
+        self.with(|script| script.opened.push(subscription.address.clone()));
+        Ok(subscription)
+    }
+
+    async fn ack(&self, tags: &[AckTag]) -> Result<()> {
+        tokio::time::sleep(self.with(|script| script.ack_takes)).await;
+        if let Some(kind) = self.with(|script| script.acks.pop_front()) {
+            return Err(Error::new(kind, "ack", "as the script says"));
+        }
+        self.with(|script| script.acked.push(tags.to_vec()));
+        self.inner.ack(tags).await
+    }
+
+    async fn close(&self, mode: CloseMode) -> Result<()> {
+        if self.with(|script| {
+            script.closes += 1;
+            script.close_hangs
+        }) {
+            std::future::pending().await
+        }
+        self.inner.close(mode).await
+    }
+
+    async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
+        self.inner.put(at, key, value).await
+    }
+
+    async fn get(&self, at: &Address, key: &str) -> Result<Option<KeyedValue>> {
+        self.inner.get(at, key).await
+    }
+}

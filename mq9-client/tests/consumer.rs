@@ -51,6 +51,21 @@ async fn take(consumer: &mut Consumer, count: usize) -> Vec<(MsgId, String)> {
 }
 
 #[tokio::test]
+async fn everyone_who_finishes_a_consumer_learns_the_same_end() {
+    let (_broker, client, inbox) = rig(EngineProfile::robustmq()).await;
+    send(&client, &inbox, 0..10).await;
+    let mut consumer = client.consume(&inbox, ConsumerOptions::new("work")).await.expect("consumes");
+    let acker = consumer.acker();
+    for (id, _) in take(&mut consumer, 10).await {
+        acker.settle(id);
+    }
+    let (first, second) = tokio::join!(acker.finish(SECOND * 5), acker.finish(SECOND * 5));
+    assert!(first.acknowledged && first.unsettled.is_empty(), "{first:?}");
+    assert_eq!(second, first);
+    assert_eq!(acker.finish(SECOND).await, first, "after the end as well");
+}
+
+#[tokio::test]
 async fn consumers_that_come_and_go_hand_out_every_message_of_every_priority() {
     let (_broker, client, inbox) = rig(EngineProfile::robustmq()).await;
     send(&client, &inbox, 0..400).await;

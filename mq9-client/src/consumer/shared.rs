@@ -45,8 +45,9 @@ struct State {
     /// So many settlements are worth waking the driver for.
     wanted: usize,
     end: Option<Error>,
-    /// Why it is over, for calls that come later.
+    /// Why it is over, and what was left, for calls that come later.
     over: Option<Error>,
+    left: Closed,
     caught_up: bool,
     stats: ConsumerStats,
 }
@@ -181,9 +182,8 @@ impl Shared {
         let mut state = self.lock();
         state.stopped = true;
         if state.over.is_some() {
-            // Nobody is left to answer but this.
-            let left = held.into_iter().chain(state.inbox.iter().map(Delivered::id)).collect();
-            let _ = answer.send(Closed::new(left, false));
+            // It ended before: what was left then is the answer.
+            let _ = answer.send(state.left.clone());
             return answered;
         }
         state.closes.push(CloseWish { withdrawn: held, waits, deadline, answer });
@@ -261,7 +261,7 @@ impl Shared {
     }
 
     /// The consumer is over; the stream shows `error` if it was not ended on purpose.
-    pub(crate) fn end(&self, error: Error, shown: bool) {
+    pub(crate) fn end(&self, error: Error, shown: bool, mut left: Closed) {
         let mut state = self.lock();
         if state.over.is_some() {
             return;
@@ -269,9 +269,12 @@ impl Shared {
         for flush in state.flushes.drain(..) {
             let _ = flush.send(Err(error.duplicate()));
         }
+        // What was settled since the driver last listened is told to nobody: it comes again.
+        left.acknowledged &= state.settled.is_empty();
         for close in state.closes.drain(..) {
-            let _ = close.answer.send(Closed::new(close.withdrawn, false));
+            let _ = close.answer.send(left.clone());
         }
+        state.left = left;
         state.end = shown.then(|| error.duplicate());
         state.over = Some(error);
         self.caught_up.send_replace(true);

@@ -174,15 +174,14 @@ impl Slot {
         for (_, waiter) in self.flushes.drain(..) {
             let _ = waiter.send(Err(error.duplicate()));
         }
-        if !self.closing.is_empty() {
-            let unsettled: Vec<MsgId> = self.reader.outstanding().ids().map(MsgId::new).collect();
-            let ticket = self.reader.flush();
-            let acknowledged = error.kind() == ErrorKind::Closed && self.reader.is_flushed(ticket);
-            for closing in self.closing.drain(..) {
-                let _ = closing.answer.send(Closed::new(unsettled.clone(), acknowledged));
-            }
+        let unsettled = self.reader.outstanding().ids().map(MsgId::new).collect();
+        let ticket = self.reader.flush();
+        let acknowledged = error.kind() == ErrorKind::Closed && self.reader.is_flushed(ticket);
+        let left = Closed::new(unsettled, acknowledged);
+        for closing in self.closing.drain(..) {
+            let _ = closing.answer.send(left.clone());
         }
-        self.shared.end(error.duplicate(), shown);
+        self.shared.end(error.duplicate(), shown, left);
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Consumer {
 }
 
 /// What was left when a consumer was closed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Closed {
     /// Messages that were fetched and not settled, by id. They come again to the next consumer of the group.

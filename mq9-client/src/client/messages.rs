@@ -9,7 +9,7 @@ use crate::message::{Message, MsgId, Received};
 use crate::options::{FetchOptions, Group, QueryOptions};
 use crate::protocol::outgoing::outgoing;
 use crate::protocol::subjects::Command;
-use crate::protocol::{replies, requests};
+use crate::protocol::{replies, requests, rows};
 
 /// What became of a sent message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Client {
     pub async fn fetch(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Vec<Received>> {
         let command = Command::Fetch(mailbox);
         let raw = self.fetch_reply(mailbox, options).await?;
-        replies::messages(command, &raw)?.into_iter().collect()
+        rows::messages(command, &raw)?.into_iter().collect()
     }
 
     /// As [`Client::fetch`], but a message that claims to be base64 and is not comes as it was sent.
@@ -82,7 +82,7 @@ impl Client {
         options: &FetchOptions,
     ) -> Result<Vec<Received>> {
         let raw = self.fetch_reply(mailbox, options).await?;
-        replies::messages_as_stored(Command::Fetch(mailbox), &raw)
+        rows::messages_as_stored(Command::Fetch(mailbox), &raw)
     }
 
     async fn fetch_reply(&self, mailbox: &MailAddress, options: &FetchOptions) -> Result<Bytes> {
@@ -121,7 +121,7 @@ impl Client {
         let command = Command::Query(mailbox);
         let raw = self.call(command, requests::query(options)?).await?;
         let mut messages: Vec<Received> =
-            replies::messages(command, &raw)?.into_iter().collect::<Result<_>>()?;
+            rows::messages(command, &raw)?.into_iter().collect::<Result<_>>()?;
         if let Some(since) = options.since {
             messages.retain(|message| message.create_time >= since);
         }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
+use tokio::task::coop;
 
 use crate::error::Result;
 use crate::message::MsgId;
@@ -65,7 +66,8 @@ impl Consumer {
 
     /// The next message; `None` after the final error, and after [`Acker::stop`].
     ///
-    /// Cancel-safe: a message is either given or still there.
+    /// Cancel-safe: a message is either given or still there. Takes part in tokio's cooperative scheduling:
+    /// in a backlog it yields now and then though a message is ready.
     pub async fn next(&mut self) -> Option<Result<Delivered>> {
         poll_fn(|cx| self.poll(cx)).await
     }
@@ -92,17 +94,22 @@ impl Consumer {
         &self.options
     }
 
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Delivered>>> {
-        loop {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivered>>> {
+        // A backlog is always ready. Without a pause now and then whoever reads it in one go would keep
+        // its thread from fetching the next part meanwhile.
+        let turn = ready!(coop::poll_proceed(cx));
+        let next = loop {
             if let Some(next) = self.batch.pop_front() {
-                return Poll::Ready(Some(Ok(next)));
+                break Some(Ok(next));
             }
-            match std::task::ready!(self.shared.poll_batch(&mut self.batch, cx)) {
+            match ready!(self.shared.poll_batch(&mut self.batch, cx)) {
                 Some(Ok(())) => {}
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
+                Some(Err(error)) => break Some(Err(error)),
+                None => break None,
             }
-        }
+        };
+        turn.made_progress();
+        Poll::Ready(next)
     }
 }
 

@@ -2,8 +2,11 @@
 
 pub(crate) mod broker_errors;
 pub(crate) mod header_block;
+pub(crate) mod json_text;
 pub(crate) mod outgoing;
 pub(crate) mod payload;
 pub(crate) mod replies;
 pub(crate) mod requests;
+pub(crate) mod rows;
+pub(crate) mod slab;
 pub(crate) mod subjects;

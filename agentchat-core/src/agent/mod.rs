@@ -52,7 +52,8 @@ pub(crate) use tasks::AgentShared;
 /// A running agent: an inbox, a place in the directory, and the verbs.
 ///
 /// Handles are cheap to clone. Dropping the last one stops every task of the agent at once, serving
-/// included, ends its calls, and leaves the registration as it is; [`Agent::close`] ends cleanly.
+/// included, ends its calls, and leaves the registration as it is; [`Agent::close`] ends cleanly. A handler
+/// that holds a handle keeps the agent alive while it is served.
 #[derive(Clone)]
 pub struct Agent {
     shared: Arc<AgentShared>,

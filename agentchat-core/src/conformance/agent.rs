@@ -1,7 +1,7 @@
 //! The agent runtime over the network: calls, serving, closing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::directory::unique;
@@ -11,7 +11,7 @@ use crate::card::AgentCard;
 use crate::directory::Query;
 use crate::error::ErrorKind;
 use crate::message::{Body, Outbound};
-use crate::options::CloseMode;
+use crate::options::{CloseMode, SubscribeOptions};
 
 /// Progress and the last reply arrive numbered, in order, and end the call.
 pub async fn call_gets_its_replies_in_order(harness: &dyn Harness) -> Outcome {
@@ -52,10 +52,13 @@ pub async fn call_ends_by_its_deadline(harness: &dyn Harness) -> Outcome {
         return Outcome::Skipped("the network cannot open reply inboxes");
     }
     let silent = start(harness, "silent").await;
+    let options = SubscribeOptions::own();
+    let unanswered = silent.transport().subscribe(options).await.expect("its inbox is read");
     let request = CallRequest::new(Body::text("anyone?")).with_timeout(Duration::from_millis(300));
     let call = asker.call(silent.address(), request).await.expect("the request is stored");
     let error = within(call.response()).await.expect_err("nobody answers");
     assert_eq!(error.kind(), ErrorKind::Timeout);
+    drop(unanswered);
     Outcome::Held
 }
 
@@ -63,33 +66,34 @@ pub async fn call_ends_by_its_deadline(harness: &dyn Harness) -> Outcome {
 /// wait for it.
 pub async fn serve_tries_a_failed_message_again(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = (start(harness, "alice").await, start(harness, "bob").await);
-    for text in ["trouble", "fine"] {
-        alice.send(&Outbound::new(bob.address().clone(), Body::text(text))).await.expect("accepted");
-    }
-    let tries = Arc::new(AtomicU32::new(0));
     let (seen, mut log) = tokio::sync::mpsc::channel(16);
-    let counter = Arc::clone(&tries);
+    let others_done = Arc::new(AtomicBool::new(false));
     let handler = move |request: Request| {
-        let (counter, seen) = (Arc::clone(&counter), seen.clone());
+        let (seen, others_done) = (seen.clone(), Arc::clone(&others_done));
         async move {
-            if request.body().as_str() == Some("trouble") {
-                match counter.fetch_add(1, Ordering::SeqCst) {
-                    0 => return Err("the disk is full".into()),
-                    1 => panic!("a handler may panic"),
-                    _ => {}
-                }
-            }
             let text = request.body().as_str().unwrap_or_default().to_owned();
+            match (text.as_str(), request.attempt()) {
+                ("trouble", 1) => return Err("the disk is full".into()),
+                ("trouble", 2) => panic!("a handler may panic"),
+                ("trouble", _) if !others_done.load(Ordering::SeqCst) => {
+                    return Err("not before the other".into());
+                }
+                _ => others_done.store(true, Ordering::SeqCst),
+            }
             seen.send((text, request.attempt(), request.delivery().redelivered)).await?;
             Ok(())
         }
     };
-    let options = ServeOptions::default().with_retry(Duration::from_millis(20), Duration::from_millis(50));
+    let options = ServeOptions::default()
+        .with_concurrency(1)
+        .with_retry(Duration::from_millis(20), Duration::from_millis(50));
     let serving = bob.serve(handler, options).await.expect("served");
-    let first = within(log.recv()).await.expect("handled");
-    let second = within(log.recv()).await.expect("handled");
-    assert_eq!(first, ("fine".to_owned(), 1, false));
-    assert_eq!(second, ("trouble".to_owned(), 3, true));
+    for text in ["trouble", "fine"] {
+        alice.send(&Outbound::new(bob.address().clone(), Body::text(text))).await.expect("accepted");
+    }
+    assert_eq!(within(log.recv()).await.expect("handled"), ("fine".to_owned(), 1, false));
+    let (text, attempt, redelivered) = within(log.recv()).await.expect("handled");
+    assert!(text == "trouble" && attempt >= 3 && redelivered, "{text} {attempt} {redelivered}");
     drop(serving);
     Outcome::Held
 }

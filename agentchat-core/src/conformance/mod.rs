@@ -4,6 +4,9 @@
 //! case. A case that needs a capability the transport does not declare, or a fault the harness cannot
 //! make, is skipped and prints why.
 //!
+//! The cases hold a transport to what its capabilities declare and to nothing more: without a durable
+//! inbox no message is sent before somebody reads, without an order none is expected.
+//!
 //! The names of the cases and the [`Harness`] trait follow semantic versioning; *adding* a case is a
 //! minor change.
 
@@ -64,7 +67,8 @@ pub async fn run(name: &str, case: impl Future<Output = Outcome>) {
 
 /// Says that a case was skipped, past the test runner, which hides what passing tests print.
 pub fn print_skipped(name: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped {name}: {why}");
+    // In one write, so that cases that run side by side do not mix their lines.
+    let _ = std::io::stderr().write_all(format!("skipped {name}: {why}\n").as_bytes());
 }
 
 /// Expands to one `#[tokio::test]` per case of the suite. The argument is an expression that makes a
@@ -88,15 +92,18 @@ macro_rules! conformance_tests {
             send_carries_binary_bodies_unchanged
             send_to_nobody_is_refused
             send_of_too_large_a_body_is_refused_before_it_is_sent
+            send_repeated_is_recognised_where_the_network_says_so
             send_repeated_under_one_id_is_handled_once
             subscribe_gives_the_backlog_in_order_before_it_is_caught_up
             subscribe_delivers_urgent_messages_first
             subscribe_stops_taking_in_when_too_much_is_unsettled
+            subscribe_again_gives_what_is_unsettled
             subscribe_opens_a_fresh_inbox
             ack_settles_for_good
             ack_of_nothing_leaves_everything_to_come_again
             put_keeps_the_newest_value
             a_cut_ends_the_attachment_and_loses_nothing
+            close_ends_subscriptions_and_may_be_repeated
             call_gets_its_replies_in_order
             call_ends_by_its_deadline
             serve_tries_a_failed_message_again
@@ -155,9 +162,26 @@ async fn backlog(events: &mut EventStream) -> Vec<Delivery> {
     }
 }
 
+/// Whether no message comes for a while; other events are passed over.
+async fn is_quiet(events: &mut EventStream) -> bool {
+    let message = async {
+        loop {
+            match events.next().await {
+                Some(Ok(Event::Message(_))) => return,
+                Some(Ok(_)) => {}
+                ended => panic!("the stream goes on: {ended:?}"),
+            }
+        }
+    };
+    tokio::time::timeout(QUIET, message).await.is_err()
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens within 20 s")
 }
+
+/// How long nothing must happen to show that nothing does.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// The texts of some deliveries.
 fn texts(deliveries: &[Delivery]) -> Vec<&str> {

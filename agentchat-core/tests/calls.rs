@@ -1,4 +1,5 @@
 //! What a call does when something goes wrong: it ends, in order, and nobody else pays for it.
+#![allow(clippy::future_not_send, reason = "these futures stay on the test's own thread")]
 
 mod support;
 

@@ -21,6 +21,7 @@ pub(crate) struct Reader {
     view: u64,
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly every step is an event")]
 enum Step {
     Event(Event),
     Wait(std::pin::Pin<Box<OwnedNotified>>, Instant),

@@ -53,12 +53,19 @@ impl StoreLimits {
     }
 
     /// Whether the new message `send` fits beside `count` messages of `bytes` that are held.
-    pub(super) fn admit_send(&self, send: &StoredSend, count: usize, bytes: u64, parked: usize) -> Result<()> {
+    pub(super) fn admit_send(
+        &self,
+        send: &StoredSend,
+        count: usize,
+        bytes: u64,
+        parked: usize,
+    ) -> Result<()> {
         let total = bytes.saturating_add(send.size());
         if count < self.max_sends && total <= self.max_send_bytes {
             return Ok(());
         }
-        let fault = format!("the outbox is full: {count} messages with {bytes} bytes, {parked} of them parked");
+        let fault =
+            format!("the outbox is full: {count} messages with {bytes} bytes, {parked} of them parked");
         Err(failure(ErrorKind::Backpressure, "outbox.save", fault)
             .with_context("max_sends", self.max_sends.to_string())
             .with_context("max_send_bytes", self.max_send_bytes.to_string()))

@@ -118,9 +118,7 @@ impl OutboxStore for MemoryStore {
     async fn parked(&self) -> Result<Vec<ParkedSend>> {
         let state = self.state();
         let parked = state.in_order().into_iter();
-        Ok(parked
-            .filter_map(|kept| Some(ParkedSend::new(kept.send.clone(), kept.reason.clone()?)))
-            .collect())
+        Ok(parked.filter_map(|kept| Some(ParkedSend::new(kept.send.clone(), kept.reason.clone()?))).collect())
     }
 
     async fn unpark(&self, id: &ClientMsgId) -> Result<Option<StoredSend>> {

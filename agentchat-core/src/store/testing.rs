@@ -86,7 +86,10 @@ pub async fn outbox_parks_and_returns(store: &dyn OutboxStore) {
         store.save(send).await.expect("saved");
     }
     store.park(&id("c"), &reason()).await.expect("parked");
-    store.park(&id("b"), &ParkedReason::new(ErrorKind::Timeout, Reached::No, "", UNIX_EPOCH)).await.expect("parked");
+    store
+        .park(&id("b"), &ParkedReason::new(ErrorKind::Timeout, Reached::No, "", UNIX_EPOCH))
+        .await
+        .expect("parked");
     store.park(&id("b"), &reason()).await.expect("the reason is replaced");
     assert_eq!(waiting(store).await, ["a"]);
     let letters = store.parked().await.expect("read");

@@ -150,8 +150,7 @@ pub(super) fn to_millis(time: SystemTime) -> i64 {
 /// The reverse of [`to_millis`]; a time that the platform cannot express becomes 1970.
 pub(super) fn from_millis(millis: i64) -> SystemTime {
     let distance = Duration::from_millis(millis.unsigned_abs());
-    let time =
-        if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    let time = if millis < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     time.unwrap_or(UNIX_EPOCH)
 }
 

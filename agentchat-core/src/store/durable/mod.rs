@@ -37,8 +37,8 @@ use crate::id::ClientMsgId;
 /// The file is created for its owner alone (mode 0600 on Unix). It holds messages, addresses and cursors
 /// in clear: keep it where secrets may lie. It takes up to about twice the bytes of its content.
 ///
-/// Dropping the last reference closes the file, which may block for a moment; [`close`](Self::close)
-/// does the same without blocking, and tells of errors.
+/// Dropping it closes the file, which blocks for a moment: for the transaction under way, if there is
+/// one, and the last write. [`close`](Self::close) waits instead of blocking, and tells of errors.
 pub struct DurableStore {
     queue: Arc<Queue>,
 }
@@ -90,10 +90,22 @@ impl DurableStore {
             StoreFile::open(path.clone(), make).map_err(|failure| failure.of(OPEN, &path))
         });
         let damaged = |_| -> Result<StoreFile> {
-            Err(failure(ErrorKind::Unexpected, OPEN, format!("{shown}: damaged, so opening it was cut short")))
+            Err(failure(
+                ErrorKind::Unexpected,
+                OPEN,
+                format!("{shown}: damaged, so opening it was cut short"),
+            ))
         };
         let file = opening.await.unwrap_or_else(damaged)?;
         Ok(Self { queue: Queue::new(file, limits) })
+    }
+}
+
+/// Nobody waits for an answer any more: futures of the store borrow it. What is still queued, by futures
+/// that were dropped, is not made.
+impl Drop for DurableStore {
+    fn drop(&mut self) {
+        let _ = self.queue.file().close();
     }
 }
 

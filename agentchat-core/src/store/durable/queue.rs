@@ -49,7 +49,7 @@ impl Queue {
         let permit = self.enter(operation).await?;
         let (answer, answered) = oneshot::channel();
         let change =
-            Work { operation, work: Some(work), outcome: None, answer, queue: Arc::clone(self), _permit: permit };
+            Work { operation, work: Some(work), outcome: None, answer, queue: Arc::clone(self), permit };
         self.push(operation, Box::new(change))?;
         answered.await.unwrap_or_else(|_| Err(ended(operation)))
     }
@@ -79,8 +79,9 @@ impl Queue {
         self.places.close();
         drop(permits);
         let queue = Arc::clone(self);
-        let closing = runtime
-            .spawn_blocking(move || queue.file.close().map_err(|failure| failure.of(OPERATION, queue.file.path())));
+        let closing = runtime.spawn_blocking(move || {
+            queue.file.close().map_err(|failure| failure.of(OPERATION, queue.file.path()))
+        });
         closing.await.unwrap_or_else(|_| Err(ended(OPERATION)))
     }
 
@@ -196,7 +197,7 @@ struct Work<T, F> {
     outcome: Option<Result<T>>,
     answer: oneshot::Sender<Result<T>>,
     queue: Arc<Queue>,
-    _permit: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
 impl<T, F> Change for Work<T, F>
@@ -216,12 +217,15 @@ where
 
     // The caller may be gone; its change stands.
     fn succeeded(self: Box<Self>) {
-        let outcome = self.outcome.unwrap_or_else(|| Err(ended(self.operation)));
-        let _ = self.answer.send(outcome);
+        let Self { operation, outcome, answer, permit, .. } = *self;
+        drop(permit);
+        let _ = answer.send(outcome.unwrap_or_else(|| Err(ended(operation))));
     }
 
     fn failed(self: Box<Self>, failure: &Failure) {
-        let _ = self.answer.send(Err(failure.of(self.operation, self.queue.file.path())));
+        let Self { operation, answer, queue, permit, .. } = *self;
+        drop(permit);
+        let _ = answer.send(Err(failure.of(operation, queue.file.path())));
     }
 }
 

@@ -209,8 +209,7 @@ fn from_time(time: SystemTime) -> (i64, u32) {
 
 fn to_time((seconds, nanos): (i64, u32)) -> Result<SystemTime, Unreadable> {
     let distance = Duration::from_secs(seconds.unsigned_abs());
-    let whole =
-        if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    let whole = if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     let fraction = to_duration((0, nanos)).map_err(|_| Unreadable("a time"))?;
     whole.and_then(|whole| whole.checked_add(fraction)).ok_or(Unreadable("a time"))
 }

@@ -4,7 +4,8 @@ use proptest::option;
 use proptest::prelude::*;
 
 /// Written by format 1. A change here is a change of the format: raise it and keep reading this one.
-const SMALL: &[u8] = b"\x00\x00\x00\x4c{\"position\":1,\"attempts\":0,\"id\":\"m-1\",\"to\":\"loopback://b\",\
+const SMALL: &[u8] =
+    b"\x00\x00\x00\x4d{\"position\":1,\"attempts\":0,\"id\":\"m-1\",\"to\":\"loopback://b\",\
 \"media_type\":\"a/b\"}\x00\xff";
 const WHOLE: &str = concat!(
     r#"{"position":18446744073709551615,"attempts":3,"id":"m-2","to":"mq9://h:4222/inbox","#,

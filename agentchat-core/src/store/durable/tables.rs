@@ -85,7 +85,12 @@ impl<'t> Tables<'t> {
         Ok(Some(send))
     }
 
-    pub(super) fn set_cursor(&mut self, key: &str, cursor: &Cursor, limits: &StoreLimits) -> Result<(), Fault> {
+    pub(super) fn set_cursor(
+        &mut self,
+        key: &str,
+        cursor: &Cursor,
+        limits: &StoreLimits,
+    ) -> Result<(), Fault> {
         if self.cursors.get(key)?.is_none() {
             limits.admit_cursor(as_count(self.cursors.len()?))?;
         }

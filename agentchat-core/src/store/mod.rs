@@ -16,7 +16,8 @@
 //!   be made after the drop. Every change may be repeated: the second time alters nothing.
 //! - **Errors.** An error from the storage itself is [`ErrorKind::Unexpected`](crate::ErrorKind::Unexpected)
 //!   with [`Advice::Backoff`](crate::Advice::Backoff): the change was made or not made, so repeat it. Nothing
-//!   that an earlier call confirmed is lost by it. Errors say [`Reached::No`](crate::Reached::No), because
+//!   that an earlier call confirmed is lost by it. A record or file that is damaged says
+//!   [`Advice::Never`](crate::Advice::Never) instead. Errors say [`Reached::No`](crate::Reached::No), because
 //!   no store talks to a peer, and neither errors nor `Debug` show bodies, addresses, keys or cursors.
 //! - **Bounds.** [`StoreLimits`] bounds everything. A full outbox refuses with
 //!   [`ErrorKind::Backpressure`](crate::ErrorKind::Backpressure) and drops nothing; only ids already

@@ -35,7 +35,8 @@ use crate::id::ClientMsgId;
 /// that was confirmed.
 ///
 /// The file is created for its owner alone (mode 0600 on Unix). It holds messages, addresses and cursors
-/// in clear: keep it where secrets may lie. It takes up to about twice the bytes of its content.
+/// in clear: keep it where secrets may lie. It takes at least 1 MiB, up to about twice the bytes of its
+/// content, and never shrinks; the room of what was removed is used again.
 ///
 /// Dropping it closes the file, which blocks for a moment: for the transaction under way, if there is
 /// one, and the last write. [`close`](Self::close) waits instead of blocking, and tells of errors.

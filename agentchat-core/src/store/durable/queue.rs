@@ -11,7 +11,7 @@ use super::super::limits::{StoreLimits, failure};
 use super::fault::{Failure, Fault};
 use super::file::StoreFile;
 use super::tables::Tables;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Advice, Error, ErrorKind, Result};
 
 /// The calls on one file. Changes run one batch at a time, in the order in which they queued; reads run
 /// beside them on what is committed.
@@ -237,7 +237,7 @@ fn runtime(operation: &'static str) -> Result<Handle> {
 /// The thread that had the call ended without an answer.
 fn ended(operation: &'static str) -> Error {
     let text = "the work was cut short: the runtime is shutting down, or the file is damaged";
-    failure(ErrorKind::Unexpected, operation, text)
+    failure(ErrorKind::Unexpected, operation, text).with_advice(Advice::Backoff)
 }
 
 /// Calls under way at once; more wait.

@@ -16,6 +16,7 @@ mod id;
 mod loopback;
 mod message;
 mod options;
+pub mod store;
 mod transport;
 
 pub use address::Address;

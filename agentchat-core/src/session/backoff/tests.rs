@@ -111,7 +111,9 @@ proptest! {
     }
 
     #[test]
-    fn a_wait_the_server_asked_for_is_a_floor_above_the_cap_too(seed: u64, floor in 0_u64..200_000, before in 0_u32..20) {
+    fn a_wait_the_server_asked_for_is_a_floor_above_the_cap_too(
+        seed: u64, floor in 0_u64..200_000, before in 0_u32..20
+    ) {
         let (now, mut rng) = (Instant::now(), fastrand::Rng::with_seed(seed));
         let floor = Duration::from_millis(floor);
         let mut backoff = Backoff::new(BackoffPolicy::new());
@@ -122,7 +124,9 @@ proptest! {
     }
 
     #[test]
-    fn the_count_is_forgotten_exactly_by_connections_that_lasted(lives in prop::collection::vec(0_u64..60, 1..30)) {
+    fn the_count_is_forgotten_exactly_by_connections_that_lasted(
+        lives in prop::collection::vec(0_u64..60, 1..30)
+    ) {
         let (mut now, mut rng) = (Instant::now(), fastrand::Rng::with_seed(1));
         let mut backoff = Backoff::new(BackoffPolicy::new());
         let mut expected = 0;

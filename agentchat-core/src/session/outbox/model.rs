@@ -1,6 +1,10 @@
 //! The queue against a simple one: a plain list that is searched from the front for everything.
 
+use std::time::Duration;
+
 use super::*;
+use crate::delivery::Receipt;
+use crate::error::{Advice, Result};
 use crate::{Address, Body, ConversationId, MessageId, Priority, SendOutcome};
 use proptest::prelude::*;
 

@@ -1,4 +1,8 @@
+use std::time::Duration;
+
 use super::*;
+use crate::delivery::Receipt;
+use crate::error::{Advice, Result};
 use crate::{Address, Body, ConversationId, MessageId, Priority, SendOutcome};
 
 const WALL: SystemTime = SystemTime::UNIX_EPOCH;

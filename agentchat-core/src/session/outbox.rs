@@ -155,10 +155,9 @@ impl Outbox {
         }
         entry.tries = 0;
         entry.backoff = Backoff::new(self.retry);
-        let first = self.lanes.is_first(entry.message.conversation.as_ref(), ticket);
         self.unreported.remove(&ticket);
-        self.turn(ticket, if first { State::Ready } else { State::Waiting });
-        true
+        // Behind others a message is parked only by its deadline, so this one is the first of its lane.
+        self.turn(ticket, State::Ready).is_some()
     }
 
     /// Hands a message back and lets its conversation go on. Not while an attempt is under way: it could

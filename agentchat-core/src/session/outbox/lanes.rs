@@ -28,10 +28,4 @@ impl Lanes {
         }
         first
     }
-
-    /// Whether `ticket` is the first of its line.
-    pub(super) fn is_first(&self, conversation: Option<&ConversationId>, ticket: Ticket) -> bool {
-        let lane = conversation.and_then(|conversation| self.0.get(conversation));
-        lane.is_none_or(|lane| lane.first() == Some(&ticket))
-    }
 }

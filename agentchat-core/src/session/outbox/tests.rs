@@ -67,6 +67,19 @@ fn the_same_message_again_shares_its_place_and_another_content_is_a_conflict() {
 }
 
 #[test]
+fn a_message_that_has_ended_can_be_handed_in_anew() {
+    let mut bench = Bench::new();
+    let message = said("one");
+    let accepted = bench.push(message.clone());
+    bench.start_all();
+    bench.result(accepted, Ok(receipt()));
+    let again = bench.outbox.push(message.clone(), bench.now, WALL).expect("fits");
+    assert!(matches!(again, Queued::New(ticket) if ticket > accepted));
+    let message = bench.outbox.discard(again.ticket()).expect("not under way");
+    assert!(matches!(bench.outbox.push(message, bench.now, WALL), Ok(Queued::New(_))));
+}
+
+#[test]
 fn a_dropped_send_takes_its_message_back_only_before_the_first_attempt() {
     let mut bench = Bench::new();
     let (first, second) = (bench.push(said_in("a", "1")), bench.push(said_in("a", "2")));
@@ -142,6 +155,8 @@ fn a_late_acceptance_counts_and_a_late_error_does_not() {
     let mut bench = Bench::new();
     let ticket = bench.push(said("x"));
     bench.start_all();
+    bench.outbox.on_disconnected();
+    assert!(matches!(bench.result(ticket, Err(refused())), Outcome::Ignored), "it was cut off already");
     bench.outbox.on_connected();
     assert_eq!(bench.start_all(), [ticket]);
     let mut late = |number, result| bench.outbox.on_result(ticket, number, result, bench.now, &mut bench.rng);

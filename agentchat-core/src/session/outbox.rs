@@ -138,8 +138,8 @@ impl Outbox {
         (self.limits.max_messages - self.entries.len(), self.limits.max_bytes - self.bytes)
     }
 
-    /// A sender stopped waiting for `ticket` before it learned the outcome. Returns whether the message left the queue: it does when no
-    /// attempt was made and nobody else waits for it.
+    /// A sender stopped waiting for `ticket` before it learned the outcome. Returns whether the message left
+    /// the queue: it does when no attempt was made and nobody else waits for it.
     pub(crate) fn withdraw(&mut self, ticket: Ticket) -> bool {
         let Some(entry) = self.entries.get_mut(&ticket) else { return false };
         entry.holders = entry.holders.saturating_sub(1);

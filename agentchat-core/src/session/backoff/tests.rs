@@ -69,6 +69,10 @@ fn a_connection_that_is_lost_at_once_keeps_the_waits_growing() {
     backoff.connected(now);
     backoff.lost(now + Duration::from_secs(30));
     assert_eq!(backoff.attempt(), 0, "a stable connection clears the count");
+    for attempt in 1..4 {
+        backoff.failed(now + Duration::from_secs(60), Advice::Reconnect, &mut rng);
+        assert_eq!(backoff.attempt(), attempt, "it clears it once");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ enum Op {
     Repeat { which: usize, altered: bool },
     Poll(usize),
     Answer { which: usize, answer: Answer },
-    LateReceipt { which: usize },
+    Late { which: usize, receipt: bool },
     Withdraw(usize),
     Resume(usize),
     Discard(usize),
@@ -51,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, altered)| Op::Repeat { which, altered }),
         6 => (1_usize..5).prop_map(Op::Poll),
         6 => (any::<usize>(), answer).prop_map(|(which, answer)| Op::Answer { which, answer }),
-        1 => any::<usize>().prop_map(|which| Op::LateReceipt { which }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, receipt)| Op::Late { which, receipt }),
         1 => any::<usize>().prop_map(Op::Withdraw),
         1 => any::<usize>().prop_map(Op::Resume),
         1 => any::<usize>().prop_map(Op::Discard),
@@ -135,12 +135,7 @@ impl Pair {
                     self.answer(at, answer);
                 }
             }
-            Op::LateReceipt { which } => {
-                if let Some(at) = self.pick(which, |item| item.attempts > 0 && item.state != State::InFlight)
-                {
-                    self.answer(at, Answer::Accepted);
-                }
-            }
+            Op::Late { which, receipt } => self.late(which, receipt),
             Op::Withdraw(which) => self.withdraw(which),
             Op::Resume(which) => self.resume(which),
             Op::Discard(which) => self.discard(which),
@@ -313,6 +308,19 @@ impl Pair {
         }
     }
 
+    /// The answer to an attempt that is not under way any more.
+    fn late(&mut self, which: usize, receipt: bool) {
+        let cut_off = |item: &Item| item.attempts > 0 && item.state != State::InFlight;
+        let Some(at) = self.pick(which, cut_off) else { return };
+        if receipt {
+            return self.answer(at, Answer::Accepted);
+        }
+        let (ticket, number) = (self.items[at].ticket, self.items[at].attempts);
+        let late = Answer::Forbidden.result();
+        let outcome = self.outbox.on_result(ticket, number, late, self.now, &mut self.rng);
+        assert!(matches!(outcome, Outcome::Ignored), "{outcome:?}");
+    }
+
     fn withdraw(&mut self, which: usize) {
         let Some(at) = self.pick(which, |_| true) else { return };
         let item = &mut self.items[at];
@@ -362,7 +370,10 @@ impl Pair {
     fn compare(&self) {
         let (messages, bytes) = self.outbox.capacity();
         assert_eq!((12 - messages, 6_000 - bytes), (self.items.len(), self.bytes()));
-        assert_eq!(self.outbox.is_empty(), self.items.is_empty());
+        assert_eq!(
+            (self.outbox.is_empty(), self.outbox.ids.len()),
+            (self.items.is_empty(), self.items.len())
+        );
         assert_eq!(self.outbox.is_connected(), self.connected);
         assert!(self.in_flight() <= 3);
         assert_eq!(self.outbox.pending().count(), self.items.len());

@@ -1,68 +1,17 @@
 //! The queue against a simple one: a plain list that is searched from the front for everything.
 
+mod ops;
+
 use std::time::Duration;
 
-use super::*;
-use crate::delivery::Receipt;
-use crate::error::{Advice, Result};
-use crate::{Address, Body, ConversationId, MessageId, Priority, SendOutcome};
 use proptest::prelude::*;
 
-#[derive(Debug, Clone)]
-enum Op {
-    Push { lane: u8, size: usize, priority: Priority, deadline: Option<u64> },
-    Repeat { which: usize, altered: bool },
-    Poll(usize),
-    Answer { which: usize, answer: Answer },
-    Late { which: usize, receipt: bool },
-    Withdraw(usize),
-    Resume(usize),
-    Discard(usize),
-    Disconnect,
-    Connect,
-    Pass(u64),
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Answer {
-    Accepted,
-    Busy,
-    SlowDown(u64),
-    TimedOut,
-    Lost,
-    LostBefore,
-    Forbidden,
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    let priority = prop_oneof![4 => Just(Priority::Normal), 1 => Just(Priority::Urgent)];
-    let answer = prop_oneof![
-        4 => Just(Answer::Accepted),
-        1 => Just(Answer::Busy),
-        1 => (0_u64..60_000).prop_map(Answer::SlowDown),
-        1 => Just(Answer::TimedOut),
-        1 => Just(Answer::Lost),
-        1 => Just(Answer::LostBefore),
-        1 => Just(Answer::Forbidden),
-    ];
-    prop_oneof![
-        6 => (0_u8..4, 0_usize..600, priority, prop::option::weighted(0.3, 0_u64..40_000))
-            .prop_map(|(lane, size, priority, deadline)| Op::Push { lane, size, priority, deadline }),
-        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, altered)| Op::Repeat { which, altered }),
-        6 => (1_usize..5).prop_map(Op::Poll),
-        6 => (any::<usize>(), answer).prop_map(|(which, answer)| Op::Answer { which, answer }),
-        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, receipt)| Op::Late { which, receipt }),
-        1 => any::<usize>().prop_map(Op::Withdraw),
-        1 => any::<usize>().prop_map(Op::Resume),
-        1 => any::<usize>().prop_map(Op::Discard),
-        1 => Just(Op::Disconnect),
-        2 => Just(Op::Connect),
-        3 => (0_u64..20_000).prop_map(Op::Pass),
-    ]
-}
+use self::ops::{Answer, Op, op};
+use super::*;
+use crate::{Address, Body, ConversationId, Priority};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn it_behaves_like_a_plain_list_and_loses_nothing(
         ops in prop::collection::vec(op(), 1..150), dedup: bool, seed: u64
@@ -474,26 +423,6 @@ impl Item {
 
     fn can_expire(&self) -> bool {
         !matches!(self.state, State::InFlight | State::Parked)
-    }
-}
-
-impl Answer {
-    fn result(self) -> Result<Receipt> {
-        let error = |kind| Error::new(kind, "send", "");
-        Err(match self {
-            Self::Accepted => {
-                let id = MessageId::new("m").expect("valid");
-                return Ok(Receipt::new(SendOutcome::Accepted(id)));
-            }
-            Self::Busy => error(ErrorKind::Backpressure),
-            Self::SlowDown(millis) => {
-                error(ErrorKind::RateLimited).with_advice(Advice::After(Duration::from_millis(millis)))
-            }
-            Self::TimedOut => error(ErrorKind::Timeout),
-            Self::Lost => error(ErrorKind::Disconnected),
-            Self::LostBefore => error(ErrorKind::Disconnected).with_reached(Reached::No),
-            Self::Forbidden => error(ErrorKind::Forbidden),
-        })
     }
 }
 

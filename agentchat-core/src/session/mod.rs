@@ -1,0 +1,8 @@
+//! The thinking of the resilient client: machines without sockets, clocks, tasks or randomness of their
+//! own. Each takes `now` and what happened, and says what to do and when to be asked again.
+
+mod backoff;
+mod outbox;
+
+pub use backoff::BackoffPolicy;
+pub use outbox::OutboxLimits;

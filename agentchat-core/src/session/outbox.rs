@@ -1,0 +1,249 @@
+//! The queue of messages on their way out: bounded, ordered within a conversation, and losing nothing.
+//!
+//! ```text
+//!              push                poll: Start             on_result
+//!   (caller) ---------> Waiting -> Ready ------> InFlight -----------> accepted: ends
+//!                                   ^  ^             |  |  \
+//!                          time, or |  |  connection |  |   `--> Parked: resume -> Ready
+//!                         the front |  |  again      |  |               discard -> handed back
+//!                                   |  `-Interrupted-'  |
+//!                                   `---- Retrying -----'
+//! ```
+//!
+//! One message of a conversation is under way at a time, because sends under way together have no order.
+//! A message leaves the queue in three ways only: accepted by the network, taken back before its first
+//! attempt ([`Outbox::withdraw`]), or handed back to the caller ([`Outbox::discard`]).
+
+mod agenda;
+mod attempts;
+mod entry;
+mod lanes;
+mod limits;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use self::agenda::Agenda;
+use self::attempts::expired;
+use self::entry::Entry;
+pub(crate) use self::entry::{Action, Attempt, Outcome, Pending, Queued, Refused, State, Ticket};
+use self::lanes::Lanes;
+pub use self::limits::OutboxLimits;
+use self::limits::cost;
+use crate::error::{Error, ErrorKind, Reached};
+use crate::id::ClientMsgId;
+use crate::message::Outbound;
+use crate::session::backoff::{Backoff, BackoffPolicy, FAR};
+
+/// The queue. It begins without a connection; after every call that changes something, and at
+/// [`Outbox::deadline`], ask [`Outbox::poll`] until it has nothing more to do.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limits: OutboxLimits,
+    retry: BackoffPolicy,
+    dedup: bool,
+    connected: bool,
+    entries: BTreeMap<Ticket, Entry>,
+    ids: HashMap<ClientMsgId, Ticket>,
+    lanes: Lanes,
+    agenda: Agenda,
+    /// Parked without the caller knowing yet.
+    unreported: BTreeSet<Ticket>,
+    bytes: usize,
+    next: u64,
+}
+
+impl Outbox {
+    /// An empty queue. `retry` is each message's own policy; `dedup` says that the receiving side
+    /// recognises a repeated `client_msg_id`, so that what may have arrived can be sent again.
+    pub(crate) fn new(limits: OutboxLimits, retry: BackoffPolicy, dedup: bool) -> Self {
+        Self {
+            limits,
+            retry,
+            dedup,
+            connected: false,
+            entries: BTreeMap::new(),
+            ids: HashMap::new(),
+            lanes: Lanes::default(),
+            agenda: Agenda::default(),
+            unreported: BTreeSet::new(),
+            bytes: 0,
+            next: 0,
+        }
+    }
+
+    /// Takes a message in, behind the others of its conversation. `wall` is the time of day at `now`: the
+    /// message's deadline is translated once, so a clock that is set later does not move it.
+    ///
+    /// # Errors
+    /// Hands the message back with `Backpressure` when it does not fit now, `TooLarge` when it never will,
+    /// `Conflict` when its id is in the queue with another content, `Timeout` when it is past its deadline.
+    pub(crate) fn push(
+        &mut self,
+        message: Outbound,
+        now: Instant,
+        wall: SystemTime,
+    ) -> std::result::Result<Queued, Box<Refused>> {
+        let refuse = |message, kind, why| Err(Box::new(Refused { message, error: refusal(kind, why) }));
+        if let Some(ticket) = self.ids.get(&message.client_msg_id).copied() {
+            let known = self.entries.get_mut(&ticket).filter(|entry| *entry.message == message);
+            let Some(entry) = known else { return refuse(message, ErrorKind::Conflict, REUSED) };
+            entry.holders += 1;
+            return Ok(Queued::Joined(ticket));
+        }
+        let cost = cost(&message);
+        if cost > self.limits.max_bytes {
+            return refuse(message, ErrorKind::TooLarge, "the message is larger than the whole outbox");
+        }
+        let left = message.deadline.map(|deadline| deadline.duration_since(wall).unwrap_or_default());
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(Box::new(Refused { message, error: expired(None) }));
+        }
+        if !self.has_room(cost) {
+            return refuse(message, ErrorKind::Backpressure, "the outbox is full");
+        }
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.bytes += cost;
+        self.ids.insert(message.client_msg_id.clone(), ticket);
+        let first = self.lanes.join(message.conversation.as_ref(), ticket);
+        let entry = Entry {
+            cost,
+            state: if first { State::Ready } else { State::Waiting },
+            attempts: 0,
+            tries: 0,
+            holders: 1,
+            may_have_arrived: false,
+            deadline: left.map(|left| now + left.min(FAR)),
+            backoff: Backoff::new(self.retry),
+            error: None,
+            message: Arc::new(message),
+        };
+        self.agenda.add(ticket, &entry);
+        self.entries.insert(ticket, entry);
+        Ok(Queued::New(ticket))
+    }
+
+    /// Whether [`Outbox::push`] has room for `message` now. What is in the queue already always fits.
+    pub(crate) fn fits(&self, message: &Outbound) -> bool {
+        self.ids.contains_key(&message.client_msg_id) || self.has_room(cost(message))
+    }
+
+    /// How many messages and bytes can still be taken in.
+    pub(crate) fn capacity(&self) -> (usize, usize) {
+        (self.limits.max_messages - self.entries.len(), self.limits.max_bytes - self.bytes)
+    }
+
+    /// A sender stopped waiting for `ticket` before it learned the outcome. Returns whether the message left
+    /// the queue: it does when no attempt was made and nobody else waits for it.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> bool {
+        let Some(entry) = self.entries.get_mut(&ticket) else { return false };
+        entry.holders = entry.holders.saturating_sub(1);
+        entry.holders == 0 && entry.attempts == 0 && self.remove(ticket).is_some()
+    }
+
+    /// Tries a parked message again, with a fresh count of attempts and the original deadline. Returns
+    /// whether it does: what is not parked or is past its deadline stays as it is.
+    pub(crate) fn resume(&mut self, ticket: Ticket, now: Instant) -> bool {
+        let Some(entry) = self.entries.get_mut(&ticket) else { return false };
+        if entry.state != State::Parked || entry.is_past(now) {
+            return false;
+        }
+        entry.tries = 0;
+        entry.backoff = Backoff::new(self.retry);
+        self.unreported.remove(&ticket);
+        // Behind others a message is parked only by its deadline, so this one is the first of its lane.
+        self.turn(ticket, State::Ready).is_some()
+    }
+
+    /// Hands a message back and lets its conversation go on. Not while an attempt is under way: it could
+    /// still be accepted.
+    pub(crate) fn discard(&mut self, ticket: Ticket) -> Option<Outbound> {
+        self.entries.get(&ticket).filter(|entry| entry.state != State::InFlight)?;
+        self.remove(ticket).map(|entry| Arc::unwrap_or_clone(entry.message))
+    }
+
+    /// Whether sending goes on; false from the first result on that says the connection is gone.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// When to ask [`Outbox::poll`] again though nothing happened.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let retry = self.agenda.next_retry().filter(|_| self.connected);
+        retry.into_iter().chain(self.agenda.next_deadline()).min()
+    }
+
+    /// What is in the queue, in the order it came.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = Pending<'_>> {
+        self.entries.iter().map(|(ticket, entry)| entry.report(*ticket))
+    }
+
+    /// Where `ticket` stands; `None` when it has ended.
+    pub(crate) fn get(&self, ticket: Ticket) -> Option<Pending<'_>> {
+        self.entries.get(&ticket).map(|entry| entry.report(ticket))
+    }
+
+    /// Whether nothing is in the queue.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn has_room(&self, cost: usize) -> bool {
+        let (messages, bytes) = self.capacity();
+        messages > 0 && cost <= bytes
+    }
+
+    /// Every change of state goes through here, so that the indexes follow.
+    fn turn(&mut self, ticket: Ticket, state: State) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(&ticket)?;
+        self.agenda.remove(ticket, entry);
+        entry.state = state;
+        self.agenda.add(ticket, entry);
+        Some(entry)
+    }
+
+    fn park(&mut self, ticket: Ticket, error: Error) -> Option<Arc<Error>> {
+        let entry = self.turn(ticket, State::Parked)?;
+        // The senders are told now; whoever hands the message in again begins to wait anew.
+        entry.holders = 0;
+        let error = error.with_context("attempts", entry.attempts.to_string());
+        // A refusal of the last attempt says nothing about an earlier one that may have arrived.
+        let error = if entry.may_have_arrived { error.with_reached(Reached::Unknown) } else { error };
+        Some(Arc::clone(entry.error.insert(Arc::new(error))))
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
+        let entry = self.entries.remove(&ticket)?;
+        self.agenda.remove(ticket, &entry);
+        self.ids.remove(&entry.message.client_msg_id);
+        self.unreported.remove(&ticket);
+        self.bytes -= entry.cost;
+        let first = self.lanes.leave(entry.message.conversation.as_ref(), ticket);
+        if let Some(next) = first.filter(|next| self.is_waiting(*next)) {
+            self.turn(next, State::Ready);
+        }
+        Some(entry)
+    }
+
+    fn is_waiting(&self, ticket: Ticket) -> bool {
+        self.entries.get(&ticket).is_some_and(|entry| entry.state == State::Waiting)
+    }
+}
+
+fn refusal(kind: ErrorKind, why: &'static str) -> Error {
+    Error::new(kind, "send", why).with_reached(Reached::No)
+}
+
+const EXPIRED: &str = "the deadline of the message has passed";
+const REUSED: &str =
+    "this client message id is in the outbox with another content; a new message needs a new id";
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

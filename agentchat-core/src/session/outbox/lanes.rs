@@ -1,0 +1,31 @@
+//! One line per conversation; only its first may be sent.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::entry::Ticket;
+use crate::id::ConversationId;
+
+/// Who stands in which line. A message without a conversation stands in none and waits for nobody.
+#[derive(Debug, Default)]
+pub(super) struct Lanes(HashMap<ConversationId, BTreeSet<Ticket>>);
+
+impl Lanes {
+    /// Puts `ticket` at the end of its line. Returns whether it is the first.
+    pub(super) fn join(&mut self, conversation: Option<&ConversationId>, ticket: Ticket) -> bool {
+        let Some(conversation) = conversation else { return true };
+        let lane = self.0.entry(conversation.clone()).or_default();
+        lane.insert(ticket);
+        lane.len() == 1
+    }
+
+    /// Takes `ticket` out of its line. Returns who is first now.
+    pub(super) fn leave(&mut self, conversation: Option<&ConversationId>, ticket: Ticket) -> Option<Ticket> {
+        let lane = self.0.get_mut(conversation?)?;
+        lane.remove(&ticket);
+        let first = lane.first().copied();
+        if first.is_none() {
+            self.0.remove(conversation?);
+        }
+        first
+    }
+}

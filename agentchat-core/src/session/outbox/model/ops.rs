@@ -1,0 +1,80 @@
+//! What can happen to a queue.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::{Advice, Error, ErrorKind, MessageId, Priority, Reached, Receipt, Result, SendOutcome};
+
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Push { lane: u8, size: usize, priority: Priority, deadline: Option<u64> },
+    Repeat { which: usize, altered: bool },
+    Poll(usize),
+    Answer { which: usize, answer: Answer },
+    Late { which: usize, receipt: bool },
+    Withdraw(usize),
+    Resume(usize),
+    Discard(usize),
+    Disconnect,
+    Connect,
+    Pass(u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Answer {
+    Accepted,
+    Busy,
+    SlowDown(u64),
+    TimedOut,
+    Lost,
+    LostBefore,
+    Forbidden,
+}
+
+impl Answer {
+    pub(super) fn result(self) -> Result<Receipt> {
+        let error = |kind| Error::new(kind, "send", "");
+        Err(match self {
+            Self::Accepted => {
+                let id = MessageId::new("m").expect("valid");
+                return Ok(Receipt::new(SendOutcome::Accepted(id)));
+            }
+            Self::Busy => error(ErrorKind::Backpressure),
+            Self::SlowDown(millis) => {
+                error(ErrorKind::RateLimited).with_advice(Advice::After(Duration::from_millis(millis)))
+            }
+            Self::TimedOut => error(ErrorKind::Timeout),
+            Self::Lost => error(ErrorKind::Disconnected),
+            Self::LostBefore => error(ErrorKind::Disconnected).with_reached(Reached::No),
+            Self::Forbidden => error(ErrorKind::Forbidden),
+        })
+    }
+}
+
+pub(super) fn op() -> impl Strategy<Value = Op> {
+    let priority = prop_oneof![4 => Just(Priority::Normal), 1 => Just(Priority::Urgent)];
+    let answer = prop_oneof![
+        4 => Just(Answer::Accepted),
+        1 => Just(Answer::Busy),
+        1 => (0_u64..60_000).prop_map(Answer::SlowDown),
+        1 => Just(Answer::TimedOut),
+        1 => Just(Answer::Lost),
+        1 => Just(Answer::LostBefore),
+        1 => Just(Answer::Forbidden),
+    ];
+    prop_oneof![
+        6 => (0_u8..4, 0_usize..600, priority, prop::option::weighted(0.3, 0_u64..40_000))
+            .prop_map(|(lane, size, priority, deadline)| Op::Push { lane, size, priority, deadline }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, altered)| Op::Repeat { which, altered }),
+        6 => (1_usize..5).prop_map(Op::Poll),
+        6 => (any::<usize>(), answer).prop_map(|(which, answer)| Op::Answer { which, answer }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, receipt)| Op::Late { which, receipt }),
+        1 => any::<usize>().prop_map(Op::Withdraw),
+        1 => any::<usize>().prop_map(Op::Resume),
+        1 => any::<usize>().prop_map(Op::Discard),
+        1 => Just(Op::Disconnect),
+        2 => Just(Op::Connect),
+        3 => (0_u64..20_000).prop_map(Op::Pass),
+    ]
+}

@@ -15,6 +15,8 @@ mod id;
 mod loopback;
 mod message;
 mod options;
+#[cfg_attr(not(test), expect(dead_code, reason = "the driver that uses it follows"))]
+mod session;
 mod transport;
 
 pub use address::Address;

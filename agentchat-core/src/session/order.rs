@@ -220,6 +220,12 @@ impl<T> Order<T> {
         self.holding_lines().filter_map(Line::oldest_held).min()
     }
 
+    /// The most rows that any conversation holds.
+    #[cfg(test)]
+    pub(crate) fn most_held(&self) -> usize {
+        self.holding_lines().map(Line::held).max().unwrap_or(0)
+    }
+
     /// What has happened.
     pub(crate) fn stats(&self) -> OrderStats {
         self.stats

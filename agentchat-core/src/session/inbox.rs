@@ -1,0 +1,419 @@
+//! What a session does with what arrives: each message once, in order, backlog before live, acknowledged
+//! when it is settled and not before.
+
+mod acks;
+#[cfg(test)]
+mod fuzz;
+mod limits;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod unsettled;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use self::acks::{AckLog, Wire};
+pub(crate) use self::limits::{InboxLimits, InboxStats};
+use self::seen::{Seen, identity};
+use self::unsettled::{Place, Unsettled};
+use crate::delivery::Delivery;
+use crate::id::{AckTag, ConversationId};
+use crate::session::order::{Order, OrderAction};
+use crate::transport::Event;
+
+/// One inbox over all the connections of a session.
+///
+/// The driver feeds it what happens and then takes [`Inbox::poll`] until it is empty; it reads the
+/// subscription only while there is credit ([`Inbox::has_credit`]), and calls [`Inbox::on_tick`] at
+/// [`Inbox::deadline`].
+///
+/// - **Once.** A message is recognised by its id under the sender's name (else by the server's id). A
+///   repetition of a settled one is acknowledged again at once; one of a message in progress is
+///   acknowledged together with it.
+/// - **In order** within a conversation, by [`Order`]. Messages without conversation or number pass as they
+///   arrive.
+/// - **Backlog before live.** From [`Inbox::on_subscribed`] to [`Inbox::on_caught_up`], rows of a
+///   conversation of which nothing passed yet wait, and so do rows above the number that is due. They may
+///   take half of the credit; beyond that, the conversation that holds the most goes on. The end is
+///   announced ([`Event::CaughtUp`]) when everything that had arrived by then has passed.
+/// - **Acknowledged when settled**, as [`AckStyle`] says, on the connection it arrived on. What was settled
+///   but not acknowledged when a connection ended comes again, and is acknowledged then.
+/// - **Bounded**: unsettled messages by number and bytes, held ones included; remembered arrivals to
+///   [`ARRIVALS_PER_MESSAGE`] times that number; remembered ids by number and age.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    limits: InboxLimits,
+    order: Order<Numbered>,
+    unsettled: Unsettled,
+    seen: Seen,
+    acks: AckLog,
+    steps: VecDeque<Step>,
+    /// While the backlog is read: since when, and when something happened last.
+    catching_up: Option<(Instant, Instant)>,
+    /// The backlog has been read; it has passed when no older row than this is held.
+    caught_up_at: Option<u64>,
+    stats: InboxStats,
+}
+
+/// What the driver has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum InboxAction {
+    /// Hand it to the reader. `late`: messages with higher numbers were handed out before it.
+    Deliver { delivery: Box<Delivery>, late: bool },
+    /// Acknowledge these on the connection of now.
+    Ack(Vec<AckTag>),
+    /// Read history and answer with [`Inbox::on_history`], with no rows when it fails.
+    AskHistory { conversation: ConversationId, from: u64, limit: usize },
+    /// Tell the reader.
+    Event(Event),
+}
+
+/// A delivery and its number among the unsettled.
+#[derive(Debug)]
+struct Numbered(u64, Box<Delivery>);
+
+#[derive(Debug)]
+enum Step {
+    Deliver(Numbered, bool),
+    Ask(ConversationId, u64, usize),
+    Event(Event),
+}
+
+impl Inbox {
+    /// An empty inbox that waits for its first backlog.
+    pub(crate) fn new(limits: InboxLimits, now: Instant) -> Self {
+        Self {
+            order: Order::new(limits.order.clone()),
+            unsettled: Unsettled::default(),
+            seen: Seen::new(limits.seen_ids, limits.seen_age),
+            acks: AckLog::new(limits.ack),
+            steps: VecDeque::new(),
+            catching_up: Some((now, now)),
+            caught_up_at: None,
+            stats: InboxStats::default(),
+            limits,
+        }
+    }
+
+    /// A subscription began: its backlog comes first.
+    pub(crate) fn on_subscribed(&mut self, now: Instant) {
+        self.catching_up = Some((now, now));
+        self.caught_up_at = None;
+        self.order.begin_catch_up();
+    }
+
+    /// The connection ended. What is held, queued or in the reader's hands stays; its tags are worth
+    /// nothing any more, so nothing is acknowledged until it has come again.
+    pub(crate) fn on_disconnected(&mut self, now: Instant) {
+        self.acks.reset();
+        self.unsettled.clear_wires();
+        self.on_subscribed(now);
+    }
+
+    /// The reader went away. What it was not handed is forgotten and comes again from the server; what it
+    /// was handed it may still settle, unless that comes again first and is handed to the next reader.
+    pub(crate) fn on_abandoned(&mut self, now: Instant) {
+        self.steps.clear();
+        self.order.forget();
+        for number in self.unsettled.all_in(Place::Handed) {
+            self.unsettled.move_to(number, Place::Loose);
+        }
+        let mut forgotten = self.unsettled.all_in(Place::Held);
+        forgotten.extend(self.unsettled.all_in(Place::Queued));
+        let loose = self.unsettled.all_in(Place::Loose);
+        let surplus = loose.len().saturating_sub(self.limits.max_unsettled);
+        forgotten.extend(&loose[..surplus]);
+        for entry in forgotten.into_iter().filter_map(|number| self.unsettled.remove(number)) {
+            self.seen.abandon(entry.identity, now);
+        }
+        self.on_disconnected(now);
+    }
+
+    /// A message arrived on the subscription.
+    pub(crate) fn on_delivery(&mut self, delivery: Delivery, now: Instant) {
+        self.end_stale_catch_up(now);
+        self.progress(now);
+        let wire = self.acks.arrived(delivery.tag.clone());
+        let identity = identity(&delivery);
+        if self.is_own(&delivery) {
+            self.stats.received += 1;
+            self.stats.self_filtered += 1;
+            self.acks.settle(wire);
+            self.note(delivery.conversation.as_ref(), delivery.seq, now);
+        } else if let Some(seq) = self.in_progress(&identity) {
+            self.stats.received += 1;
+            self.stats.duplicates += 1;
+            self.join(&identity, wire);
+            if seq != delivery.seq {
+                self.note(delivery.conversation.as_ref(), delivery.seq, now);
+            }
+        } else if self.seen.settled(&identity, now) {
+            self.stats.received += 1;
+            self.stats.duplicates += 1;
+            self.acks.settle(wire);
+            self.note(delivery.conversation.as_ref(), delivery.seq, now);
+        } else {
+            let numbered = self.admit(identity, delivery, Some(wire));
+            match (&numbered.1.conversation, numbered.1.seq) {
+                (Some(conversation), Some(seq)) if self.limits.numbered => {
+                    let conversation = conversation.clone();
+                    self.order.row(&conversation, seq, numbered, now);
+                }
+                _ => self.pass(numbered, false),
+            }
+        }
+        self.flow(now);
+    }
+
+    /// The transport has handed over what waited when the subscription began.
+    pub(crate) fn on_caught_up(&mut self, now: Instant) {
+        self.catching_up = None;
+        self.caught_up_at = Some(self.order.arrivals());
+        self.order.end_catch_up(now);
+        self.flow(now);
+    }
+
+    /// History answered, or failed (no rows). Rows of another conversation, without a number, or beyond the
+    /// limit that was asked for are not used.
+    pub(crate) fn on_history(&mut self, conversation: &ConversationId, rows: Vec<Delivery>, now: Instant) {
+        let limit = self.order.asked(conversation).map_or(self.limits.order.history_rows, |(_, limit)| limit);
+        let mut rows: Vec<(u64, Delivery)> = rows
+            .into_iter()
+            .filter(|row| row.conversation.as_ref() == Some(conversation))
+            .filter_map(|row| Some((row.seq?, row)))
+            .collect();
+        rows.sort_by_key(|(seq, _)| *seq);
+        rows.truncate(limit);
+        let proven = rows.last().map(|(seq, _)| *seq);
+        let (mut fresh, mut known) = (Vec::new(), Vec::new());
+        for (seq, row) in rows {
+            let identity = identity(&row);
+            let progress = self.in_progress(&identity);
+            if progress == Some(Some(seq)) {
+                continue;
+            }
+            if self.is_own(&row) || progress.is_some() || self.seen.settled(&identity, now) {
+                known.push(seq);
+            } else {
+                let wire = self.acks.read(row.tag.clone());
+                fresh.push((seq, self.admit(identity, row, wire)));
+            }
+        }
+        self.order.history(conversation, fresh, &known, proven, now);
+        self.flow(now);
+    }
+
+    /// An own message got this number: it leaves no hole. Without effect when own messages are delivered.
+    pub(crate) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
+        if self.limits.own.is_some() {
+            self.note(Some(conversation), Some(seq), now);
+            self.flow(now);
+        }
+    }
+
+    /// `next` is the first number of the conversation that was not handled in an earlier session.
+    pub(crate) fn resume(&mut self, conversation: &ConversationId, next: u64, now: Instant) {
+        self.order.resume(conversation, next, now);
+        self.flow(now);
+    }
+
+    /// `identity` was settled in an earlier session.
+    pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
+        self.seen.settle(identity, now);
+    }
+
+    /// The reader settled what it was handed under `tag`. Gives the identity to keep for
+    /// [`Inbox::restore`], or `None` when there is nothing of that tag to settle: doing it twice is fine.
+    pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
+        let (number, place) = self.unsettled.by_handle(tag)?;
+        if !matches!(place, Place::Handed | Place::Loose) {
+            return None;
+        }
+        let entry = self.unsettled.remove(number)?;
+        entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
+        self.seen.settle(&entry.identity, now);
+        self.progress(now);
+        self.flow(now);
+        Some(entry.identity)
+    }
+
+    /// Does what is due by time.
+    pub(crate) fn on_tick(&mut self, now: Instant) {
+        self.end_stale_catch_up(now);
+        self.order.tick(now);
+        self.flow(now);
+    }
+
+    /// What to do next.
+    pub(crate) fn poll(&mut self) -> Option<InboxAction> {
+        let tags = self.acks.take();
+        if !tags.is_empty() {
+            return Some(InboxAction::Ack(tags));
+        }
+        loop {
+            return match self.steps.pop_front()? {
+                Step::Deliver(Numbered(number, delivery), late) => {
+                    self.unsettled.move_to(number, Place::Handed);
+                    self.stats.delivered += 1;
+                    Some(InboxAction::Deliver { delivery, late })
+                }
+                Step::Ask(conversation, from, limit) => {
+                    // What filled the hole meanwhile saves the question.
+                    if self.order.asked(&conversation) != Some((from, limit)) {
+                        continue;
+                    }
+                    Some(InboxAction::AskHistory { conversation, from, limit })
+                }
+                Step::Event(event) => Some(InboxAction::Event(event)),
+            };
+        }
+    }
+
+    /// Whether the subscription may be read.
+    pub(crate) fn has_credit(&self) -> bool {
+        let load = self.unsettled.total();
+        load.messages < self.limits.max_unsettled
+            && load.bytes < self.limits.max_unsettled_bytes
+            && self.acks.len() < self.limits.max_unsettled.saturating_mul(ARRIVALS_PER_MESSAGE)
+    }
+
+    /// When [`Inbox::on_tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let stale = if self.unsettled.held().messages > 0 { self.catch_up_ends() } else { None };
+        self.order.deadline().into_iter().chain(stale).min()
+    }
+
+    /// Whether the backlog is being read.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        self.catching_up.is_some()
+    }
+
+    /// What has happened.
+    pub(crate) fn stats(&self) -> InboxStats {
+        let order = self.order.stats();
+        InboxStats { late: order.late, gaps: order.gaps, gaps_filled: order.gaps_filled, ..self.stats }
+    }
+}
+
+impl Inbox {
+    fn is_own(&self, delivery: &Delivery) -> bool {
+        self.limits.own.is_some() && delivery.sender == self.limits.own
+    }
+
+    /// The number of the message in progress, when there is one with a reader.
+    fn in_progress(&mut self, identity: &str) -> Option<Option<u64>> {
+        let (_, entry) = self.unsettled.find(identity)?;
+        (entry.place != Place::Loose).then_some(entry.seq)
+    }
+
+    /// A repetition of a message in progress is acknowledged together with it.
+    fn join(&mut self, identity: &str, wire: Wire) {
+        if let Some((_, entry)) = self.unsettled.find(identity) {
+            if entry.wires.contains(&wire) {
+                self.acks.drop_wire(&wire);
+            } else {
+                entry.wires.push(wire);
+            }
+        }
+    }
+
+    fn admit(&mut self, identity: Arc<str>, mut delivery: Delivery, wire: Option<Wire>) -> Numbered {
+        self.stats.received += 1;
+        let loose = self.unsettled.find(&identity).map(|(number, _)| number);
+        let loose = loose.and_then(|number| self.unsettled.remove(number));
+        delivery.redelivered |= loose.is_some();
+        let number = self.unsettled.admit(identity, &mut delivery, wire.into_iter().collect());
+        if let Some(loose) = loose {
+            self.unsettled.inherit(loose, number);
+        }
+        Numbered(number, Box::new(delivery))
+    }
+
+    fn note(&mut self, conversation: Option<&ConversationId>, seq: Option<u64>, now: Instant) {
+        if let (Some(conversation), Some(seq), true) = (conversation, seq, self.limits.numbered) {
+            self.order.note(conversation, seq, now);
+        }
+    }
+
+    fn pass(&mut self, numbered: Numbered, late: bool) {
+        self.unsettled.move_to(numbered.0, Place::Queued);
+        self.steps.push_back(Step::Deliver(numbered, late));
+    }
+
+    fn progress(&mut self, now: Instant) {
+        if let Some((_, last)) = &mut self.catching_up {
+            *last = now;
+        }
+    }
+
+    /// When the backlog counts as read although nobody said so. Without credit it cannot bring anything.
+    fn catch_up_ends(&self) -> Option<Instant> {
+        let (since, last) = self.catching_up?;
+        let cap = since + self.limits.catch_up_cap;
+        Some(if self.has_credit() { cap.min(last + self.limits.catch_up_idle) } else { cap })
+    }
+
+    fn end_stale_catch_up(&mut self, now: Instant) {
+        if self.catch_up_ends().is_some_and(|at| at <= now) {
+            self.catching_up = None;
+            self.order.end_catch_up(now);
+        }
+    }
+
+    /// Carries on what the last input made possible.
+    fn flow(&mut self, now: Instant) {
+        self.drain_order();
+        while self.holds_too_much() && self.order.press(now) {
+            self.order.tick(now);
+            self.drain_order();
+        }
+        self.ask(now);
+        self.drain_order();
+        let passed = |mark| self.order.oldest_held().is_none_or(|oldest| oldest >= mark);
+        if self.caught_up_at.is_some_and(passed) {
+            self.caught_up_at = None;
+            self.steps.push_back(Step::Event(Event::CaughtUp));
+        }
+    }
+
+    /// Asks history for as many rows as there is credit for, and for one at least when only that brings
+    /// credit back.
+    fn ask(&mut self, now: Instant) {
+        let load = self.unsettled.total();
+        let spare = match load.bytes < self.limits.max_unsettled_bytes {
+            true => self.limits.max_unsettled.saturating_sub(load.messages + self.order.asked_rows()),
+            false => 0,
+        };
+        let least = usize::from(self.unsettled.in_hand() == 0 && self.order.asked_rows() == 0);
+        self.order.ask(spare.max(least), now);
+    }
+
+    fn drain_order(&mut self) {
+        while let Some(action) = self.order.poll() {
+            match action {
+                OrderAction::Pass { item, late } => self.pass(item, late),
+                OrderAction::AskHistory { conversation, from, limit } => {
+                    self.steps.push_back(Step::Ask(conversation, from, limit));
+                }
+                OrderAction::Gap { conversation, expected, got } => {
+                    self.steps.push_back(Step::Event(Event::Gap { conversation, expected, got }));
+                }
+            }
+        }
+    }
+
+    /// While catching up, what is held may take half of the credit.
+    fn holds_too_much(&self) -> bool {
+        let held = self.unsettled.held();
+        self.is_catching_up()
+            && (held.messages > self.limits.max_unsettled / 2
+                || held.bytes > self.limits.max_unsettled_bytes / 2)
+    }
+}
+
+/// How many arrivals are remembered for acknowledging, for each message that may be unsettled: repetitions
+/// and own messages pile up behind one that a handler is slow with.
+const ARRIVALS_PER_MESSAGE: usize = 16;

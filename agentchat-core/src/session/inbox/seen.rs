@@ -1,0 +1,63 @@
+//! What was settled, over all connections; and what a message is recognised by.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::dedup::{Dedup, Seen as State};
+use crate::delivery::Delivery;
+
+/// The window of settled ids. What is in progress is not its business: it asks only about ids that are not.
+#[derive(Debug)]
+pub(super) struct Seen {
+    window: Dedup,
+    /// Met, but never settled, and forgotten. The window holds them as settled, because that is how its
+    /// entries age; here they stay at least as long as there.
+    abandoned: HashSet<Arc<str>>,
+    abandoned_order: VecDeque<Arc<str>>,
+    capacity: usize,
+}
+
+impl Seen {
+    pub(super) fn new(capacity: usize, max_age: Duration) -> Self {
+        let (abandoned, abandoned_order) = (HashSet::new(), VecDeque::new());
+        Self { window: Dedup::new(capacity, max_age), abandoned, abandoned_order, capacity }
+    }
+
+    /// Whether `id`, which is not in progress, was settled.
+    pub(super) fn settled(&mut self, id: &str, now: Instant) -> bool {
+        self.window.observe(id, now) == State::Settled && !self.abandoned.contains(id)
+    }
+
+    pub(super) fn settle(&mut self, id: &str, now: Instant) {
+        if self.abandoned.remove(id) {
+            self.abandoned_order.retain(|other| **other != *id);
+        }
+        self.window.settle(id, now);
+    }
+
+    /// `id` is not in progress any more, and not settled: it is new when it comes again.
+    pub(super) fn abandon(&mut self, id: Arc<str>, now: Instant) {
+        self.window.settle(&id, now);
+        if self.abandoned.insert(Arc::clone(&id)) {
+            self.abandoned_order.push_back(id);
+        }
+        // The window has settled one id for each of these, so it forgot the oldest before.
+        while self.abandoned_order.len() > self.capacity + 1 {
+            if let Some(id) = self.abandoned_order.pop_front() {
+                self.abandoned.remove(&id);
+            }
+        }
+    }
+}
+
+/// What a repetition is recognised by: the sender's id under the sender's name, else the server's id.
+pub(super) fn identity(delivery: &Delivery) -> Arc<str> {
+    let text = match &delivery.client_msg_id {
+        Some(id) => format!("c|{}|{id}", delivery.sender.as_ref().map_or("", |sender| sender.name())),
+        None => format!("s|{}", delivery.id),
+    };
+    text.into()
+}

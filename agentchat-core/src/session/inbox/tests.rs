@@ -1,0 +1,573 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::id::{ClientMsgId, MessageId};
+use crate::session::order::OrderLimits;
+use crate::{Address, Body};
+
+fn conversation(number: u8) -> ConversationId {
+    ConversationId::new(format!("c{number}")).expect("id")
+}
+
+fn own_address() -> Address {
+    Address::parse("loopback://me").expect("address")
+}
+
+fn tag(text: &str) -> AckTag {
+    AckTag::new(text).expect("tag")
+}
+
+/// Row `seq` of conversation `number`, as the server shows it under `tag`.
+fn row(number: u8, seq: u64, under: &str) -> Delivery {
+    let id = MessageId::new(format!("m{number}-{seq}")).expect("id");
+    let mut delivery = Delivery::new(id, tag(under), Body::text("x"));
+    delivery.conversation = Some(conversation(number));
+    delivery.seq = Some(seq);
+    delivery.client_msg_id = Some(ClientMsgId::new(format!("k{number}-{seq}")).expect("id"));
+    delivery.sender = Some(Address::parse("loopback://peer").expect("address"));
+    delivery
+}
+
+struct Bench {
+    inbox: Inbox,
+    now: Instant,
+}
+
+/// What came out, in words.
+#[derive(Debug, PartialEq, Eq, Clone)]
+enum Out {
+    Row(u8, u64),
+    Late(u8, u64),
+    Ack(Vec<String>),
+    Asked(u8, u64, usize),
+    Gap(u64, u64),
+    CaughtUp,
+}
+use Out::{Ack, Asked, CaughtUp, Gap, Late, Row};
+
+impl Bench {
+    fn new(limits: InboxLimits) -> Self {
+        let now = Instant::now();
+        Self { inbox: Inbox::new(limits, now), now }
+    }
+
+    fn live(limits: InboxLimits) -> Self {
+        let mut bench = Self::new(limits);
+        assert_eq!(bench.caught_up(), [CaughtUp]);
+        bench
+    }
+
+    fn put(&mut self, delivery: Delivery) -> Vec<Out> {
+        self.inbox.on_delivery(delivery, self.now);
+        self.outputs()
+    }
+
+    fn rows(&mut self, seqs: impl IntoIterator<Item = u64>) -> Vec<Out> {
+        seqs.into_iter().flat_map(|seq| self.put(row(1, seq, &format!("t{seq}")))).collect()
+    }
+
+    fn caught_up(&mut self) -> Vec<Out> {
+        self.inbox.on_caught_up(self.now);
+        self.outputs()
+    }
+
+    fn history(&mut self, rows: Vec<Delivery>) -> Vec<Out> {
+        self.inbox.on_history(&conversation(1), rows, self.now);
+        self.outputs()
+    }
+
+    fn settle(&mut self, text: &str) -> Vec<Out> {
+        self.inbox.settled(&tag(text), self.now);
+        self.outputs()
+    }
+
+    fn after(&mut self, time: Duration) -> Vec<Out> {
+        self.now += time;
+        self.inbox.on_tick(self.now);
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> Vec<Out> {
+        let number = |id: &ConversationId| id.as_str()[1..].parse().expect("number");
+        let mut outputs = Vec::new();
+        while let Some(action) = self.inbox.poll() {
+            outputs.push(match action {
+                InboxAction::Deliver { delivery, late } => {
+                    let place = (number(&delivery.conversation.expect("set")), delivery.seq.expect("set"));
+                    if late { Late(place.0, place.1) } else { Row(place.0, place.1) }
+                }
+                InboxAction::Ack(tags) => Ack(tags.iter().map(ToString::to_string).collect()),
+                InboxAction::AskHistory { conversation, from, limit } => {
+                    Asked(number(&conversation), from, limit)
+                }
+                InboxAction::Event(Event::CaughtUp) => CaughtUp,
+                InboxAction::Event(Event::Gap { expected, got, .. }) => Gap(expected, got),
+                InboxAction::Event(other) => panic!("{other:?}"),
+            });
+        }
+        outputs
+    }
+}
+
+fn acked(tags: &[&str]) -> Out {
+    Ack(tags.iter().map(|text| (*text).to_owned()).collect())
+}
+
+fn prefix() -> InboxLimits {
+    InboxLimits { ack: AckStyle::Prefix, ..InboxLimits::default() }
+}
+
+#[test]
+fn a_backlog_of_125_with_a_live_row_before_it_comes_in_order() {
+    let mut bench = Bench::new(InboxLimits::default());
+    let mut outputs = bench.rows([125]);
+    outputs.extend(bench.rows(1..125));
+    outputs.extend(bench.caught_up());
+    let mut wanted: Vec<Out> = (1..=125).map(|seq| Row(1, seq)).collect();
+    wanted.push(CaughtUp);
+    assert_eq!(outputs, wanted);
+}
+
+#[test]
+fn forty_rows_out_of_order_all_come_in_order() {
+    let mut bench = Bench::live(InboxLimits::default());
+    bench.inbox.resume(&conversation(1), 1, bench.now);
+    let mut rows = bench.rows((1..=40).rev());
+    rows.retain(|out| !matches!(out, Asked(..)));
+    assert_eq!(rows, (1..=40).map(|seq| Row(1, seq)).collect::<Vec<_>>());
+    assert_eq!((bench.inbox.stats().gaps, bench.inbox.stats().late), (0, 0));
+}
+
+#[test]
+fn own_replies_at_every_second_number_never_stall() {
+    let mut bench = Bench::live(InboxLimits { own: Some(own_address()), ..InboxLimits::default() });
+    for seq in (1..200).step_by(2) {
+        assert_eq!(bench.rows([seq]), [Row(1, seq)]);
+        bench.settle(&format!("t{seq}"));
+        bench.inbox.note_own_send(&conversation(1), seq + 1, bench.now);
+        assert_eq!(bench.inbox.deadline(), None);
+    }
+    assert_eq!(bench.inbox.stats().gaps, 0);
+}
+
+#[test]
+fn a_question_that_was_answered_by_arrivals_is_not_put() {
+    let mut bench = Bench::live(InboxLimits::default());
+    for seq in [1, 3, 2] {
+        bench.inbox.on_delivery(row(1, seq, &format!("t{seq}")), bench.now);
+    }
+    assert_eq!(bench.outputs(), [Row(1, 1), Row(1, 2), Row(1, 3)]);
+}
+
+#[test]
+fn own_messages_are_acknowledged_and_counted_unless_they_are_wanted() {
+    let own = |seq| {
+        let mut own = row(1, seq, "own");
+        own.sender = Some(own_address());
+        own
+    };
+    let mut bench = Bench::live(InboxLimits { own: Some(own_address()), ..InboxLimits::default() });
+    assert_eq!(bench.rows([1]), [Row(1, 1)]);
+    assert_eq!(bench.put(own(2)), [acked(&["own"])]);
+    assert_eq!(bench.rows([3]), [Row(1, 3)]);
+    assert_eq!(bench.inbox.stats().self_filtered, 1);
+    assert_eq!(bench.rows([5]), [Asked(1, 4, 1)]);
+    assert_eq!(bench.history(vec![own(4)]), [Row(1, 5)], "an own row of history fills its number");
+    let mut open = Bench::live(InboxLimits::default());
+    assert_eq!(open.put(own(2)), [Row(1, 2)]);
+}
+
+#[test]
+fn repetitions_are_acknowledged_again_but_not_delivered() {
+    let mut bench = Bench::live(InboxLimits::default());
+    assert_eq!(bench.rows([1]), [Row(1, 1)]);
+    assert_eq!(bench.put(row(1, 1, "copy")), [], "in progress: with the first");
+    assert_eq!(bench.settle("t1"), [acked(&["t1", "copy"])]);
+    assert_eq!(bench.settle("t1"), [], "twice is fine");
+    assert_eq!(bench.put(row(1, 1, "again")), [acked(&["again"])]);
+    assert_eq!(bench.put(row(1, 2, "t2")), [Row(1, 2)]);
+    let stats = bench.inbox.stats();
+    assert_eq!((stats.received, stats.delivered, stats.duplicates), (4, 2, 2));
+}
+
+#[test]
+fn a_message_sent_again_under_another_number_fills_that_number() {
+    let mut bench = Bench::live(InboxLimits::default());
+    assert_eq!(bench.rows([1]), [Row(1, 1)]);
+    let mut resent = row(1, 1, "resent");
+    resent.seq = Some(2);
+    resent.id = MessageId::new("other").expect("id");
+    assert_eq!(bench.put(resent), []);
+    assert_eq!(bench.rows([3]), [Row(1, 3)]);
+}
+
+#[test]
+fn acks_of_a_prefix_wait_for_everything_that_arrived_before() {
+    let mut bench = Bench::live(prefix());
+    assert_eq!(bench.rows([1, 2, 3]), [Row(1, 1), Row(1, 2), Row(1, 3)]);
+    assert_eq!(bench.settle("t2"), []);
+    assert_eq!(bench.put(row(1, 2, "copy")), []);
+    assert_eq!(bench.settle("t1"), [acked(&["t1", "t2"])]);
+    assert_eq!(bench.settle("t3"), [acked(&["t3", "copy"])]);
+}
+
+#[test]
+fn a_cursor_never_passes_a_row_that_is_held() {
+    let mut bench = Bench::live(prefix());
+    assert_eq!(bench.rows([1, 3]), [Row(1, 1), Asked(1, 2, 1)]);
+    assert_eq!(bench.put(row(2, 9, "other")), [Row(2, 9)]);
+    assert_eq!(bench.settle("t1"), [acked(&["t1"])]);
+    assert_eq!(bench.settle("other"), []);
+    assert_eq!(bench.settle("t3"), [], "nobody has it yet");
+    assert_eq!(bench.history(vec![row(1, 2, "h2")]), [Row(1, 2), Row(1, 3)]);
+    assert_eq!(bench.settle("h2"), [], "history is no arrival");
+    assert_eq!(bench.settle("t3"), [acked(&["t3", "other"])]);
+    assert_eq!(bench.put(row(1, 2, "t2")), [acked(&["t2"])]);
+}
+
+#[test]
+fn what_is_in_hand_when_it_comes_again_is_acknowledged_under_its_new_tag() {
+    for style in [AckStyle::PerMessage, AckStyle::Prefix] {
+        let mut bench = Bench::live(InboxLimits { ack: style, ..InboxLimits::default() });
+        bench.rows([1, 2]);
+        assert_eq!(bench.settle("t2").is_empty(), style == AckStyle::Prefix);
+        bench.inbox.on_disconnected(bench.now);
+        assert_eq!(bench.outputs(), []);
+        bench.inbox.on_subscribed(bench.now);
+        assert_eq!(bench.put(row(1, 1, "new1")), [], "the handler still has it");
+        let settled = bench.put(row(1, 2, "new2"));
+        match style {
+            AckStyle::PerMessage => {
+                assert_eq!(settled, [acked(&["new2"])]);
+                assert_eq!(bench.settle("t1"), [acked(&["new1"])]);
+            }
+            AckStyle::Prefix => {
+                assert_eq!(settled, []);
+                assert_eq!(bench.settle("t1"), [acked(&["new1", "new2"])]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_settled_without_a_connection_is_acknowledged_when_it_comes_again() {
+    let mut bench = Bench::live(InboxLimits::default());
+    bench.rows([1]);
+    bench.inbox.on_disconnected(bench.now);
+    assert_eq!(bench.settle("t1"), [], "the old tag is worth nothing");
+    bench.inbox.on_subscribed(bench.now);
+    assert_eq!(bench.put(row(1, 1, "t1")), [acked(&["t1"])]);
+}
+
+#[test]
+fn a_tag_that_a_new_connection_uses_for_another_message_settles_only_its_own() {
+    let mut bench = Bench::live(InboxLimits::default());
+    assert_eq!(bench.put(row(1, 1, "0")), [Row(1, 1)]);
+    bench.inbox.on_disconnected(bench.now);
+    bench.inbox.on_delivery(row(1, 2, "0"), bench.now);
+    let Some(InboxAction::Deliver { delivery, .. }) = bench.inbox.poll() else { panic!("it is due") };
+    assert_ne!(delivery.tag, tag("0"));
+    assert_eq!(bench.settle("0"), [], "the first message, which has no arrival here");
+    assert_eq!(bench.settle(delivery.tag.as_str()), [acked(&["0"])]);
+}
+
+#[test]
+fn held_rows_survive_a_disconnect_and_are_not_delivered_twice() {
+    let mut bench = Bench::live(InboxLimits::default());
+    assert_eq!(bench.rows([1, 3]), [Row(1, 1), Asked(1, 2, 1)]);
+    bench.inbox.on_disconnected(bench.now);
+    assert_eq!(bench.after(Duration::from_secs(10)), [], "it waits for the next backlog");
+    bench.inbox.on_subscribed(bench.now);
+    assert_eq!(bench.put(row(1, 2, "n2")), [Row(1, 2), Row(1, 3)]);
+    assert_eq!(bench.put(row(1, 3, "n3")), []);
+    assert_eq!(bench.caught_up(), [CaughtUp]);
+}
+
+#[test]
+fn without_a_new_connection_held_rows_pass_after_the_idle_time() {
+    let mut bench = Bench::live(InboxLimits::default());
+    bench.rows([1, 3]);
+    bench.inbox.on_disconnected(bench.now);
+    let end = bench.inbox.deadline().expect("something is held");
+    assert_eq!(end - bench.now, Duration::from_secs(30));
+    bench.after(end - bench.now);
+    assert_eq!(bench.after(Duration::from_secs(2)), [Gap(2, 3), Row(1, 3)]);
+}
+
+#[test]
+fn the_end_of_the_backlog_is_announced_after_its_last_row() {
+    let mut bench = Bench::new(InboxLimits::default());
+    assert_eq!(bench.rows([1, 3]), []);
+    assert_eq!(bench.caught_up(), [Row(1, 1), Asked(1, 2, 1)]);
+    assert_eq!(bench.put(row(2, 5, "live")), [Row(2, 5)]);
+    assert_eq!(bench.history(vec![row(1, 2, "h2")]), [Row(1, 2), Row(1, 3), CaughtUp]);
+}
+
+#[test]
+fn rows_that_wait_for_the_backlog_take_half_of_the_credit() {
+    let mut bench = Bench::new(InboxLimits { max_unsettled: 8, ..InboxLimits::default() });
+    let mut passed = Vec::new();
+    for number in 0..100 {
+        assert!(bench.inbox.has_credit());
+        for out in bench.put(row(number, 7, &format!("t{number}"))) {
+            let Row(of, 7) = out else { panic!("{out:?}") };
+            passed.push(of);
+            bench.settle(&format!("t{of}"));
+        }
+    }
+    assert_eq!(passed, (0..96).collect::<Vec<_>>(), "the longest waiting first");
+    assert_eq!(bench.caught_up().len(), 5);
+}
+
+#[test]
+fn a_hole_in_the_backlog_does_not_starve_it_of_credit() {
+    for history_rows in [0, 200] {
+        let order = OrderLimits { history_rows, ..OrderLimits::default() };
+        let mut bench = Bench::new(InboxLimits { max_unsettled: 8, order, ..InboxLimits::default() });
+        bench.inbox.resume(&conversation(1), 1, bench.now);
+        let outputs = bench.rows([2, 3, 4, 5, 6]);
+        let rows = (2..=6).map(|seq| Row(1, seq));
+        if history_rows == 0 {
+            assert_eq!(outputs, std::iter::once(Gap(1, 2)).chain(rows).collect::<Vec<_>>());
+        } else {
+            assert_eq!(outputs, [Asked(1, 1, 1)]);
+            assert_eq!(bench.history(vec![row(1, 2, "h")]), std::iter::once(Gap(1, 2)).chain(rows).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_backlog_whose_end_is_never_announced_holds_nothing_for_ever() {
+    let mut bench = Bench::new(InboxLimits::default());
+    assert_eq!(bench.rows([9]), []);
+    let end = bench.inbox.deadline().expect("a row is held");
+    assert_eq!(bench.after(end - bench.now), [Row(1, 9)]);
+    let mut busy = Bench::new(InboxLimits::default());
+    let mut passed = busy.rows([9]);
+    for number in 0..70_u64 {
+        passed.extend(busy.after(Duration::from_secs(10)));
+        let mut other = row(2, 1, &format!("o{number}"));
+        (other.seq, other.client_msg_id) = (None, None);
+        other.id = MessageId::new(format!("o{number}")).expect("id");
+        busy.inbox.on_delivery(other, busy.now);
+        while let Some(action) = busy.inbox.poll() {
+            if let InboxAction::Deliver { delivery, .. } = action {
+                busy.inbox.settled(&delivery.tag, busy.now);
+            }
+        }
+    }
+    assert_eq!(passed, [Row(1, 9)], "steady traffic does not stretch it beyond the cap");
+}
+
+#[test]
+fn credit_is_bounded_by_messages_by_bytes_and_by_remembered_arrivals() {
+    let mut bench = Bench::live(InboxLimits { max_unsettled: 2, ..InboxLimits::default() });
+    bench.rows([1]);
+    assert!(bench.inbox.has_credit());
+    bench.rows([3]);
+    assert!(!bench.inbox.has_credit(), "held rows count");
+    bench.settle("t1");
+    assert!(bench.inbox.has_credit());
+    let mut heavy = Bench::live(InboxLimits { max_unsettled_bytes: 10, ..InboxLimits::default() });
+    let mut large = row(1, 1, "t1");
+    large.body = Body::text("0123456789");
+    heavy.put(large);
+    assert!(!heavy.inbox.has_credit());
+    heavy.settle("t1");
+    assert!(heavy.inbox.has_credit());
+    let mut slow = Bench::live(InboxLimits { max_unsettled: 2, own: Some(own_address()), ..prefix() });
+    slow.rows([1]);
+    let mut taken = 0;
+    while slow.inbox.has_credit() {
+        let mut own = row(1, 2 + taken, "own");
+        own.sender = Some(own_address());
+        slow.put(own);
+        taken += 1;
+    }
+    assert_eq!(taken, 31);
+    assert_eq!(slow.settle("t1").len(), 1);
+    assert!(slow.inbox.has_credit());
+}
+
+#[test]
+fn history_is_asked_for_what_there_is_credit_for() {
+    let mut bench = Bench::live(InboxLimits { max_unsettled: 4, ..InboxLimits::default() });
+    assert_eq!(bench.rows([1, 100]), [Row(1, 1), Asked(1, 2, 2)]);
+    assert_eq!(bench.history((2..=5).map(|seq| row(1, seq, &format!("t{seq}"))).collect()), [
+        Row(1, 2),
+        Row(1, 3)
+    ]);
+    assert_eq!(bench.after(Duration::from_secs(5)), [], "a slow handler is no reason to give up");
+    assert_eq!(bench.settle("t1"), [acked(&["t1"]), Asked(1, 4, 1)]);
+}
+
+#[test]
+fn an_abandoned_message_is_handed_to_the_next_reader() {
+    let mut bench = Bench::live(InboxLimits::default());
+    assert_eq!(bench.rows([1, 2, 4]), [Row(1, 1), Row(1, 2), Asked(1, 3, 1)]);
+    bench.inbox.on_abandoned(bench.now);
+    assert!(bench.inbox.unsettled.total().messages == 0 && bench.inbox.deadline().is_none());
+    assert_eq!(bench.settle("t1"), [], "late, but it counts");
+    bench.inbox.on_subscribed(bench.now);
+    bench.inbox.on_caught_up(bench.now);
+    assert_eq!(bench.outputs(), [CaughtUp]);
+    assert_eq!(bench.put(row(1, 1, "n1")), [acked(&["n1"])]);
+    bench.inbox.on_delivery(row(1, 2, "n2"), bench.now);
+    let Some(InboxAction::Deliver { delivery, late: false }) = bench.inbox.poll() else { panic!("unsettled") };
+    assert!(delivery.redelivered);
+    assert_eq!(bench.settle("t2"), [acked(&["n2"])], "either of its tags settles it");
+    assert_eq!(bench.rows([3, 4]), [Row(1, 3), Row(1, 4)]);
+    bench.settle("t4");
+    assert_eq!(bench.put(row(1, 4, "n4")), [acked(&["n4"])], "what was forgotten can be settled for good");
+}
+
+#[test]
+fn ids_settled_in_an_earlier_session_are_repetitions() {
+    let mut first = Bench::live(InboxLimits::default());
+    first.rows([1]);
+    let identity = first.inbox.settled(&tag("t1"), first.now).expect("it was handed out");
+    let mut second = Bench::live(InboxLimits::default());
+    second.inbox.restore(&identity, second.now);
+    assert_eq!(second.rows([1]), [acked(&["t1"])]);
+}
+
+#[test]
+fn rows_without_a_number_pass_as_they_arrive() {
+    let mut bench = Bench::new(InboxLimits { numbered: false, ..InboxLimits::default() });
+    assert_eq!(bench.rows([3, 1]), [Row(1, 3), Row(1, 1)]);
+    bench.inbox.note_own_send(&conversation(1), 2, bench.now);
+    assert_eq!(bench.inbox.order.arrivals(), 0);
+}
+
+/// What a connection does to one row of the plan.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Once,
+    Twice,
+    /// It is only in history.
+    Dropped,
+}
+
+fn plans() -> impl Strategy<Value = Vec<(u8, u64, Fate)>> {
+    let fate = prop_oneof![4 => Just(Fate::Once), 1 => Just(Fate::Twice), 1 => Just(Fate::Dropped)];
+    let conversations = prop::collection::vec(prop::collection::vec(fate, 1..40), 1..4);
+    conversations
+        .prop_map(|all| {
+            let mut plan = Vec::new();
+            for (number, fates) in all.into_iter().enumerate() {
+                let last = fates.len();
+                for (at, fate) in fates.into_iter().enumerate() {
+                    // Nobody can miss what comes after the last row that arrives.
+                    let fate = if at + 1 == last { Fate::Once } else { fate };
+                    plan.push((number as u8, at as u64 + 1, fate));
+                    if matches!(fate, Fate::Twice) {
+                        plan.push((number as u8, at as u64 + 1, Fate::Once));
+                    }
+                }
+            }
+            plan
+        })
+        .prop_shuffle()
+}
+
+/// Feeds the plan; answers history where `history` says so. Gives what was delivered per conversation.
+fn run(bench: &mut Bench, plan: &[(u8, u64, Fate)], history: bool) -> BTreeMap<u8, Vec<(u64, bool)>> {
+    let mut delivered: BTreeMap<u8, Vec<(u64, bool)>> = BTreeMap::new();
+    let take = |bench: &mut Bench, delivered: &mut BTreeMap<u8, Vec<(u64, bool)>>| loop {
+        let mut asked = false;
+        for out in bench.outputs() {
+            match out {
+                Row(of, seq) => delivered.entry(of).or_default().push((seq, false)),
+                Late(of, seq) => delivered.entry(of).or_default().push((seq, true)),
+                Asked(of, from, limit) if history => {
+                    let all: BTreeSet<u64> = plan.iter().filter(|row| row.0 == of).map(|row| row.1).collect();
+                    let rows =
+                        all.range(from..).take(limit).map(|seq| row(of, *seq, &format!("h{of}-{seq}")));
+                    bench.inbox.on_history(&conversation(of), rows.collect(), bench.now);
+                    asked = true;
+                }
+                _ => {}
+            }
+        }
+        if !asked {
+            return;
+        }
+    };
+    for (number, seq, fate) in plan {
+        if !matches!(fate, Fate::Dropped) {
+            let delivery = row(*number, *seq, &format!("t{number}-{seq}"));
+            bench.inbox.on_delivery(delivery, bench.now);
+            take(bench, &mut delivered);
+        }
+    }
+    bench.inbox.on_caught_up(bench.now);
+    take(bench, &mut delivered);
+    while let Some(at) = bench.inbox.deadline() {
+        bench.now = at;
+        bench.inbox.on_tick(at);
+        take(bench, &mut delivered);
+    }
+    delivered
+}
+
+fn large() -> InboxLimits {
+    InboxLimits { max_unsettled: 10_000, ..InboxLimits::default() }
+}
+
+proptest! {
+    #[test]
+    fn any_mixture_comes_out_once_and_in_order(plan in plans(), live in any::<bool>()) {
+        let mut bench = Bench::new(large());
+        if live {
+            bench.caught_up();
+        }
+        for (number, ..) in &plan {
+            bench.inbox.resume(&conversation(*number), 1, bench.now);
+        }
+        let delivered = run(&mut bench, &plan, true);
+        for (number, rows) in delivered {
+            let last = plan.iter().filter(|row| row.0 == number).map(|row| row.1).max().unwrap();
+            prop_assert_eq!(rows, (1..=last).map(|seq| (seq, false)).collect::<Vec<_>>());
+        }
+        prop_assert_eq!(bench.inbox.stats().gaps, 0);
+        prop_assert_eq!(bench.inbox.unsettled.held().messages, 0);
+    }
+
+    #[test]
+    fn a_backlog_in_any_order_comes_out_ascending_with_no_cursor_known(plan in plans()) {
+        let mut bench = Bench::new(large());
+        let delivered = run(&mut bench, &plan, true);
+        for (number, rows) in delivered {
+            let arrived = |row: &&(u8, u64, Fate)| row.0 == number && !matches!(row.2, Fate::Dropped);
+            let first = plan.iter().filter(arrived).map(|row| row.1).min().unwrap();
+            let last = plan.iter().filter(arrived).map(|row| row.1).max().unwrap();
+            prop_assert_eq!(rows, (first..=last).map(|seq| (seq, false)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn without_history_nothing_that_arrived_is_lost(plan in plans(), hold_rows in 0_usize..6, live in any::<bool>()) {
+        let order = OrderLimits { history_rows: 0, hold_rows, ..OrderLimits::default() };
+        let mut bench = Bench::new(InboxLimits { order, ..large() });
+        if live {
+            bench.caught_up();
+        }
+        let delivered = run(&mut bench, &plan, false);
+        for (number, rows) in delivered {
+            let arrived: BTreeSet<u64> = plan
+                .iter()
+                .filter(|row| row.0 == number && !matches!(row.2, Fate::Dropped))
+                .map(|row| row.1)
+                .collect();
+            let mut seqs: Vec<u64> = rows.iter().map(|(seq, _)| *seq).collect();
+            let in_order: Vec<u64> = rows.iter().filter(|(_, late)| !late).map(|(seq, _)| *seq).collect();
+            prop_assert!(in_order.is_sorted(), "{rows:?}");
+            seqs.sort_unstable();
+            prop_assert_eq!(seqs, arrived.into_iter().collect::<Vec<_>>());
+        }
+        prop_assert_eq!(bench.inbox.unsettled.held().messages, 0);
+    }
+}

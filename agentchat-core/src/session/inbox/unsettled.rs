@@ -1,0 +1,165 @@
+//! The messages that were taken in and not settled: who has them, what they cost, how they are called.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::acks::Wire;
+use crate::delivery::Delivery;
+use crate::id::AckTag;
+
+#[derive(Debug, Default)]
+pub(super) struct Unsettled {
+    entries: BTreeMap<u64, Entry>,
+    by_handle: HashMap<AckTag, u64>,
+    by_identity: HashMap<Arc<str>, u64>,
+    next: u64,
+    held: Load,
+    queued: Load,
+    handed: Load,
+    loose: Load,
+}
+
+/// A message in progress.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) identity: Arc<str>,
+    pub(super) seq: Option<u64>,
+    /// What the reader calls it by: the tag it was handed out under, and older ones.
+    handles: Vec<AckTag>,
+    /// Its arrivals on the connection of now.
+    pub(super) wires: Vec<Wire>,
+    pub(super) place: Place,
+    size: usize,
+}
+
+/// Who has a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It waits for rows before it.
+    Held,
+    /// Its turn has come; nobody fetched it yet.
+    Queued,
+    /// The reader has it.
+    Handed,
+    /// A reader that went away has it, and may still settle it. It takes no credit.
+    Loose,
+}
+
+/// Messages and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Load {
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+impl Unsettled {
+    /// Takes `delivery` in as held, under a tag that no other message in progress has.
+    pub(super) fn admit(&mut self, identity: Arc<str>, delivery: &mut Delivery, wires: Vec<Wire>) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        if self.by_handle.contains_key(&delivery.tag) {
+            delivery.tag = self.free_handle(number, &delivery.tag);
+        }
+        self.by_handle.insert(delivery.tag.clone(), number);
+        self.by_identity.insert(Arc::clone(&identity), number);
+        let size = delivery.size();
+        self.held.add(size);
+        let (seq, handles) = (delivery.seq, vec![delivery.tag.clone()]);
+        self.entries.insert(number, Entry { identity, seq, handles, wires, place: Place::Held, size });
+        number
+    }
+
+    /// Hands the names of `old`, which was removed, to `number`: either of them settles it.
+    pub(super) fn inherit(&mut self, old: Entry, number: u64) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            for handle in old.handles {
+                self.by_handle.insert(handle.clone(), number);
+                entry.handles.push(handle);
+            }
+            entry.wires.extend(old.wires);
+        }
+    }
+
+    pub(super) fn find(&mut self, identity: &str) -> Option<(u64, &mut Entry)> {
+        let number = *self.by_identity.get(identity)?;
+        Some((number, self.entries.get_mut(&number)?))
+    }
+
+    pub(super) fn by_handle(&self, handle: &AckTag) -> Option<(u64, Place)> {
+        let number = *self.by_handle.get(handle)?;
+        Some((number, self.entries.get(&number)?.place))
+    }
+
+    pub(super) fn move_to(&mut self, number: u64, place: Place) {
+        if let Some(entry) = self.entries.get_mut(&number) {
+            let (from, size) = (std::mem::replace(&mut entry.place, place), entry.size);
+            self.load(from).remove(size);
+            self.load(place).add(size);
+        }
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&number)?;
+        self.load(entry.place).remove(entry.size);
+        self.by_identity.remove(&entry.identity);
+        for handle in &entry.handles {
+            self.by_handle.remove(handle);
+        }
+        Some(entry)
+    }
+
+    /// The numbers of all messages in `place`, oldest first.
+    pub(super) fn all_in(&self, place: Place) -> Vec<u64> {
+        self.entries.iter().filter(|(_, entry)| entry.place == place).map(|(number, _)| *number).collect()
+    }
+
+    /// The connection is gone: arrivals on it can no longer be acknowledged.
+    pub(super) fn clear_wires(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.wires.clear());
+    }
+
+    /// What takes credit.
+    pub(super) fn total(&self) -> Load {
+        let (messages, bytes) = (self.in_hand(), self.handed.bytes + self.queued.bytes);
+        Load { messages: messages + self.held.messages, bytes: bytes + self.held.bytes }
+    }
+
+    /// What waits for rows before it.
+    pub(super) fn held(&self) -> Load {
+        self.held
+    }
+
+    /// How many messages the reader has or can fetch: settling them gives credit back.
+    pub(super) fn in_hand(&self) -> usize {
+        self.handed.messages + self.queued.messages
+    }
+
+    fn load(&mut self, place: Place) -> &mut Load {
+        match place {
+            Place::Held => &mut self.held,
+            Place::Queued => &mut self.queued,
+            Place::Handed => &mut self.handed,
+            Place::Loose => &mut self.loose,
+        }
+    }
+
+    /// A tag that nothing in progress has: a new connection may use old tags for other messages.
+    fn free_handle(&self, number: u64, tag: &AckTag) -> AckTag {
+        (number..)
+            .map(|number| AckTag::new(format!("again-{number}")).expect("digits are visible ASCII"))
+            .find(|handle| !self.by_handle.contains_key(handle))
+            .unwrap_or_else(|| tag.clone())
+    }
+}
+
+impl Load {
+    fn add(&mut self, size: usize) {
+        self.messages += 1;
+        self.bytes += size;
+    }
+
+    fn remove(&mut self, size: usize) {
+        self.messages -= 1;
+        self.bytes -= size;
+    }
+}

@@ -1,0 +1,92 @@
+//! The conversations that are remembered, by how recently they were used.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::line::Line;
+use crate::id::ConversationId;
+
+#[derive(Debug)]
+pub(super) struct Lines<T> {
+    slots: HashMap<ConversationId, Slot<T>>,
+    by_use: BTreeMap<u64, ConversationId>,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    used: u64,
+    line: Line<T>,
+}
+
+impl<T> Lines<T> {
+    pub(super) fn new() -> Self {
+        Self { slots: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn contains(&self, conversation: &ConversationId) -> bool {
+        self.slots.contains_key(conversation)
+    }
+
+    pub(super) fn get(&self, conversation: &ConversationId) -> Option<&Line<T>> {
+        self.slots.get(conversation).map(|slot| &slot.line)
+    }
+
+    pub(super) fn get_mut(&mut self, conversation: &ConversationId) -> Option<&mut Line<T>> {
+        self.slots.get_mut(conversation).map(|slot| &mut slot.line)
+    }
+
+    /// The line of `conversation`, a new one if it is unknown, as the most recently used.
+    pub(super) fn touch(&mut self, conversation: &ConversationId) -> &mut Line<T> {
+        self.uses += 1;
+        let slot = self
+            .slots
+            .entry(conversation.clone())
+            .or_insert_with(|| Slot { used: self.uses, line: Line::new() });
+        let id = self.by_use.remove(&slot.used).unwrap_or_else(|| conversation.clone());
+        slot.used = self.uses;
+        self.by_use.insert(self.uses, id);
+        &mut slot.line
+    }
+
+    pub(super) fn pop_least_used(&mut self) -> Option<(ConversationId, Line<T>)> {
+        let (_, id) = self.by_use.pop_first()?;
+        let slot = self.slots.remove(&id)?;
+        Some((id, slot.line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u32) -> ConversationId {
+        ConversationId::new(number.to_string()).expect("id")
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let mut lines: Lines<()> = Lines::new();
+        for number in [1, 2, 3, 1] {
+            lines.touch(&id(number));
+        }
+        let mut order = Vec::new();
+        while let Some((id, _)) = lines.pop_least_used() {
+            order.push(id.to_string());
+        }
+        assert_eq!(order, ["2", "3", "1"]);
+        assert_eq!((lines.len(), lines.by_use.len()), (0, 0));
+    }
+
+    #[test]
+    fn an_idle_conversation_is_as_small_as_the_docs_say() {
+        let slot = size_of::<(ConversationId, Slot<Box<u8>>)>();
+        let index = size_of::<(u64, ConversationId)>();
+        let text = 36 + 2 * size_of::<usize>();
+        // A hash table is at least 7/16 full after growing, a B-tree node at least 5/11.
+        assert!(slot * 16 / 7 + index * 11 / 5 + text <= 220, "{slot} {index}");
+    }
+}

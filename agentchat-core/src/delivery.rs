@@ -11,7 +11,8 @@ use crate::message::{Body, Priority};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Delivery {
-    /// The server's id. Seen or not is decided by it (and by `client_msg_id`), never by `seq`.
+    /// The server's id. Seen or not is decided by `client_msg_id` and the sender's name where there is
+    /// one, else by this, never by `seq`.
     pub id: MessageId,
     /// The sender's id, when the network carried one.
     pub client_msg_id: Option<ClientMsgId>,

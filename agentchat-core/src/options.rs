@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How an inbox is read.
+/// How an inbox is read. Bounds of zero count as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {

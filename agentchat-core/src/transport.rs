@@ -38,39 +38,75 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// The agent's own inbox.
     fn address(&self) -> &Address;
 
-    /// Puts the agent into the directory under the card's name, replacing whoever holds that name.
+    /// Puts the agent into the directory under the card's name, replacing whoever holds that name. Dropping
+    /// the future may leave it registered or not.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `directory`.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `directory`;
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a card this directory cannot hold.
     async fn register(&self, card: &AgentCard) -> Result<()>;
 
     /// Takes the agent out of the directory. Doing it twice is fine.
+    ///
+    /// # Errors
+    /// As [`Transport::register`].
     async fn unregister(&self) -> Result<()>;
 
-    /// Reports that the agent is alive and how busy it is.
+    /// Reports that the agent is alive and how busy it is. A report that is lost is not repeated.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) on a network that takes no status;
+    /// [`Invalid`](crate::ErrorKind::Invalid) where only registered agents have one.
     async fn report(&self, heartbeat: &Heartbeat) -> Result<()>;
 
-    /// Asks the directory.
+    /// Asks the directory. An answer that finds nobody is empty, not an error.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `directory`.
     async fn discover(&self, query: &Query) -> Result<Discovered>;
 
     /// Hands a message to the network. `Ok` is the network's own answer that it has it.
     ///
     /// Messages of one conversation and priority that are sent one after the other arrive in that order;
-    /// calls under way at the same time have no order among themselves.
+    /// calls under way at the same time have no order among themselves. Dropping the future withdraws the
+    /// message only if nothing of it was sent.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), reached, when there is no such inbox;
+    /// [`Timeout`](crate::ErrorKind::Timeout) or [`Disconnected`](crate::ErrorKind::Disconnected), perhaps
+    /// reached, when no answer came; [`Invalid`](crate::ErrorKind::Invalid) for what this network cannot
+    /// carry.
     async fn send(&self, message: &Outbound) -> Result<Receipt>;
 
     /// Reads an inbox: first what waited, oldest first within a conversation and priority, then
-    /// [`Event::CaughtUp`], then what arrives. Dropping the stream stops reading; what is unsettled
-    /// comes again to the next subscriber.
+    /// [`Event::CaughtUp`] (once, however full the bounds are), then what arrives. No more is handed out
+    /// than the bounds of `options` allow to be unsettled. Dropping the stream stops reading; what is
+    /// unsettled comes again to the next subscriber. Waiting for its next item is cancel-safe.
+    ///
+    /// The stream lives on its own: dropping the transport's last handle does not end it.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a fresh inbox without the capability
+    /// `extra_inbox`.
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription>;
 
     /// Declares deliveries settled: handled, never to come again. The transport acknowledges at the
     /// server what is safe to, and never more. Returns once they are recorded here; the server may learn
-    /// of it later, at [`Transport::close`] at the latest. Doing it twice is fine.
+    /// of it later, at [`Transport::close`] at the latest. Doing it twice is fine, in any order, and so
+    /// are tags whose message has expired. Dropping the future may leave some of them settled.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for a tag of another transport. After an error that may be
+    /// repeated nothing is lost: the same tags are handed in again.
     async fn ack(&self, tags: &[AckTag]) -> Result<()>;
 
     /// Ends the attachment: acknowledges at the server what is settled, unregisters when asked to,
-    /// closes the connection.
+    /// closes the connection. Subscriptions end with an error; further calls fail. Closing again ends at
+    /// once. Dropping the future may leave the connection open until the transport is dropped.
+    ///
+    /// # Errors
+    /// When settled messages could not be acknowledged, or the agent could not be unregistered; the
+    /// attachment is closed all the same.
     async fn close(&self, mode: CloseMode) -> Result<()>;
 
     /// Reads history of a conversation from `range.from` on, oldest first.
@@ -102,7 +138,13 @@ pub trait Transport: Debug + Send + Sync + 'static {
 /// one has the same address and finds the same inbox.
 #[async_trait]
 pub trait Connector: Debug + Send + Sync + 'static {
-    /// Attaches. One attempt, bounded by the transport's connect timeout.
+    /// Attaches. One attempt, bounded by the transport's connect timeout. Dropping the future attaches
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Unauthorized`](crate::ErrorKind::Unauthorized) or [`Config`](crate::ErrorKind::Config) when trying
+    /// again cannot help; [`Disconnected`](crate::ErrorKind::Disconnected) or
+    /// [`Timeout`](crate::ErrorKind::Timeout) when it may.
     async fn connect(&self) -> Result<Arc<dyn Transport>>;
 }
 

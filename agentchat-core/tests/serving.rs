@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use agentchat_core::{
-    AgentCard, Body, ClientMsgId, CloseMode, ConversationId, CorrelationId, ErrorKind, Event, Handler,
-    HandlerResult, Headers, Loopback, LoopbackFaults, Outbound, Query, Reached, Request, ServeOptions,
-    SubscribeOptions,
+    AgentCard, Body, ConversationId, CorrelationId, ErrorKind, Handler, HandlerResult, Headers, Loopback,
+    Outbound, Query, Request, ServeOptions,
 };
-use futures_util::{FutureExt, StreamExt};
-use support::{Fate, SECOND, Scripted, soon, start, text};
+use futures_util::FutureExt;
+use support::{SECOND, soon, start, text};
 use tokio::sync::mpsc;
 
 /// A handler that tells the body of each message it settles.
@@ -24,6 +23,19 @@ fn teller() -> (impl Handler, mpsc::Receiver<String>) {
         async move { Ok(handled.send(request.body().as_str().unwrap_or_default().to_owned()).await?) }
     };
     (handler, log)
+}
+
+struct PanicsAtOnce(AtomicU32);
+
+impl Handler for PanicsAtOnce {
+    fn handle<'a, 'b>(&'a self, _: Request) -> Pin<Box<dyn Future<Output = HandlerResult> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) > 1, "not the first two times");
+        async { Ok(()) }.boxed()
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,79 +60,6 @@ async fn a_try_that_is_due_while_every_slot_is_busy_does_not_spin() {
     let _serving = bob.serve(handler, options).await.expect("served");
     // Virtual time only moves when nothing spins.
     assert_eq!((soon(log.recv()).await, soon(log.recv()).await), (Some(1), Some(2)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_acknowledgement_that_fails_is_tried_again_and_the_inbox_goes_on() {
-    let network = Loopback::new();
-    let alice = start(&network, "alice").await;
-    let connector = Scripted::new(&network, "bob");
-    connector.change(|script| script.acks = [ErrorKind::Timeout; 5].into());
-    let bob = connector.start().await;
-    for number in 0..20 {
-        alice.send(&text(&bob, &number.to_string())).await.expect("sent");
-    }
-    let (handler, mut log) = teller();
-    let options = ServeOptions::default().with_subscribe(SubscribeOptions::own().with_max_unsettled(2));
-    let serving = bob.serve(handler, options).await.expect("served");
-    for _ in 0..20 {
-        soon(log.recv()).await.expect("every message is handled, whatever became of the first batches");
-    }
-    let served = serving.stop(60 * SECOND).await;
-    assert_eq!((served.unsettled, served.unacknowledged), (0, 0));
-    bob.close(CloseMode::Detach, SECOND).await.expect("closed");
-    let bob = start(&network, "bob").await;
-    let mut events = bob.transport().subscribe(SubscribeOptions::own()).await.expect("opened").events;
-    assert_eq!(soon(events.next()).await.expect("an event").expect("no error"), Event::CaughtUp);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_could_never_be_acknowledged_is_told_and_stopping_still_ends() {
-    for (kind, expected) in [(ErrorKind::Disconnected, 1), (ErrorKind::Timeout, 1)] {
-        let network = Loopback::new();
-        let connector = Scripted::new(&network, "bob");
-        connector.change(|script| script.acks = vec![kind; 1_000].into());
-        let bob = connector.start().await;
-        bob.send(&text(&bob, "x")).await.expect("sent");
-        let (handler, mut log) = teller();
-        let serving = bob.serve(handler, ServeOptions::default()).await.expect("served");
-        soon(log.recv()).await.expect("handled");
-        let served = soon(serving.stop(3600 * SECOND)).await;
-        assert_eq!((served.unsettled, served.unacknowledged), (0, expected));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_acknowledgement_delays_no_handler_and_the_next_ones_go_together() {
-    let network = Loopback::new();
-    let connector = Scripted::new(&network, "bob");
-    connector.change(|script| script.ack_takes = 60 * SECOND);
-    let bob = connector.start().await;
-    let (handler, mut log) = teller();
-    let serving = bob.serve(handler, ServeOptions::default()).await.expect("served");
-    let begun = tokio::time::Instant::now();
-    for number in 0..50 {
-        bob.send(&text(&bob, &number.to_string())).await.expect("sent");
-        soon(log.recv()).await.expect("handled");
-    }
-    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
-    assert_eq!(serving.stop(3600 * SECOND).await.unacknowledged, 0);
-    let sizes: Vec<_> = connector.read(|script| script.acked.iter().map(Vec::len).collect());
-    assert_eq!(sizes.iter().sum::<usize>(), 50);
-    assert!(sizes.len() <= 3, "{sizes:?}");
-}
-
-struct PanicsAtOnce(AtomicU32);
-
-impl Handler for PanicsAtOnce {
-    fn handle<'a, 'b>(&'a self, _: Request) -> Pin<Box<dyn Future<Output = HandlerResult> + Send + 'b>>
-    where
-        'a: 'b,
-        Self: 'b,
-    {
-        assert!(self.0.fetch_add(1, Ordering::SeqCst) > 1, "not the first two times");
-        async { Ok(()) }.boxed()
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,70 +222,6 @@ async fn dropping_the_agent_ends_what_it_serves_at_once() {
     drop(bob);
     let served = tokio::time::timeout(SECOND, serving.wait()).await.expect("at once");
     assert_eq!((served.unsettled, served.error.map(|error| error.kind())), (1, Some(ErrorKind::Closed)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn dead_letters_of_two_senders_under_one_id_both_arrive_with_their_headers() {
-    let network = Loopback::new();
-    let (bob, morgue) = (start(&network, "bob").await, start(&network, "morgue").await);
-    for name in ["alice", "carol"] {
-        let sender = start(&network, name).await;
-        let id = ClientMsgId::new("m-1").expect("id");
-        let message = text(&bob, name).with_id(id).with_header("agentchat-dead-letter-attempts", "many");
-        sender.send(&message.with_header("x", name)).await.expect("sent");
-    }
-    let refusing = |_: Request| async { Err("never".into()) };
-    let options = ServeOptions::default().with_dead_letter(morgue.address().clone(), 2);
-    let serving = bob.serve(refusing, options).await.expect("served");
-    tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(serving.stop(SECOND).await.unsettled, 0);
-    let mut events = morgue.transport().subscribe(SubscribeOptions::own()).await.expect("opened").events;
-    let mut found = Vec::new();
-    while let Some(Ok(Event::Message(letter))) = soon(events.next()).await {
-        let header = |name: &str| letter.headers.get(name).unwrap_or_default().to_owned();
-        assert_eq!(header("agentchat-dead-letter-attempts"), "2", "the library's own count stands");
-        found.push((letter.body.as_str().map(str::to_owned), header("x")));
-    }
-    found.sort();
-    let both =
-        [(Some("alice".to_owned()), "alice".to_owned()), (Some("carol".to_owned()), "carol".to_owned())];
-    assert_eq!(found, both);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_dead_letter_nobody_takes_stays_unsettled_and_does_not_hold_up_stopping() {
-    let network = Loopback::new();
-    let bob = start(&network, "bob").await;
-    bob.send(&text(&bob, "poison")).await.expect("sent");
-    let nowhere = agentchat_core::Address::parse("loopback://nowhere").expect("valid");
-    let refusing = |_: Request| async { Err("never".into()) };
-    let options = ServeOptions::default().with_dead_letter(nowhere, 1);
-    let serving = bob.serve(refusing, options).await.expect("served");
-    tokio::time::sleep(600 * SECOND).await;
-    let begun = tokio::time::Instant::now();
-    let served = serving.stop(3600 * SECOND).await;
-    assert_eq!((served.unsettled, served.error.is_none()), (1, true));
-    assert!(begun.elapsed() < SECOND);
-}
-
-#[tokio::test(start_paused = true)]
-async fn copies_of_a_message_are_settled_when_its_dead_letter_was_taken_and_not_before() {
-    let network = Loopback::with_faults(LoopbackFaults::seeded(1).with_duplicates(1.0));
-    let (alice, morgue) = (start(&network, "alice").await, start(&network, "morgue").await);
-    let connector = Scripted::new(&network, "bob");
-    let lost = Fate::Lost(ErrorKind::Timeout, Reached::Unknown);
-    connector.change(|script| script.sends = vec![lost; 1_000].into());
-    let bob = connector.start().await;
-    alice.send(&text(&bob, "poison")).await.expect("sent");
-    let refusing = |_: Request| async { Err("never".into()) };
-    let options = ServeOptions::default().with_dead_letter(morgue.address().clone(), 1);
-    let serving = bob.serve(refusing, options).await.expect("served");
-    tokio::time::sleep(10 * SECOND).await;
-    assert!(connector.read(|script| script.acked.is_empty()), "nothing is settled before it is buried");
-    connector.change(|script| script.sends.clear());
-    tokio::time::sleep(100 * SECOND).await;
-    assert_eq!(connector.read(|script| script.acked.iter().flatten().count()), 2);
-    assert_eq!(serving.stop(SECOND).await.unsettled, 0);
 }
 
 #[tokio::test(start_paused = true)]

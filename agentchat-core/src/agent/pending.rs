@@ -145,3 +145,63 @@ pub(crate) const MESSAGES: usize = 256;
 pub(crate) const BYTES: usize = 8 * 1024 * 1024;
 /// How long a call may leave its replies unread while other calls wait for theirs in the same inbox.
 pub(crate) const STUCK: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::{AckTag, Body, MessageId};
+    use futures_util::FutureExt;
+
+    fn reply(size: usize) -> Delivery {
+        let tag = AckTag::new("t").expect("tag");
+        Delivery::new(MessageId::new("1").expect("id"), tag, Body::binary(vec![0; size]))
+    }
+
+    fn pending() -> Pending {
+        Pending::new(Arc::default(), Instant::now() + 3600 * Duration::from_secs(1))
+    }
+
+    fn read(pending: &Pending) -> Poll<Option<Result<Delivery, Error>>> {
+        pending.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_bounded_by_number_and_by_bytes_and_says_when_there_is_room() {
+        for (size, fit) in [(1, MESSAGES), (BYTES / 4, 4), (BYTES * 2, 1)] {
+            let pending = pending();
+            let offers = (0..1_000).take_while(|_| pending.offer(reply(size)).is_ok()).count();
+            assert_eq!(offers, fit);
+            assert!(pending.room.notified().now_or_never().is_none());
+            assert!(matches!(read(&pending), Poll::Ready(Some(Ok(_)))));
+            assert!(pending.room.notified().now_or_never().is_some(), "somebody was refused");
+            pending.offer(reply(size)).expect("there is room");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_end_counts_and_comes_after_what_was_handed_over() {
+        let pending = pending();
+        pending.offer(reply(1)).expect("room");
+        for kind in [ErrorKind::Disconnected, ErrorKind::Timeout] {
+            pending.end(Error::new(kind, "call", "over"));
+        }
+        pending.offer(reply(1)).expect("dropped");
+        assert!(matches!(read(&pending), Poll::Ready(Some(Ok(_)))));
+        let Poll::Ready(Some(Err(error))) = read(&pending) else { panic!("the end") };
+        assert_eq!(error.kind(), ErrorKind::Disconnected);
+        assert!(matches!(read(&pending), Poll::Ready(None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_stuck_past_its_deadline_or_when_it_leaves_others_waiting() {
+        let (pending, now) = (pending(), Instant::now());
+        assert!(!pending.is_stuck(now + STUCK * 2, false), "alone it may take its time");
+        assert!(pending.is_stuck(now + STUCK, true));
+        assert!(!pending.is_stuck(now + STUCK / 2, true));
+        assert!(pending.is_stuck(now + Duration::from_secs(3600), false));
+        tokio::time::advance(STUCK).await;
+        assert!(read(&pending).is_pending());
+        assert!(!pending.is_stuck(now + STUCK, true), "it has looked");
+    }
+}

@@ -23,7 +23,7 @@ pub(crate) struct Reader {
 
 #[allow(clippy::large_enum_variant, reason = "nearly every step is an event")]
 enum Step {
-    Event(Event),
+    Event(Box<Event>),
     Wait(std::pin::Pin<Box<OwnedNotified>>, Instant),
 }
 
@@ -51,7 +51,7 @@ impl Reader {
         let mut life = self.ticket.life.clone();
         loop {
             match self.step()? {
-                Step::Event(event) => return Ok(event),
+                Step::Event(event) => return Ok(*event),
                 Step::Wait(changed, until) => tokio::select! {
                     () = changed => {}
                     // Whatever ended the attachment, the next step tells.
@@ -69,8 +69,8 @@ impl Reader {
         hub.sweep(now);
         let (inbox, skips) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
         Ok(match inbox.next(self.view, now, skips) {
-            Next::Deliver(delivery) => Step::Event(Event::Message(*delivery)),
-            Next::CaughtUp => Step::Event(Event::CaughtUp),
+            Next::Deliver(delivery) => Step::Event(Box::new(Event::Message(*delivery))),
+            Next::CaughtUp => Step::Event(Box::new(Event::CaughtUp)),
             Next::Wait(until) => {
                 // Registered under the lock, so that no change in between is missed.
                 let mut changed = Box::pin(Arc::clone(&inbox.changed).notified_owned());

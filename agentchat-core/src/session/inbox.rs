@@ -16,6 +16,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use self::acks::{AckLog, Wire};
+#[cfg(test)]
+pub(crate) use self::limits::AckStyle;
 pub(crate) use self::limits::{InboxLimits, InboxStats};
 use self::seen::{Seen, identity};
 use self::unsettled::{Place, Unsettled};

@@ -1,6 +1,8 @@
 //! A transport that does as it is told, over the in-process network.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod peer;
+
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,80 @@
+//! What is settled is acknowledged, however the network answers.
+
+mod support;
+
+use agentchat_core::{
+    CloseMode, ErrorKind, Event, Handler, Loopback, Request, ServeOptions, SubscribeOptions,
+};
+use futures_util::StreamExt;
+use support::{SECOND, Scripted, soon, start, text};
+use tokio::sync::mpsc;
+
+/// A handler that tells the body of each message it settles.
+fn teller() -> (impl Handler, mpsc::Receiver<String>) {
+    let (handled, log) = mpsc::channel(10_000);
+    let handler = move |request: Request| {
+        let handled = handled.clone();
+        async move { Ok(handled.send(request.body().as_str().unwrap_or_default().to_owned()).await?) }
+    };
+    (handler, log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_that_fails_is_tried_again_and_the_inbox_goes_on() {
+    let network = Loopback::new();
+    let alice = start(&network, "alice").await;
+    let connector = Scripted::new(&network, "bob");
+    connector.change(|script| script.acks = [ErrorKind::Timeout; 5].into());
+    let bob = connector.start().await;
+    for number in 0..20 {
+        alice.send(&text(&bob, &number.to_string())).await.expect("sent");
+    }
+    let (handler, mut log) = teller();
+    let options = ServeOptions::default().with_subscribe(SubscribeOptions::own().with_max_unsettled(2));
+    let serving = bob.serve(handler, options).await.expect("served");
+    for _ in 0..20 {
+        soon(log.recv()).await.expect("every message is handled, whatever became of the first batches");
+    }
+    let served = serving.stop(60 * SECOND).await;
+    assert_eq!((served.unsettled, served.unacknowledged), (0, 0));
+    bob.close(CloseMode::Detach, SECOND).await.expect("closed");
+    let bob = start(&network, "bob").await;
+    let mut events = bob.transport().subscribe(SubscribeOptions::own()).await.expect("opened").events;
+    assert_eq!(soon(events.next()).await.expect("an event").expect("no error"), Event::CaughtUp);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_never_be_acknowledged_is_told_and_stopping_still_ends() {
+    for (kind, expected) in [(ErrorKind::Disconnected, 1), (ErrorKind::Timeout, 1)] {
+        let network = Loopback::new();
+        let connector = Scripted::new(&network, "bob");
+        connector.change(|script| script.acks = vec![kind; 1_000].into());
+        let bob = connector.start().await;
+        bob.send(&text(&bob, "x")).await.expect("sent");
+        let (handler, mut log) = teller();
+        let serving = bob.serve(handler, ServeOptions::default()).await.expect("served");
+        soon(log.recv()).await.expect("handled");
+        let served = soon(serving.stop(3600 * SECOND)).await;
+        assert_eq!((served.unsettled, served.unacknowledged), (0, expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_acknowledgement_delays_no_handler_and_the_next_ones_go_together() {
+    let network = Loopback::new();
+    let connector = Scripted::new(&network, "bob");
+    connector.change(|script| script.ack_takes = 60 * SECOND);
+    let bob = connector.start().await;
+    let (handler, mut log) = teller();
+    let serving = bob.serve(handler, ServeOptions::default()).await.expect("served");
+    let begun = tokio::time::Instant::now();
+    for number in 0..50 {
+        bob.send(&text(&bob, &number.to_string())).await.expect("sent");
+        soon(log.recv()).await.expect("handled");
+    }
+    assert!(begun.elapsed() < SECOND, "{:?}", begun.elapsed());
+    assert_eq!(serving.stop(3600 * SECOND).await.unacknowledged, 0);
+    let sizes: Vec<_> = connector.read(|script| script.acked.iter().map(Vec::len).collect());
+    assert_eq!(sizes.iter().sum::<usize>(), 50);
+    assert!(sizes.len() <= 3, "{sizes:?}");
+}

@@ -175,7 +175,8 @@ impl Slot {
             let _ = waiter.send(Err(error.duplicate()));
         }
         if !self.closing.is_empty() {
-            let unsettled: Vec<MsgId> = self.reader.outstanding().ids().map(MsgId::new).collect();
+            let mut unsettled: Vec<MsgId> = self.reader.outstanding().ids().map(MsgId::new).collect();
+            unsettled.sort_unstable();
             let ticket = self.reader.flush();
             let acknowledged = error.kind() == ErrorKind::Closed && self.reader.is_flushed(ticket);
             for closing in self.closing.drain(..) {

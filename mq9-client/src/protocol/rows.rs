@@ -68,7 +68,8 @@ fn collected<T>(
     mut make: impl FnMut(Result<Row<'_>>, &mut Slab) -> T,
 ) -> Result<Vec<T>> {
     let mut slab = Slab::new(raw.len());
-    let (mut rows, mut ids) = (Vec::new(), Vec::new());
+    let guess = raw.len() / ROW_GUESS;
+    let (mut rows, mut ids) = (Vec::with_capacity(guess), Vec::with_capacity(guess));
     let usual = usual::read(raw, |row| {
         ids.push(row.id);
         rows.push(make(Ok(row), &mut slab));
@@ -145,6 +146,9 @@ fn unreadable(command: Command<'_>, id: MsgId, what: &str) -> Error {
     Error::new(ErrorKind::Protocol, command.operation(), format!("a stored message has {what}"))
         .with_message_id(id)
 }
+
+/// What a row with a small payload takes.
+const ROW_GUESS: usize = 512;
 
 #[cfg(test)]
 mod tests {

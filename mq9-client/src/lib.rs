@@ -5,6 +5,7 @@ mod client;
 mod connect;
 mod consumer;
 mod error;
+mod headers;
 #[cfg(feature = "interop")]
 mod interop;
 mod message;

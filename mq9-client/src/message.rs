@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use crate::headers::Headers;
+
 /// A message's number in its mailbox: from 0, strictly increasing, never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MsgId(u64);
@@ -72,60 +74,6 @@ impl std::str::FromStr for Priority {
                 format!("{name:?} is none of normal, urgent, critical"),
             )
         })
-    }
-}
-
-/// Header lines in order. Names compare without case; a name may repeat.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers(Vec<(String, String)>);
-
-impl Headers {
-    /// No headers.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The first value under `name`, compared without case.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// Adds a line, keeping any other of that name.
-    pub fn append(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.0.push((name.into(), value.into()));
-    }
-
-    /// Sets `name` to one value, replacing every other line of that name.
-    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        let name = name.into();
-        self.remove(&name);
-        self.append(name, value);
-    }
-
-    /// Removes every line of that name.
-    pub fn remove(&mut self, name: &str) {
-        self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
-    }
-
-    /// All lines, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// How many lines.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Headers {
-    fn from_iter<I: IntoIterator<Item = (N, V)>>(lines: I) -> Self {
-        Self(lines.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
     }
 }
 
@@ -230,6 +178,9 @@ pub struct Received {
     /// Its number in the mailbox.
     pub id: MsgId,
     /// Exactly the bytes that were sent, when the sender was this client or sent UTF-8.
+    ///
+    /// A small one (up to 1 KiB) shares memory with its neighbours in the reply, so whoever keeps one for
+    /// long keeps up to 4 KiB; copy it to keep no more than it needs.
     pub payload: Bytes,
     /// Every header line it was sent with, the broker's own (`mq9-…`) among them.
     pub headers: Headers,

@@ -1,5 +1,8 @@
 //! What is handed out, acknowledged and deleted, in paused time.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -24,6 +27,21 @@ async fn messages_come_once_and_a_settled_one_never_again() {
     drop(consumer);
     broker.send("box", 1);
     assert_eq!(take(&mut broker.consume("box", options()), 1).await, [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_a_backlog_in_one_go_leaves_the_thread_to_others_now_and_then() {
+    let broker = Broker::default();
+    broker.send("box", 1000);
+    let mut consumer = broker.consume("box", options().with_max_outstanding(2000));
+    consumer.acker().caught_up().await.expect("caught up");
+    let mut all = pin!(take(&mut consumer, 1000));
+    let mut turns = 0;
+    while poll_fn(|cx| Poll::Ready(all.as_mut().poll(cx).is_pending())).await {
+        turns += 1;
+        tokio::task::yield_now().await;
+    }
+    assert!((3..100).contains(&turns), "{turns} times, though everything was in hand");
 }
 
 #[tokio::test(start_paused = true)]

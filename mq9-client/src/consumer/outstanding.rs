@@ -1,16 +1,21 @@
 //! Messages handed out and not yet settled.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod window;
+
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::message::Received;
 
+use super::coverage::{CLASSES, class_of};
 use super::delivered::Delivered;
+use window::Window;
 
 /// What was taken and not settled, with what it costs, and which of it is to be handed out again.
 #[derive(Debug, Default)]
 pub(crate) struct Outstanding {
-    held: BTreeMap<u64, Held>,
+    /// By priority class: within one, messages are taken and mostly settled by id.
+    held: [Window<Held>; CLASSES],
     bytes: usize,
     due: BTreeSet<(Instant, u64)>,
 }
@@ -19,17 +24,18 @@ pub(crate) struct Outstanding {
 struct Held {
     /// Kept for a retry: the broker hands out nothing by id.
     row: Received,
+    size: usize,
     attempt: u32,
     retry: Option<Instant>,
 }
 
 impl Outstanding {
     pub(crate) fn len(&self) -> usize {
-        self.held.len()
+        self.held.iter().map(Window::len).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -38,34 +44,38 @@ impl Outstanding {
 
     /// The lowest id: nothing from here on may be acknowledged.
     pub(crate) fn first(&self) -> Option<u64> {
-        self.held.first_key_value().map(|(id, _)| *id)
+        self.held.iter().filter_map(Window::first).min()
     }
 
     pub(crate) fn get(&self, id: u64) -> Option<&Received> {
-        self.held.get(&id).map(|held| &held.row)
+        self.held(id).map(|held| &held.row)
     }
 
+    /// Every id, class by class.
     pub(crate) fn ids(&self) -> impl Iterator<Item = u64> {
-        self.held.keys().copied()
+        self.held.iter().flat_map(Window::keys)
     }
 
     /// Whether the application has it in hand: it is not waiting for a retry.
     pub(crate) fn in_hand(&self, id: u64) -> bool {
-        self.held.get(&id).is_some_and(|held| held.retry.is_none())
+        self.held(id).is_some_and(|held| held.retry.is_none())
     }
 
     /// Takes a new message and gives what to hand out.
     pub(crate) fn take(&mut self, row: Received) -> Delivered {
-        self.bytes += row.size();
+        let (id, class, size) = (row.id.get(), class_of(&row), row.size());
+        self.bytes += size;
         let first = Delivered::new(row.clone(), 1);
-        self.held.insert(row.id.get(), Held { row, attempt: 1, retry: None });
+        self.held[class].insert(id, Held { row, size, attempt: 1, retry: None });
         first
     }
 
     /// Forgets a settled message; false when it was not outstanding.
     pub(crate) fn settle(&mut self, id: u64) -> bool {
-        let Some(held) = self.held.remove(&id) else { return false };
-        self.bytes -= held.row.size();
+        let Some(held) = self.held.iter_mut().rev().find_map(|window| window.remove(id)) else {
+            return false;
+        };
+        self.bytes -= held.size;
         if let Some(at) = held.retry {
             self.due.remove(&(at, id));
         }
@@ -74,7 +84,7 @@ impl Outstanding {
 
     /// Has a message handed out again at `at`; false when it is not outstanding.
     pub(crate) fn retry(&mut self, id: u64, at: Instant) -> bool {
-        let Some(held) = self.held.get_mut(&id) else { return false };
+        let Some(held) = self.held_mut(id) else { return false };
         if let Some(before) = held.retry.replace(at) {
             self.due.remove(&(before, id));
         }
@@ -93,10 +103,18 @@ impl Outstanding {
             return None;
         }
         let (_, id) = self.due.pop_first()?;
-        let held = self.held.get_mut(&id)?;
+        let held = self.held_mut(id)?;
         held.retry = None;
         held.attempt = held.attempt.saturating_add(1);
         Some(Delivered::new(held.row.clone(), held.attempt))
+    }
+
+    fn held(&self, id: u64) -> Option<&Held> {
+        self.held.iter().find_map(|window| window.get(id))
+    }
+
+    fn held_mut(&mut self, id: u64) -> Option<&mut Held> {
+        self.held.iter_mut().find_map(|window| window.get_mut(id))
     }
 }
 

@@ -174,7 +174,8 @@ impl Slot {
         for (_, waiter) in self.flushes.drain(..) {
             let _ = waiter.send(Err(error.duplicate()));
         }
-        let unsettled = self.reader.outstanding().ids().map(MsgId::new).collect();
+        let mut unsettled: Vec<MsgId> = self.reader.outstanding().ids().map(MsgId::new).collect();
+        unsettled.sort_unstable();
         let ticket = self.reader.flush();
         let acknowledged = error.kind() == ErrorKind::Closed && self.reader.is_flushed(ticket);
         let left = Closed::new(unsettled, acknowledged);

@@ -1,9 +1,9 @@
 //! The inside of a JSON string, found and unescaped without a copy where none is needed.
 
-/// What stood between two quotes: UTF-8 whose escapes are known to be whole.
+/// What stood between two quotes: known to be UTF-8 with whole escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct JsonText<'a> {
-    raw: &'a str,
+    raw: &'a [u8],
     escaped: bool,
 }
 
@@ -21,8 +21,9 @@ pub(crate) fn split(bytes: &[u8]) -> Option<(JsonText<'_>, &[u8])> {
         end += plain(&bytes[end..]);
     }
     let rest = bytes.get(end..)?.strip_prefix(b"\"")?;
-    let raw = std::str::from_utf8(&bytes[..end]).ok()?;
-    Some((JsonText { raw, escaped }, rest))
+    let raw = &bytes[..end];
+    let is_text = raw.is_ascii() || std::str::from_utf8(raw).is_ok();
+    is_text.then_some((JsonText { raw, escaped }, rest))
 }
 
 impl<'a> JsonText<'a> {
@@ -32,10 +33,10 @@ impl<'a> JsonText<'a> {
         'a: 'b,
     {
         if !self.escaped {
-            return self.raw.as_bytes();
+            return self.raw;
         }
         scratch.clear();
-        let mut rest = self.raw.as_bytes();
+        let mut rest = self.raw;
         loop {
             let run = plain(rest);
             scratch.extend_from_slice(&rest[..run]);

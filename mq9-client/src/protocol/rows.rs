@@ -68,7 +68,8 @@ fn collected<T>(
     mut make: impl FnMut(Result<Row<'_>>, &mut Slab) -> T,
 ) -> Result<Vec<T>> {
     let mut slab = Slab::new(raw.len());
-    let (mut rows, mut ids) = (Vec::new(), Vec::new());
+    let guess = raw.len() / ROW_GUESS;
+    let (mut rows, mut ids) = (Vec::with_capacity(guess), Vec::with_capacity(guess));
     let usual = usual::read(raw, |row| {
         ids.push(row.id);
         rows.push(make(Ok(row), &mut slab));
@@ -151,6 +152,9 @@ fn unreadable(command: Command<'_>, id: MsgId, what: &str) -> Error {
 
 /// The broker counts in 64 bits with a sign; positions are one above an id and must not overflow.
 const HIGHEST_ID: u64 = i64::MAX as u64;
+
+/// What a row with a small payload takes.
+const ROW_GUESS: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -158,7 +158,8 @@ impl World {
     }
 
     fn settle(&mut self) {
-        let from = if self.loose.is_empty() || self.dice.bool() { &mut self.in_hand } else { &mut self.loose };
+        let from =
+            if self.loose.is_empty() || self.dice.bool() { &mut self.in_hand } else { &mut self.loose };
         if from.is_empty() {
             return;
         }
@@ -294,7 +295,8 @@ impl World {
             self.settle();
             self.answer();
             let idle = |connection: &Connection| connection.coming.is_empty();
-            if self.connection.as_ref().is_some_and(idle) && self.in_hand.is_empty() && self.loose.is_empty() {
+            if self.connection.as_ref().is_some_and(idle) && self.in_hand.is_empty() && self.loose.is_empty()
+            {
                 match self.inbox.deadline() {
                     Some(at) => self.wait(at.saturating_duration_since(self.now)),
                     None if self.questions.is_empty() => return,

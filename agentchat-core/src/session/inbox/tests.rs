@@ -334,7 +334,10 @@ fn a_hole_in_the_backlog_does_not_starve_it_of_credit() {
             assert_eq!(outputs, std::iter::once(Gap(1, 2)).chain(rows).collect::<Vec<_>>());
         } else {
             assert_eq!(outputs, [Asked(1, 1, 1)]);
-            assert_eq!(bench.history(vec![row(1, 2, "h")]), std::iter::once(Gap(1, 2)).chain(rows).collect::<Vec<_>>());
+            assert_eq!(
+                bench.history(vec![row(1, 2, "h")]),
+                std::iter::once(Gap(1, 2)).chain(rows).collect::<Vec<_>>()
+            );
         }
     }
 }
@@ -396,10 +399,10 @@ fn credit_is_bounded_by_messages_by_bytes_and_by_remembered_arrivals() {
 fn history_is_asked_for_what_there_is_credit_for() {
     let mut bench = Bench::live(InboxLimits { max_unsettled: 4, ..InboxLimits::default() });
     assert_eq!(bench.rows([1, 100]), [Row(1, 1), Asked(1, 2, 2)]);
-    assert_eq!(bench.history((2..=5).map(|seq| row(1, seq, &format!("t{seq}"))).collect()), [
-        Row(1, 2),
-        Row(1, 3)
-    ]);
+    assert_eq!(
+        bench.history((2..=5).map(|seq| row(1, seq, &format!("t{seq}"))).collect()),
+        [Row(1, 2), Row(1, 3)]
+    );
     assert_eq!(bench.after(Duration::from_secs(5)), [], "a slow handler is no reason to give up");
     assert_eq!(bench.settle("t1"), [acked(&["t1"]), Asked(1, 4, 1)]);
 }
@@ -416,7 +419,9 @@ fn an_abandoned_message_is_handed_to_the_next_reader() {
     assert_eq!(bench.outputs(), [CaughtUp]);
     assert_eq!(bench.put(row(1, 1, "n1")), [acked(&["n1"])]);
     bench.inbox.on_delivery(row(1, 2, "n2"), bench.now);
-    let Some(InboxAction::Deliver { delivery, late: false }) = bench.inbox.poll() else { panic!("unsettled") };
+    let Some(InboxAction::Deliver { delivery, late: false }) = bench.inbox.poll() else {
+        panic!("unsettled")
+    };
     assert!(delivery.redelivered);
     assert_eq!(bench.settle("t2"), [acked(&["n2"])], "either of its tags settles it");
     assert_eq!(bench.rows([3, 4]), [Row(1, 3), Row(1, 4)]);

@@ -45,8 +45,14 @@ impl Reader {
         idle_floor: Duration,
     ) {
         let low = self.coverage.low();
+        let (mut newest, mut size, mut last) = (self.newest, 0, None::<&Received>);
         for row in &rows {
             let id = row.id.get();
+            newest = newest.max(row.create_time);
+            size += row.size();
+            if last.is_none_or(|last| last.id < row.id) {
+                last = Some(row);
+            }
             if !self.coverage.knows(row) {
                 continue;
             }
@@ -58,15 +64,15 @@ impl Reader {
                 self.settling.rewound();
             }
         }
-        if let Some(last) = rows.iter().max_by_key(|row| row.id)
+        if let Some(last) = last
             && self.last.as_ref().is_none_or(|known| known.id < last.id)
         {
             self.last = Some(last.clone());
         }
         if !rows.is_empty() {
-            self.row_size = (rows.iter().map(Received::size).sum::<usize>() / rows.len()).max(1);
+            self.row_size = (size / rows.len()).max(1);
         }
-        self.newest = rows.iter().map(|row| row.create_time).fold(self.newest, u64::max);
+        self.newest = newest;
         let lagged = self.coverage.lags();
         let taken = self.take(read, rows, now);
         if taken > 0 {

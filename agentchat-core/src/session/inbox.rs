@@ -61,6 +61,7 @@ pub(crate) struct Inbox {
 }
 
 /// What the driver has to do.
+#[allow(clippy::large_enum_variant, reason = "nearly every one carries a message")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InboxAction {
     /// Hand it to the reader. `late`: messages with higher numbers were handed out before it.
@@ -77,6 +78,7 @@ pub(crate) enum InboxAction {
 #[derive(Debug)]
 struct Numbered(u64, Box<Delivery>);
 
+#[allow(clippy::large_enum_variant, reason = "nearly every one carries a message")]
 #[derive(Debug)]
 enum Step {
     Deliver(Numbered, bool),

@@ -266,11 +266,6 @@ impl<T> Order<T> {
 
 impl Default for OrderLimits {
     fn default() -> Self {
-        Self {
-            hold_rows: 500,
-            gap_wait: Duration::from_secs(2),
-            history_rows: 200,
-            conversations: 10_000,
-        }
+        Self { hold_rows: 500, gap_wait: Duration::from_secs(2), history_rows: 200, conversations: 10_000 }
     }
 }

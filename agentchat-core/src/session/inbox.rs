@@ -148,13 +148,11 @@ impl Inbox {
             self.stats.self_filtered += 1;
             self.acks.settle(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if let Some(seq) = self.in_progress(&identity) {
+        } else if self.in_progress(&identity) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
             self.join(&identity, wire);
-            if seq != delivery.seq {
-                self.note(delivery.conversation.as_ref(), delivery.seq, now);
-            }
+            self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else if self.seen.settled(&identity, now) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
@@ -196,11 +194,7 @@ impl Inbox {
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
         for (seq, row) in rows {
             let identity = identity(&row);
-            let progress = self.in_progress(&identity);
-            if progress == Some(Some(seq)) {
-                continue;
-            }
-            if self.is_own(&row) || progress.is_some() || self.seen.settled(&identity, now) {
+            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, now) {
                 known.push(seq);
             } else {
                 let wire = self.acks.read(row.tag.clone());

@@ -16,10 +16,9 @@ impl Inbox {
         self.limits.own.is_some() && delivery.sender == self.limits.own
     }
 
-    /// The number of the message in progress, when there is one with a reader.
-    pub(super) fn in_progress(&mut self, identity: &str) -> Option<Option<u64>> {
-        let (_, entry) = self.unsettled.find(identity)?;
-        (entry.place != Place::Loose).then_some(entry.seq)
+    /// Whether the message is held, due, or in the hands of the reader of now.
+    pub(super) fn in_progress(&mut self, identity: &str) -> bool {
+        self.unsettled.find(identity).is_some_and(|(_, entry)| entry.place != Place::Loose)
     }
 
     /// A repetition of a message in progress is acknowledged together with it.

@@ -363,6 +363,33 @@ fn a_backlog_whose_end_is_never_announced_holds_nothing_for_ever() {
 }
 
 #[test]
+fn a_slow_handler_does_not_end_the_backlog() {
+    let mut bench = Bench::new(InboxLimits { max_unsettled: 4, ..InboxLimits::default() });
+    bench.inbox.resume(&conversation(1), 1, bench.now);
+    assert_eq!(bench.rows([1, 2, 9]), [Row(1, 1), Row(1, 2)]);
+    assert_eq!(bench.put(row(2, 5, "other")), []);
+    assert!(!bench.inbox.has_credit());
+    assert_eq!(bench.after(Duration::from_secs(100)), [], "without credit it can bring nothing");
+    bench.settle("t1");
+    assert_eq!(bench.after(Duration::from_secs(29)), [], "credit counts from when it came back");
+    assert_eq!(bench.rows([3]), [Row(1, 3)]);
+    bench.settle("t2");
+    assert!(bench.inbox.is_catching_up());
+    assert_eq!(bench.after(Duration::from_secs(30)), [Row(2, 5), Asked(1, 4, 1)]);
+}
+
+#[test]
+fn a_row_pushed_again_and_again_under_one_tag_takes_no_room() {
+    let mut bench = Bench::live(InboxLimits { max_unsettled: 2, ..InboxLimits::default() });
+    bench.rows([1]);
+    for _ in 0..100 {
+        assert_eq!(bench.put(row(1, 1, "t1")), []);
+    }
+    assert!(bench.inbox.has_credit());
+    assert_eq!(bench.settle("t1"), [acked(&["t1"])]);
+}
+
+#[test]
 fn credit_is_bounded_by_messages_by_bytes_and_by_remembered_arrivals() {
     let mut bench = Bench::live(InboxLimits { max_unsettled: 2, ..InboxLimits::default() });
     bench.rows([1]);

@@ -2,9 +2,12 @@
 //! when it is settled and not before.
 
 mod acks;
+mod flow;
 #[cfg(test)]
 mod fuzz;
-mod limits;
+pub(crate) mod limits;
+#[cfg(test)]
+mod properties;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -15,16 +18,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::acks::{AckLog, Wire};
-#[cfg(test)]
-pub(crate) use self::limits::AckStyle;
-pub(crate) use self::limits::{InboxLimits, InboxStats};
+use self::acks::AckLog;
+use self::limits::{InboxLimits, InboxStats};
 use self::seen::{Seen, identity};
 use self::unsettled::{Place, Unsettled};
 use crate::delivery::Delivery;
 use crate::id::{AckTag, ConversationId};
-use crate::session::order::{Order, OrderAction};
-use crate::transport::Event;
+use crate::session::order::Order;
 
 /// One inbox over all the connections of a session.
 ///
@@ -40,8 +40,8 @@ use crate::transport::Event;
 /// - **Backlog before live.** From [`Inbox::on_subscribed`] to [`Inbox::on_caught_up`], rows of a
 ///   conversation of which nothing passed yet wait, and so do rows above the number that is due. They may
 ///   take half of the credit; beyond that, the conversation that holds the most goes on. The end is
-///   announced ([`Event::CaughtUp`]) when everything that had arrived by then has passed.
-/// - **Acknowledged when settled**, as [`AckStyle`] says, on the connection it arrived on. What was settled
+///   announced ([`InboxAction::CaughtUp`]) when everything that had arrived by then has passed.
+/// - **Acknowledged when settled**, as [`AckStyle`](limits::AckStyle) says, on the connection it arrived on. What was settled
 ///   but not acknowledged when a connection ended comes again, and is acknowledged then.
 /// - **Bounded**: unsettled messages by number and bytes, held ones included; remembered arrivals to
 ///   [`ARRIVALS_PER_MESSAGE`] times that number; remembered ids by number and age.
@@ -70,8 +70,10 @@ pub(crate) enum InboxAction {
     Ack(Vec<AckTag>),
     /// Read history and answer with [`Inbox::on_history`], with no rows when it fails.
     AskHistory { conversation: ConversationId, from: u64, limit: usize },
-    /// Tell the reader.
-    Event(Event),
+    /// Tell the reader that the numbers from `expected` up to before `got` could not be had.
+    Gap { conversation: ConversationId, expected: u64, got: u64 },
+    /// Tell the reader that the backlog of this connection has been handed out.
+    CaughtUp,
 }
 
 /// A delivery and its number among the unsettled.
@@ -83,7 +85,8 @@ struct Numbered(u64, Box<Delivery>);
 enum Step {
     Deliver(Numbered, bool),
     Ask(ConversationId, u64, usize),
-    Event(Event),
+    Gap(ConversationId, u64, u64),
+    CaughtUp,
 }
 
 impl Inbox {
@@ -147,13 +150,11 @@ impl Inbox {
             self.stats.self_filtered += 1;
             self.acks.settle(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if let Some(seq) = self.in_progress(&identity) {
+        } else if self.in_progress(&identity) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
             self.join(&identity, wire);
-            if seq != delivery.seq {
-                self.note(delivery.conversation.as_ref(), delivery.seq, now);
-            }
+            self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else if self.seen.settled(&identity, now) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
@@ -195,11 +196,7 @@ impl Inbox {
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
         for (seq, row) in rows {
             let identity = identity(&row);
-            let progress = self.in_progress(&identity);
-            if progress == Some(Some(seq)) {
-                continue;
-            }
-            if self.is_own(&row) || progress.is_some() || self.seen.settled(&identity, now) {
+            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, now) {
                 known.push(seq);
             } else {
                 let wire = self.acks.read(row.tag.clone());
@@ -271,7 +268,10 @@ impl Inbox {
                     }
                     Some(InboxAction::AskHistory { conversation, from, limit })
                 }
-                Step::Event(event) => Some(InboxAction::Event(event)),
+                Step::Gap(conversation, expected, got) => {
+                    Some(InboxAction::Gap { conversation, expected, got })
+                }
+                Step::CaughtUp => Some(InboxAction::CaughtUp),
             };
         }
     }
@@ -299,122 +299,6 @@ impl Inbox {
     pub(crate) fn stats(&self) -> InboxStats {
         let order = self.order.stats();
         InboxStats { late: order.late, gaps: order.gaps, gaps_filled: order.gaps_filled, ..self.stats }
-    }
-}
-
-impl Inbox {
-    fn is_own(&self, delivery: &Delivery) -> bool {
-        self.limits.own.is_some() && delivery.sender == self.limits.own
-    }
-
-    /// The number of the message in progress, when there is one with a reader.
-    fn in_progress(&mut self, identity: &str) -> Option<Option<u64>> {
-        let (_, entry) = self.unsettled.find(identity)?;
-        (entry.place != Place::Loose).then_some(entry.seq)
-    }
-
-    /// A repetition of a message in progress is acknowledged together with it.
-    fn join(&mut self, identity: &str, wire: Wire) {
-        if let Some((_, entry)) = self.unsettled.find(identity) {
-            if entry.wires.contains(&wire) {
-                self.acks.drop_wire(&wire);
-            } else {
-                entry.wires.push(wire);
-            }
-        }
-    }
-
-    fn admit(&mut self, identity: Arc<str>, mut delivery: Delivery, wire: Option<Wire>) -> Numbered {
-        self.stats.received += 1;
-        let loose = self.unsettled.find(&identity).map(|(number, _)| number);
-        let loose = loose.and_then(|number| self.unsettled.remove(number));
-        delivery.redelivered |= loose.is_some();
-        let number = self.unsettled.admit(identity, &mut delivery, wire.into_iter().collect());
-        if let Some(loose) = loose {
-            self.unsettled.inherit(loose, number);
-        }
-        Numbered(number, Box::new(delivery))
-    }
-
-    fn note(&mut self, conversation: Option<&ConversationId>, seq: Option<u64>, now: Instant) {
-        if let (Some(conversation), Some(seq), true) = (conversation, seq, self.limits.numbered) {
-            self.order.note(conversation, seq, now);
-        }
-    }
-
-    fn pass(&mut self, numbered: Numbered, late: bool) {
-        self.unsettled.move_to(numbered.0, Place::Queued);
-        self.steps.push_back(Step::Deliver(numbered, late));
-    }
-
-    fn progress(&mut self, now: Instant) {
-        if let Some((_, last)) = &mut self.catching_up {
-            *last = now;
-        }
-    }
-
-    /// When the backlog counts as read although nobody said so. Without credit it cannot bring anything.
-    fn catch_up_ends(&self) -> Option<Instant> {
-        let (since, last) = self.catching_up?;
-        let cap = since + self.limits.catch_up_cap;
-        Some(if self.has_credit() { cap.min(last + self.limits.catch_up_idle) } else { cap })
-    }
-
-    fn end_stale_catch_up(&mut self, now: Instant) {
-        if self.catch_up_ends().is_some_and(|at| at <= now) {
-            self.catching_up = None;
-            self.order.end_catch_up(now);
-        }
-    }
-
-    /// Carries on what the last input made possible.
-    fn flow(&mut self, now: Instant) {
-        self.drain_order();
-        while self.holds_too_much() && self.order.press(now) {
-            self.order.tick(now);
-            self.drain_order();
-        }
-        self.ask(now);
-        self.drain_order();
-        let passed = |mark| self.order.oldest_held().is_none_or(|oldest| oldest >= mark);
-        if self.caught_up_at.is_some_and(passed) {
-            self.caught_up_at = None;
-            self.steps.push_back(Step::Event(Event::CaughtUp));
-        }
-    }
-
-    /// Asks history for as many rows as there is credit for, and for one at least when only that brings
-    /// credit back.
-    fn ask(&mut self, now: Instant) {
-        let load = self.unsettled.total();
-        let spare = match load.bytes < self.limits.max_unsettled_bytes {
-            true => self.limits.max_unsettled.saturating_sub(load.messages + self.order.asked_rows()),
-            false => 0,
-        };
-        let least = usize::from(self.unsettled.in_hand() == 0 && self.order.asked_rows() == 0);
-        self.order.ask(spare.max(least), now);
-    }
-
-    fn drain_order(&mut self) {
-        while let Some(action) = self.order.poll() {
-            match action {
-                OrderAction::Pass { item, late } => self.pass(item, late),
-                OrderAction::AskHistory { conversation, from, limit } => {
-                    self.steps.push_back(Step::Ask(conversation, from, limit));
-                }
-                OrderAction::Gap { conversation, expected, got } => {
-                    self.steps.push_back(Step::Event(Event::Gap { conversation, expected, got }));
-                }
-            }
-        }
-    }
-
-    /// While catching up, what is held may take half of the credit.
-    fn holds_too_much(&self) -> bool {
-        let held = self.unsettled.held();
-        self.is_catching_up()
-            && (held.messages > self.limits.max_unsettled / 2
-                || held.bytes > self.limits.max_unsettled_bytes / 2)
     }
 }
 

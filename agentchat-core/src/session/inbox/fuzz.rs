@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::limits::AckStyle;
 use super::*;
 use crate::id::MessageId;
 use crate::session::order::OrderLimits;
@@ -232,8 +233,8 @@ impl World {
                     assert!((1..=200).contains(&limit));
                     self.questions.push((of, from, limit));
                 }
-                InboxAction::Event(Event::Gap { expected, got, .. }) => assert!(expected < got),
-                InboxAction::Event(_) => {}
+                InboxAction::Gap { expected, got, .. } => assert!(expected < got),
+                InboxAction::CaughtUp => {}
             }
         }
         assert!(self.inbox.order.most_held() <= HOLD_ROWS);
@@ -294,13 +295,13 @@ impl World {
             self.receive();
             self.settle();
             self.answer();
-            let idle = |connection: &Connection| connection.coming.is_empty();
-            if self.connection.as_ref().is_some_and(idle) && self.in_hand.is_empty() && self.loose.is_empty()
-            {
+            let coming = self.connection.as_ref().is_some_and(|connection| !connection.coming.is_empty());
+            let stuck = !coming || !self.inbox.has_credit();
+            if stuck && self.in_hand.is_empty() && self.loose.is_empty() && self.questions.is_empty() {
                 match self.inbox.deadline() {
                     Some(at) => self.wait(at.saturating_duration_since(self.now)),
-                    None if self.questions.is_empty() => return,
-                    None => {}
+                    None if coming => panic!("it stopped reading for good"),
+                    None => return,
                 }
             }
         }

@@ -61,3 +61,31 @@ pub(super) fn identity(delivery: &Delivery) -> Arc<str> {
     };
     text.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_abandoned_is_never_taken_for_settled_and_does_not_pile_up() {
+        let now = Instant::now();
+        let mut seen = Seen::new(4, Duration::from_secs(3600));
+        for number in 0..100 {
+            let id: Arc<str> = number.to_string().into();
+            assert!(!seen.settled(&id, now));
+            if number % 3 == 0 {
+                seen.settle(&id, now);
+                assert!(seen.settled(&id, now));
+            } else {
+                seen.abandon(id, now);
+            }
+            for old in (0..=number).filter(|old| old % 3 != 0) {
+                assert!(!seen.settled(&old.to_string(), now), "{old} was never settled");
+                seen.abandon(old.to_string().into(), now);
+            }
+            assert!(seen.abandoned.len() <= 5 && seen.abandoned_order.len() <= 5);
+        }
+        seen.settle("98", now);
+        assert!(seen.settled("98", now), "it came again and was settled");
+    }
+}

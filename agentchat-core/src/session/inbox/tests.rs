@@ -1,14 +1,12 @@
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proptest::prelude::*;
-
+use super::limits::AckStyle;
 use super::*;
 use crate::id::{ClientMsgId, MessageId};
 use crate::session::order::OrderLimits;
 use crate::{Address, Body};
 
-fn conversation(number: u8) -> ConversationId {
+pub(super) fn conversation(number: u8) -> ConversationId {
     ConversationId::new(format!("c{number}")).expect("id")
 }
 
@@ -21,7 +19,7 @@ fn tag(text: &str) -> AckTag {
 }
 
 /// Row `seq` of conversation `number`, as the server shows it under `tag`.
-fn row(number: u8, seq: u64, under: &str) -> Delivery {
+pub(super) fn row(number: u8, seq: u64, under: &str) -> Delivery {
     let id = MessageId::new(format!("m{number}-{seq}")).expect("id");
     let mut delivery = Delivery::new(id, tag(under), Body::text("x"));
     delivery.conversation = Some(conversation(number));
@@ -31,14 +29,14 @@ fn row(number: u8, seq: u64, under: &str) -> Delivery {
     delivery
 }
 
-struct Bench {
-    inbox: Inbox,
-    now: Instant,
+pub(super) struct Bench {
+    pub(super) inbox: Inbox,
+    pub(super) now: Instant,
 }
 
 /// What came out, in words.
 #[derive(Debug, PartialEq, Eq, Clone)]
-enum Out {
+pub(super) enum Out {
     Row(u8, u64),
     Late(u8, u64),
     Ack(Vec<String>),
@@ -49,7 +47,7 @@ enum Out {
 use Out::{Ack, Asked, CaughtUp, Gap, Late, Row};
 
 impl Bench {
-    fn new(limits: InboxLimits) -> Self {
+    pub(super) fn new(limits: InboxLimits) -> Self {
         let now = Instant::now();
         Self { inbox: Inbox::new(limits, now), now }
     }
@@ -69,7 +67,7 @@ impl Bench {
         seqs.into_iter().flat_map(|seq| self.put(row(1, seq, &format!("t{seq}")))).collect()
     }
 
-    fn caught_up(&mut self) -> Vec<Out> {
+    pub(super) fn caught_up(&mut self) -> Vec<Out> {
         self.inbox.on_caught_up(self.now);
         self.outputs()
     }
@@ -90,7 +88,7 @@ impl Bench {
         self.outputs()
     }
 
-    fn outputs(&mut self) -> Vec<Out> {
+    pub(super) fn outputs(&mut self) -> Vec<Out> {
         let number = |id: &ConversationId| id.as_str()[1..].parse().expect("number");
         let mut outputs = Vec::new();
         while let Some(action) = self.inbox.poll() {
@@ -103,9 +101,8 @@ impl Bench {
                 InboxAction::AskHistory { conversation, from, limit } => {
                     Asked(number(&conversation), from, limit)
                 }
-                InboxAction::Event(Event::CaughtUp) => CaughtUp,
-                InboxAction::Event(Event::Gap { expected, got, .. }) => Gap(expected, got),
-                InboxAction::Event(other) => panic!("{other:?}"),
+                InboxAction::CaughtUp => CaughtUp,
+                InboxAction::Gap { expected, got, .. } => Gap(expected, got),
             });
         }
         outputs
@@ -366,6 +363,33 @@ fn a_backlog_whose_end_is_never_announced_holds_nothing_for_ever() {
 }
 
 #[test]
+fn a_slow_handler_does_not_end_the_backlog() {
+    let mut bench = Bench::new(InboxLimits { max_unsettled: 4, ..InboxLimits::default() });
+    bench.inbox.resume(&conversation(1), 1, bench.now);
+    assert_eq!(bench.rows([1, 2, 9]), [Row(1, 1), Row(1, 2)]);
+    assert_eq!(bench.put(row(2, 5, "other")), []);
+    assert!(!bench.inbox.has_credit());
+    assert_eq!(bench.after(Duration::from_secs(100)), [], "without credit it can bring nothing");
+    bench.settle("t1");
+    assert_eq!(bench.after(Duration::from_secs(29)), [], "credit counts from when it came back");
+    assert_eq!(bench.rows([3]), [Row(1, 3)]);
+    bench.settle("t2");
+    assert!(bench.inbox.is_catching_up());
+    assert_eq!(bench.after(Duration::from_secs(30)), [Row(2, 5), Asked(1, 4, 1)]);
+}
+
+#[test]
+fn a_row_pushed_again_and_again_under_one_tag_takes_no_room() {
+    let mut bench = Bench::live(InboxLimits { max_unsettled: 2, ..InboxLimits::default() });
+    bench.rows([1]);
+    for _ in 0..100 {
+        assert_eq!(bench.put(row(1, 1, "t1")), []);
+    }
+    assert!(bench.inbox.has_credit());
+    assert_eq!(bench.settle("t1"), [acked(&["t1"])]);
+}
+
+#[test]
 fn credit_is_bounded_by_messages_by_bytes_and_by_remembered_arrivals() {
     let mut bench = Bench::live(InboxLimits { max_unsettled: 2, ..InboxLimits::default() });
     bench.rows([1]);
@@ -430,6 +454,20 @@ fn an_abandoned_message_is_handed_to_the_next_reader() {
 }
 
 #[test]
+fn bounds_and_history_come_from_the_subscription_and_the_network() {
+    use crate::capability::Capabilities;
+    use crate::options::SubscribeOptions;
+
+    let options = SubscribeOptions::own().with_max_unsettled(3).with_max_unsettled_bytes(4);
+    let limits = |able: &Capabilities| InboxLimits::new(own_address(), able, &options);
+    let without = limits(&Capabilities::none(&["loopback"]));
+    assert_eq!((without.max_unsettled, without.max_unsettled_bytes), (3, 4));
+    assert_eq!((without.order.history_rows, without.own), (0, Some(own_address())));
+    let able = Capabilities { replay: true, ..Capabilities::none(&["loopback"]) };
+    assert_eq!(limits(&able).order.history_rows, 200);
+}
+
+#[test]
 fn ids_settled_in_an_earlier_session_are_repetitions() {
     let mut first = Bench::live(InboxLimits::default());
     first.rows([1]);
@@ -445,134 +483,4 @@ fn rows_without_a_number_pass_as_they_arrive() {
     assert_eq!(bench.rows([3, 1]), [Row(1, 3), Row(1, 1)]);
     bench.inbox.note_own_send(&conversation(1), 2, bench.now);
     assert_eq!(bench.inbox.order.arrivals(), 0);
-}
-
-/// What a connection does to one row of the plan.
-#[derive(Debug, Clone, Copy)]
-enum Fate {
-    Once,
-    Twice,
-    /// It is only in history.
-    Dropped,
-}
-
-fn plans() -> impl Strategy<Value = Vec<(u8, u64, Fate)>> {
-    let fate = prop_oneof![4 => Just(Fate::Once), 1 => Just(Fate::Twice), 1 => Just(Fate::Dropped)];
-    let conversations = prop::collection::vec(prop::collection::vec(fate, 1..40), 1..4);
-    conversations
-        .prop_map(|all| {
-            let mut plan = Vec::new();
-            for (number, fates) in all.into_iter().enumerate() {
-                let last = fates.len();
-                for (at, fate) in fates.into_iter().enumerate() {
-                    // Nobody can miss what comes after the last row that arrives.
-                    let fate = if at + 1 == last { Fate::Once } else { fate };
-                    plan.push((number as u8, at as u64 + 1, fate));
-                    if matches!(fate, Fate::Twice) {
-                        plan.push((number as u8, at as u64 + 1, Fate::Once));
-                    }
-                }
-            }
-            plan
-        })
-        .prop_shuffle()
-}
-
-/// Feeds the plan; answers history where `history` says so. Gives what was delivered per conversation.
-fn run(bench: &mut Bench, plan: &[(u8, u64, Fate)], history: bool) -> BTreeMap<u8, Vec<(u64, bool)>> {
-    let mut delivered: BTreeMap<u8, Vec<(u64, bool)>> = BTreeMap::new();
-    let take = |bench: &mut Bench, delivered: &mut BTreeMap<u8, Vec<(u64, bool)>>| loop {
-        let mut asked = false;
-        for out in bench.outputs() {
-            match out {
-                Row(of, seq) => delivered.entry(of).or_default().push((seq, false)),
-                Late(of, seq) => delivered.entry(of).or_default().push((seq, true)),
-                Asked(of, from, limit) if history => {
-                    let all: BTreeSet<u64> = plan.iter().filter(|row| row.0 == of).map(|row| row.1).collect();
-                    let rows =
-                        all.range(from..).take(limit).map(|seq| row(of, *seq, &format!("h{of}-{seq}")));
-                    bench.inbox.on_history(&conversation(of), rows.collect(), bench.now);
-                    asked = true;
-                }
-                _ => {}
-            }
-        }
-        if !asked {
-            return;
-        }
-    };
-    for (number, seq, fate) in plan {
-        if !matches!(fate, Fate::Dropped) {
-            let delivery = row(*number, *seq, &format!("t{number}-{seq}"));
-            bench.inbox.on_delivery(delivery, bench.now);
-            take(bench, &mut delivered);
-        }
-    }
-    bench.inbox.on_caught_up(bench.now);
-    take(bench, &mut delivered);
-    while let Some(at) = bench.inbox.deadline() {
-        bench.now = at;
-        bench.inbox.on_tick(at);
-        take(bench, &mut delivered);
-    }
-    delivered
-}
-
-fn large() -> InboxLimits {
-    InboxLimits { max_unsettled: 10_000, ..InboxLimits::default() }
-}
-
-proptest! {
-    #[test]
-    fn any_mixture_comes_out_once_and_in_order(plan in plans(), live in any::<bool>()) {
-        let mut bench = Bench::new(large());
-        if live {
-            bench.caught_up();
-        }
-        for (number, ..) in &plan {
-            bench.inbox.resume(&conversation(*number), 1, bench.now);
-        }
-        let delivered = run(&mut bench, &plan, true);
-        for (number, rows) in delivered {
-            let last = plan.iter().filter(|row| row.0 == number).map(|row| row.1).max().unwrap();
-            prop_assert_eq!(rows, (1..=last).map(|seq| (seq, false)).collect::<Vec<_>>());
-        }
-        prop_assert_eq!(bench.inbox.stats().gaps, 0);
-        prop_assert_eq!(bench.inbox.unsettled.held().messages, 0);
-    }
-
-    #[test]
-    fn a_backlog_in_any_order_comes_out_ascending_with_no_cursor_known(plan in plans()) {
-        let mut bench = Bench::new(large());
-        let delivered = run(&mut bench, &plan, true);
-        for (number, rows) in delivered {
-            let arrived = |row: &&(u8, u64, Fate)| row.0 == number && !matches!(row.2, Fate::Dropped);
-            let first = plan.iter().filter(arrived).map(|row| row.1).min().unwrap();
-            let last = plan.iter().filter(arrived).map(|row| row.1).max().unwrap();
-            prop_assert_eq!(rows, (first..=last).map(|seq| (seq, false)).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn without_history_nothing_that_arrived_is_lost(plan in plans(), hold_rows in 0_usize..6, live in any::<bool>()) {
-        let order = OrderLimits { history_rows: 0, hold_rows, ..OrderLimits::default() };
-        let mut bench = Bench::new(InboxLimits { order, ..large() });
-        if live {
-            bench.caught_up();
-        }
-        let delivered = run(&mut bench, &plan, false);
-        for (number, rows) in delivered {
-            let arrived: BTreeSet<u64> = plan
-                .iter()
-                .filter(|row| row.0 == number && !matches!(row.2, Fate::Dropped))
-                .map(|row| row.1)
-                .collect();
-            let mut seqs: Vec<u64> = rows.iter().map(|(seq, _)| *seq).collect();
-            let in_order: Vec<u64> = rows.iter().filter(|(_, late)| !late).map(|(seq, _)| *seq).collect();
-            prop_assert!(in_order.is_sorted(), "{rows:?}");
-            seqs.sort_unstable();
-            prop_assert_eq!(seqs, arrived.into_iter().collect::<Vec<_>>());
-        }
-        prop_assert_eq!(bench.inbox.unsettled.held().messages, 0);
-    }
 }

@@ -23,7 +23,6 @@ pub(super) struct Unsettled {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) identity: Arc<str>,
-    pub(super) seq: Option<u64>,
     /// What the reader calls it by: the tag it was handed out under, and older ones.
     handles: Vec<AckTag>,
     /// Its arrivals on the connection of now.
@@ -64,8 +63,8 @@ impl Unsettled {
         self.by_identity.insert(Arc::clone(&identity), number);
         let size = delivery.size();
         self.held.add(size);
-        let (seq, handles) = (delivery.seq, vec![delivery.tag.clone()]);
-        self.entries.insert(number, Entry { identity, seq, handles, wires, place: Place::Held, size });
+        let handles = vec![delivery.tag.clone()];
+        self.entries.insert(number, Entry { identity, handles, wires, place: Place::Held, size });
         number
     }
 

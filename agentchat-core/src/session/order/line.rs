@@ -62,6 +62,11 @@ impl<T> Line<T> {
         self.busy.as_ref()?.held.keys().map(|(_, arrival)| *arrival).min()
     }
 
+    #[cfg(test)]
+    pub(super) fn noted(&self) -> usize {
+        self.busy.as_ref().map_or(0, |busy| busy.noted.len())
+    }
+
     pub(super) fn waits_for_backlog(&self) -> bool {
         self.hole().is_none()
     }

@@ -151,6 +151,17 @@ fn own_sends_leave_no_hole() {
 }
 
 #[test]
+fn own_sends_of_a_conversation_nobody_answers_are_bounded() {
+    let mut bench = live();
+    for number in 0..2000 {
+        bench.order.note(&id("c"), number, bench.now);
+    }
+    assert_eq!(bench.order.lines.get(&id("c")).map(Line::noted), Some(500));
+    assert_eq!(bench.rows([1999, 2000]), [Row(1999), Row(2000)]);
+    assert_eq!(bench.order.lines.get(&id("c")).map(Line::noted), Some(0));
+}
+
+#[test]
 fn no_more_is_held_than_allowed() {
     let mut bench = live();
     assert_eq!(bench.rows([1]), [Row(1)]);

@@ -8,6 +8,8 @@ mod fuzz;
 pub(crate) mod limits;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod readers;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -41,8 +43,8 @@ use crate::session::order::Order;
 ///   conversation of which nothing passed yet wait, and so do rows above the number that is due. They may
 ///   take half of the credit; beyond that, the conversation that holds the most goes on. The end is
 ///   announced ([`InboxAction::CaughtUp`]) when everything that had arrived by then has passed.
-/// - **Acknowledged when settled**, as [`AckStyle`](limits::AckStyle) says, on the connection it arrived on. What was settled
-///   but not acknowledged when a connection ended comes again, and is acknowledged then.
+/// - **Acknowledged when settled**, as [`AckStyle`](limits::AckStyle) says, on the connection it arrived on.
+///   What was settled but not acknowledged when a connection ended comes again, and is acknowledged then.
 /// - **Bounded**: unsettled messages by number and bytes, held ones included; remembered arrivals to
 ///   [`ARRIVALS_PER_MESSAGE`] times that number; remembered ids by number and age.
 #[derive(Debug)]
@@ -63,7 +65,8 @@ pub(crate) struct Inbox {
 /// What the driver has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InboxAction {
-    /// Hand it to the reader, whose tag for it is the inbox's own. `late`: messages with higher numbers were handed out before it.
+    /// Hand it to the reader, under a tag of the inbox's own. `late`: messages with higher numbers went
+    /// before it.
     Deliver { delivery: Box<Delivery>, late: bool },
     /// Acknowledge these on the connection of now.
     Ack(Vec<AckTag>),

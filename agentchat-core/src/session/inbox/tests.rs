@@ -15,7 +15,7 @@ fn own_address() -> Address {
     Address::parse("loopback://me").expect("address")
 }
 
-fn tag(text: &str) -> AckTag {
+pub(super) fn tag(text: &str) -> AckTag {
     AckTag::new(text).expect("tag")
 }
 
@@ -57,19 +57,19 @@ impl Bench {
         Self { inbox: Inbox::new(limits, now), now, arrived, handed }
     }
 
-    fn live(limits: InboxLimits) -> Self {
+    pub(super) fn live(limits: InboxLimits) -> Self {
         let mut bench = Self::new(limits);
         assert_eq!(bench.caught_up(), [CaughtUp]);
         bench
     }
 
-    fn put(&mut self, delivery: Delivery) -> Vec<Out> {
+    pub(super) fn put(&mut self, delivery: Delivery) -> Vec<Out> {
         self.arrived.insert(delivery.tag.to_string(), delivery.id.clone());
         self.inbox.on_delivery(delivery, self.now);
         self.outputs()
     }
 
-    fn rows(&mut self, seqs: impl IntoIterator<Item = u64>) -> Vec<Out> {
+    pub(super) fn rows(&mut self, seqs: impl IntoIterator<Item = u64>) -> Vec<Out> {
         seqs.into_iter().flat_map(|seq| self.put(row(1, seq, &format!("t{seq}")))).collect()
     }
 
@@ -85,7 +85,7 @@ impl Bench {
     }
 
     /// Settles what arrived under the tag `text`.
-    fn settle(&mut self, text: &str) -> Vec<Out> {
+    pub(super) fn settle(&mut self, text: &str) -> Vec<Out> {
         if let Some(handle) = self.arrived.get(text).and_then(|id| self.handed.get(id)) {
             self.inbox.settled(handle, self.now);
         }
@@ -120,7 +120,7 @@ impl Bench {
     }
 }
 
-fn acked(tags: &[&str]) -> Out {
+pub(super) fn acked(tags: &[&str]) -> Out {
     Ack(tags.iter().map(|text| (*text).to_owned()).collect())
 }
 
@@ -445,40 +445,6 @@ fn history_is_asked_for_what_there_is_credit_for() {
     );
     assert_eq!(bench.after(Duration::from_secs(5)), [], "a slow handler is no reason to give up");
     assert_eq!(bench.settle("t1"), [acked(&["t1"]), Asked(1, 4, 1)]);
-}
-
-#[test]
-fn an_abandoned_message_is_handed_to_the_next_reader() {
-    let mut bench = Bench::live(InboxLimits::default());
-    assert_eq!(bench.rows([1, 2, 4]), [Row(1, 1), Row(1, 2), Asked(1, 3, 1)]);
-    bench.inbox.on_abandoned(bench.now);
-    assert!(bench.inbox.unsettled.total().messages == 0 && bench.inbox.deadline().is_none());
-    assert_eq!(bench.settle("t1"), [], "late, but it counts");
-    bench.inbox.on_subscribed(bench.now);
-    bench.inbox.on_caught_up(bench.now);
-    assert_eq!(bench.outputs(), [CaughtUp]);
-    assert_eq!(bench.put(row(1, 1, "n1")), [acked(&["n1"])]);
-    bench.inbox.on_delivery(row(1, 2, "n2"), bench.now);
-    let Some(InboxAction::Deliver { delivery, late: false }) = bench.inbox.poll() else {
-        panic!("unsettled")
-    };
-    assert!(delivery.redelivered);
-    assert_eq!(bench.settle("t2"), [acked(&["n2"])], "either of its tags settles it");
-    assert_eq!(bench.rows([3, 4]), [Row(1, 3), Row(1, 4)]);
-    bench.settle("t4");
-    assert_eq!(bench.put(row(1, 4, "n4")), [acked(&["n4"])], "what was forgotten can be settled for good");
-}
-
-#[test]
-fn what_a_former_reader_settles_is_not_handed_to_the_next() {
-    let mut bench = Bench::live(InboxLimits::default());
-    assert_eq!(bench.rows([2]), [Row(1, 2)]);
-    bench.inbox.on_abandoned(bench.now);
-    bench.inbox.on_subscribed(bench.now);
-    assert_eq!(bench.put(row(1, 2, "n2")), [], "it waits for the backlog");
-    assert_eq!(bench.settle("n2"), [acked(&["n2"])]);
-    assert_eq!(bench.rows([3]), []);
-    assert_eq!(bench.caught_up(), [Row(1, 3), CaughtUp]);
 }
 
 #[test]

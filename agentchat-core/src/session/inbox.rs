@@ -8,6 +8,8 @@ mod fuzz;
 pub(crate) mod limits;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod readers;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -41,8 +43,8 @@ use crate::session::order::Order;
 ///   conversation of which nothing passed yet wait, and so do rows above the number that is due. They may
 ///   take half of the credit; beyond that, the conversation that holds the most goes on. The end is
 ///   announced ([`InboxAction::CaughtUp`]) when everything that had arrived by then has passed.
-/// - **Acknowledged when settled**, as [`AckStyle`](limits::AckStyle) says, on the connection it arrived on. What was settled
-///   but not acknowledged when a connection ended comes again, and is acknowledged then.
+/// - **Acknowledged when settled**, as [`AckStyle`](limits::AckStyle) says, on the connection it arrived on.
+///   What was settled but not acknowledged when a connection ended comes again, and is acknowledged then.
 /// - **Bounded**: unsettled messages by number and bytes, held ones included; remembered arrivals to
 ///   [`ARRIVALS_PER_MESSAGE`] times that number; remembered ids by number and age.
 #[derive(Debug)]
@@ -64,7 +66,8 @@ pub(crate) struct Inbox {
 #[allow(clippy::large_enum_variant, reason = "nearly every one carries a message")]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InboxAction {
-    /// Hand it to the reader. `late`: messages with higher numbers were handed out before it.
+    /// Hand it to the reader, under a tag of the inbox's own. `late`: messages with higher numbers went
+    /// before it.
     Deliver { delivery: Box<Delivery>, late: bool },
     /// Acknowledge these on the connection of now.
     Ack(Vec<AckTag>),
@@ -94,7 +97,7 @@ impl Inbox {
     pub(crate) fn new(limits: InboxLimits, now: Instant) -> Self {
         Self {
             order: Order::new(limits.order.clone()),
-            unsettled: Unsettled::default(),
+            unsettled: Unsettled::new(limits.session),
             seen: Seen::new(limits.seen_ids, limits.seen_age),
             acks: AckLog::new(limits.ack),
             steps: VecDeque::new(),
@@ -121,7 +124,7 @@ impl Inbox {
     }
 
     /// The reader went away. What it was not handed is forgotten and comes again from the server; what it
-    /// was handed it may still settle, unless that comes again first and is handed to the next reader.
+    /// was handed it may still settle, until that has come again and been settled by the next reader.
     pub(crate) fn on_abandoned(&mut self, now: Instant) {
         self.steps.clear();
         self.order.forget();
@@ -229,16 +232,17 @@ impl Inbox {
     /// The reader settled what it was handed under `tag`. Gives the identity to keep for
     /// [`Inbox::restore`], or `None` when there is nothing of that tag to settle: doing it twice is fine.
     pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
-        let (number, place) = self.unsettled.by_handle(tag)?;
-        if !matches!(place, Place::Handed | Place::Loose) {
-            return None;
-        }
-        let entry = self.unsettled.remove(number)?;
+        let entry = self.unsettled.remove(self.unsettled.by_handle(tag)?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
         self.seen.settle(&entry.identity, now);
         self.progress(now);
         self.flow(now);
         Some(entry.identity)
+    }
+
+    /// Whether this inbox handed `tag` out, settled since or not.
+    pub(crate) fn issued(&self, tag: &AckTag) -> bool {
+        self.unsettled.issued(tag)
     }
 
     /// Does what is due by time.
@@ -257,6 +261,10 @@ impl Inbox {
         loop {
             return match self.steps.pop_front()? {
                 Step::Deliver(Numbered(number, delivery), late) => {
+                    // A reader that went away may have settled it meanwhile.
+                    if !self.unsettled.contains(number) {
+                        continue;
+                    }
                     self.unsettled.move_to(number, Place::Handed);
                     self.stats.delivered += 1;
                     Some(InboxAction::Deliver { delivery, late })

@@ -10,6 +10,9 @@ use crate::session::order::OrderLimits;
 /// Bounds and switches of an [`Inbox`](super::Inbox).
 #[derive(Debug, Clone)]
 pub(crate) struct InboxLimits {
+    /// A random number. The tags handed out carry it, so that a tag of another inbox or of an earlier
+    /// process settles nothing here.
+    pub(crate) session: u64,
     /// Messages whose sender is this address are acknowledged and counted, not delivered. `None` delivers
     /// them; own sends are then holes like any other, and history brings them.
     pub(crate) own: Option<Address>,
@@ -69,8 +72,14 @@ pub(crate) struct InboxStats {
 
 impl InboxLimits {
     /// The defaults for the inbox `own` on a network with `capabilities`, with the bounds of `options`.
-    pub(crate) fn new(own: Address, capabilities: &Capabilities, options: &SubscribeOptions) -> Self {
+    pub(crate) fn new(
+        session: u64,
+        own: Address,
+        capabilities: &Capabilities,
+        options: &SubscribeOptions,
+    ) -> Self {
         let mut limits = Self {
+            session,
             own: Some(own),
             max_unsettled: options.max_unsettled,
             max_unsettled_bytes: options.max_unsettled_bytes,
@@ -86,6 +95,7 @@ impl InboxLimits {
 impl Default for InboxLimits {
     fn default() -> Self {
         Self {
+            session: 0,
             own: None,
             max_unsettled: 256,
             max_unsettled_bytes: 8 * 1024 * 1024,

@@ -7,8 +7,9 @@ use super::acks::Wire;
 use crate::delivery::Delivery;
 use crate::id::AckTag;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Unsettled {
+    session: u64,
     entries: BTreeMap<u64, Entry>,
     by_handle: HashMap<AckTag, u64>,
     by_identity: HashMap<Arc<str>, u64>,
@@ -23,7 +24,7 @@ pub(super) struct Unsettled {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) identity: Arc<str>,
-    /// What the reader calls it by: the tag it was handed out under, and older ones.
+    /// What readers call it by: the tag it is handed out under, and those of readers that went away.
     handles: Vec<AckTag>,
     /// Its arrivals on the connection of now.
     pub(super) wires: Vec<Wire>,
@@ -52,13 +53,27 @@ pub(super) struct Load {
 }
 
 impl Unsettled {
-    /// Takes `delivery` in as held, under a tag that no other message in progress has.
+    pub(super) fn new(session: u64) -> Self {
+        Self {
+            session,
+            entries: BTreeMap::new(),
+            by_handle: HashMap::new(),
+            by_identity: HashMap::new(),
+            next: 0,
+            held: Load::default(),
+            queued: Load::default(),
+            handed: Load::default(),
+            loose: Load::default(),
+        }
+    }
+
+    /// Takes `delivery` in as held, under a tag of our own: those of the transport may come back on a later
+    /// connection for another message, which a reader's old tag must not settle.
     pub(super) fn admit(&mut self, identity: Arc<str>, delivery: &mut Delivery, wires: Vec<Wire>) -> u64 {
         let number = self.next;
         self.next += 1;
-        if self.by_handle.contains_key(&delivery.tag) {
-            delivery.tag = self.free_handle(number, &delivery.tag);
-        }
+        let handle = format!("{}{number}", prefix(self.session));
+        delivery.tag = AckTag::new(handle).expect("digits and a dot are visible ASCII");
         self.by_handle.insert(delivery.tag.clone(), number);
         self.by_identity.insert(Arc::clone(&identity), number);
         let size = delivery.size();
@@ -84,9 +99,12 @@ impl Unsettled {
         Some((number, self.entries.get_mut(&number)?))
     }
 
-    pub(super) fn by_handle(&self, handle: &AckTag) -> Option<(u64, Place)> {
-        let number = *self.by_handle.get(handle)?;
-        Some((number, self.entries.get(&number)?.place))
+    pub(super) fn by_handle(&self, handle: &AckTag) -> Option<u64> {
+        self.by_handle.get(handle).copied()
+    }
+
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.entries.contains_key(&number)
     }
 
     pub(super) fn move_to(&mut self, number: u64, place: Place) {
@@ -105,6 +123,11 @@ impl Unsettled {
             self.by_handle.remove(handle);
         }
         Some(entry)
+    }
+
+    /// Whether `handle` is one of ours, settled or not.
+    pub(super) fn issued(&self, handle: &AckTag) -> bool {
+        handle.as_str().starts_with(&prefix(self.session))
     }
 
     /// The numbers of all messages in `place`, oldest first.
@@ -141,14 +164,6 @@ impl Unsettled {
             Place::Loose => &mut self.loose,
         }
     }
-
-    /// A tag that nothing in progress has: a new connection may use old tags for other messages.
-    fn free_handle(&self, number: u64, tag: &AckTag) -> AckTag {
-        (number..)
-            .map(|number| AckTag::new(format!("again-{number}")).expect("digits are visible ASCII"))
-            .find(|handle| !self.by_handle.contains_key(handle))
-            .unwrap_or_else(|| tag.clone())
-    }
 }
 
 impl Load {
@@ -161,4 +176,8 @@ impl Load {
         self.messages -= 1;
         self.bytes -= size;
     }
+}
+
+fn prefix(session: u64) -> String {
+    format!("{session:016x}.")
 }

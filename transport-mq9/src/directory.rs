@@ -131,14 +131,10 @@ async fn describe(client: &Client, broker: &Broker, entry: mq9_client::AgentEntr
     let address = reachable(broker, status.mailbox.clone()).or(listed);
     let card = status.card.clone().map_or(entry.info, Into::into);
     let mut described = AgentEntry::new(entry.name, address, card);
-    if !Duration::from_secs(status.interval).is_zero() {
+    if status.interval > 0 {
+        let interval = Duration::from_secs(status.interval);
         let age = Duration::from_secs(now().saturating_sub(status.at));
-        described.status = Some(AgentStatus::new(
-            &status.status,
-            status.active_tasks,
-            age,
-            Duration::from_secs(status.interval),
-        ));
+        described.status = Some(AgentStatus::new(&status.status, status.active_tasks, age, interval));
     }
     Ok(described)
 }

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentchat_core::{AckTag, Error, ErrorKind, Event, EventStream, Result, SubscribeOptions};
+use agentchat_core::{AckTag, Error, ErrorKind, Event, EventStream, Reached, Result, SubscribeOptions};
 use futures_util::stream;
 use mq9_client::{
     Acker, Client, Closed, Consumer, ConsumerOptions, DeliverPolicy, MailAddress, MsgId, Pacing, Partition,
     Poller, PollerOptions,
 };
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 
 use crate::address::Broker;
@@ -32,7 +32,8 @@ pub(crate) struct ReadOptions {
 #[derive(Debug)]
 pub(crate) struct Inboxes {
     client: Client,
-    poller: OnceCell<Poller>,
+    /// Made for the first inbox, let go of at the end.
+    poller: AsyncMutex<Option<Poller>>,
     ackers: Mutex<Ackers>,
 }
 
@@ -40,9 +41,20 @@ pub(crate) struct Inboxes {
 #[derive(Debug, Default)]
 struct Ackers {
     next: u32,
+    phase: Phase,
     open: HashMap<u32, Open>,
     /// Consumers whose stream was dropped, until the broker knows what was settled.
     finishing: JoinSet<Closed>,
+}
+
+/// How far the end has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// No further inbox is read; what is settled now may still reach the broker.
+    Closing,
+    Closed,
 }
 
 /// An inbox whose deliveries can still be settled.
@@ -55,7 +67,7 @@ struct Open {
 
 impl Inboxes {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, poller: OnceCell::new(), ackers: Mutex::default() }
+        Self { client, poller: AsyncMutex::default(), ackers: Mutex::default() }
     }
 
     /// Reads `mailbox`. `lifetime` is how long it lives, when it does not live for ever.
@@ -78,11 +90,8 @@ impl Inboxes {
         if lifetime.is_some() {
             consume = consume.with_expiry_probe(EXPIRY_PROBE);
         }
-        let poller = self.poller.get_or_try_init(|| Poller::connect(&self.client, PollerOptions::default()));
-        let poller = poller.await.map_err(|cause| map_error::error("subscribe", cause))?;
-        let consumer =
-            poller.add(mailbox.clone(), consume).map_err(|cause| map_error::error("subscribe", cause))?;
-        let number = self.lock().open(consumer.acker());
+        let consumer = self.consumer(mailbox, consume).await?;
+        let number = self.lock().open(consumer.acker())?;
         let reading = Reading {
             inboxes: Arc::clone(self),
             number,
@@ -93,9 +102,28 @@ impl Inboxes {
         Ok(Box::pin(stream::unfold(Some(reading), next_event)))
     }
 
+    async fn consumer(&self, mailbox: &MailAddress, options: ConsumerOptions) -> Result<Consumer> {
+        let failed = |cause| map_error::error("subscribe", cause);
+        let mut held = self.poller.lock().await;
+        // Checked with the poller in hand: one made later would outlive the end.
+        self.lock().refuse_unless_open()?;
+        let poller = match &*held {
+            Some(poller) => poller.clone(),
+            None => {
+                let made = Poller::connect(&self.client, PollerOptions::default()).await.map_err(failed)?;
+                held.insert(made).clone()
+            }
+        };
+        drop(held);
+        poller.add(mailbox.clone(), options).map_err(failed)
+    }
+
     /// Settles deliveries by their tags.
     pub(crate) fn settle(&self, tags: &[AckTag]) -> Result<()> {
         let ackers = self.lock();
+        if ackers.phase == Phase::Closed {
+            return Err(closed("ack"));
+        }
         for tag in tags {
             let (number, id) = parse(tag).ok_or_else(|| {
                 Error::new(ErrorKind::Invalid, "ack", "this tag is not from this transport")
@@ -111,14 +139,22 @@ impl Inboxes {
     /// Stops reading and acknowledges at the broker what is settled, as far as that is safe.
     pub(crate) async fn close(&self) -> Result<()> {
         let open: Vec<Acker> = {
-            let ackers = self.lock();
+            let mut ackers = self.lock();
+            if ackers.phase == Phase::Closed {
+                return Ok(());
+            }
+            ackers.phase = Phase::Closing;
             ackers.open.values().filter(|open| !open.finishing).map(|open| open.acker.clone()).collect()
         };
         let finished = futures_util::future::join_all(open.iter().map(|acker| acker.finish(FINISH))).await;
-        let finishing = std::mem::take(&mut self.lock().finishing);
-        let dropped = finishing.join_all().await;
-        let lost =
-            finished.iter().chain(&dropped).any(|closed| !closed.acknowledged && closed.unsettled.is_empty());
+        let mut lost = finished.iter().any(is_lost);
+        let mut finishing = std::mem::take(&mut self.lock().finishing);
+        while let Some(finished) = finishing.join_next().await {
+            // A task may end with the runtime on which its stream was dropped.
+            lost |= finished.as_ref().map_or(true, is_lost);
+        }
+        self.poller.lock().await.take();
+        self.lock().phase = Phase::Closed;
         if lost {
             let what = "some settled messages could not be acknowledged at the broker and will come again";
             return Err(Error::new(ErrorKind::Timeout, "close", what));
@@ -132,10 +168,20 @@ impl Inboxes {
 }
 
 impl Ackers {
-    fn open(&mut self, acker: Acker) -> u32 {
+    fn open(&mut self, acker: Acker) -> Result<u32> {
+        self.refuse_unless_open()?;
+        self.forget_finished();
         self.next += 1;
         self.open.insert(self.next, Open { acker, finishing: false });
-        self.next
+        Ok(self.next)
+    }
+
+    fn forget_finished(&mut self) {
+        while self.finishing.try_join_next().is_some() {}
+    }
+
+    fn refuse_unless_open(&self) -> Result<()> {
+        if self.phase == Phase::Open { Ok(()) } else { Err(closed("subscribe")) }
     }
 }
 
@@ -201,12 +247,21 @@ impl Drop for Reading {
             closed
         };
         let mut ackers = self.inboxes.lock();
-        while ackers.finishing.try_join_next().is_some() {}
+        ackers.forget_finished();
         if let Some(open) = ackers.open.get_mut(&number) {
             open.finishing = true;
         }
         ackers.finishing.spawn_on(finish, &runtime);
     }
+}
+
+/// Whether settled messages stayed unknown to the broker. Behind unsettled ones that is as it should be.
+fn is_lost(closed: &Closed) -> bool {
+    !closed.acknowledged && closed.unsettled.is_empty()
+}
+
+fn closed(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Closed, operation, "the attachment is closed").with_reached(Reached::No)
 }
 
 fn parse(tag: &AckTag) -> Option<(u32, MsgId)> {
@@ -218,3 +273,41 @@ fn parse(tag: &AckTag) -> Option<(u32, MsgId)> {
 const FINISH: Duration = Duration::from_secs(5);
 /// How often a mailbox with a lifetime is asked whether it still exists: reading shows no error.
 const EXPIRY_PROBE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mq9_client::testing::Broker as Double;
+    use mq9_client::{CreateMailbox, Lifetime};
+
+    #[tokio::test]
+    async fn inboxes_that_come_and_go_leave_nothing_behind() {
+        let double = Double::builder().start().await.expect("a broker");
+        let client = Client::connect(&double.url()).await.expect("connects");
+        let broker = Broker::new(double.url().parse().expect("a URI"), []);
+        let inboxes = Arc::new(Inboxes::new(client.clone()));
+        let options = ReadOptions {
+            group: "a".into(),
+            partition: None,
+            pacing: Pacing::default(),
+            deliver: DeliverPolicy::Earliest,
+        };
+        let lifetime = Duration::from_secs(60);
+        for number in 0..100 {
+            let mailbox = MailAddress::new(format!("reply.{number}")).expect("valid");
+            let create = CreateMailbox::named(mailbox.clone()).with_lifetime(Lifetime::For(lifetime));
+            client.create_mailbox(create).await.expect("created");
+            let subscribe = SubscribeOptions::own();
+            let events = inboxes.read(&mailbox, &broker, &options, &subscribe, Some(lifetime)).await;
+            drop(events.expect("read"));
+        }
+        let emptied = async {
+            while !inboxes.lock().open.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(2 * FINISH, emptied).await.expect("every inbox is forgotten");
+        inboxes.lock().forget_finished();
+        assert!(inboxes.lock().finishing.is_empty());
+    }
+}

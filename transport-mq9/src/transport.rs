@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use agentchat_core::{
@@ -29,6 +30,8 @@ pub(crate) struct Mq9Transport {
     /// The card this attachment registered: what a heartbeat repeats and `unregister` takes back. Held over
     /// each of the three, so that a heartbeat under way cannot put an older card back.
     card: Mutex<Option<AgentCard>>,
+    /// Set once [`Transport::close`] has run to its end: a dropped one is taken up again by the next.
+    closed: AtomicBool,
 }
 
 impl Mq9Transport {
@@ -47,7 +50,14 @@ impl Mq9Transport {
         capabilities.extra_inbox = true;
         capabilities.max_body = Some(max_body(client.max_payload()));
         let inboxes = Arc::new(Inboxes::new(client.clone()));
-        Self { client, settings, capabilities, inboxes, card: Mutex::default() }
+        Self {
+            client,
+            settings,
+            capabilities,
+            inboxes,
+            card: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// The mailbox that holds the keyed state of the inbox `at`. It is apart from the inbox, so that
@@ -140,12 +150,16 @@ impl Transport for Mq9Transport {
     }
 
     async fn close(&self, mode: CloseMode) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let settled = self.inboxes.close().await;
         let retired = match mode {
             CloseMode::Retire => self.unregister().await,
             _ => Ok(()),
         };
         self.client.close().await;
+        self.closed.store(true, Ordering::Release);
         settled.and(retired)
     }
 

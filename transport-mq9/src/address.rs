@@ -22,7 +22,7 @@ impl Broker {
     /// The address of `mailbox` on this broker.
     pub(crate) fn address_of(&self, mailbox: &MailAddress) -> Result<Address> {
         let scheme = if self.uri.requires_tls() { "mq9s" } else { "mq9" };
-        Address::parse(format!("{scheme}://{}:{}/{mailbox}", self.uri.host(), self.uri.port()))
+        Address::parse(format!("{scheme}://{}/{mailbox}", authority(&self.uri)))
     }
 
     /// The mailbox that `address` means here.
@@ -46,14 +46,20 @@ impl Broker {
             .map_err(|cause: mq9_client::Error| refuse(format!("the address cannot be used: {cause}")))?;
         if !self.uri.same_broker(&uri) && !self.aliases.iter().any(|alias| alias.same_broker(&uri)) {
             let why = format!(
-                "the address is on broker {}:{}, this transport is connected to {}:{}",
-                uri.host(),
-                uri.port(),
-                self.uri.host(),
-                self.uri.port()
+                "the address is on broker {}, this transport is connected to {}",
+                authority(&uri),
+                authority(&self.uri)
             );
             return Err(refuse(why));
         }
         uri.mailbox().cloned().ok_or_else(|| refuse("the address names no mailbox".to_owned()))
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+fn authority(uri: &Mq9Uri) -> String {
+    match uri.host() {
+        host if host.contains(':') => format!("[{host}]:{}", uri.port()),
+        host => format!("{host}:{}", uri.port()),
     }
 }

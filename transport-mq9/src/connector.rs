@@ -36,7 +36,7 @@ pub(crate) struct Settings {
 }
 
 /// Configures a [`Mq9Connector`]. Only [`Mq9ConnectorBuilder::build`] can fail.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use]
 pub struct Mq9ConnectorBuilder {
     url: String,
@@ -51,7 +51,8 @@ pub struct Mq9ConnectorBuilder {
 
 impl Mq9Connector {
     /// Begins a connector for the broker at `url`: `mq9://host[:port]`, `mq9s://…` for TLS, or the NATS
-    /// forms `nats://` and `tls://`; port 4222 unless written.
+    /// forms `nats://` and `tls://`; port 4222 unless written. `user:password@` may stand before the
+    /// host. A mailbox in it is passed over: see [`Mq9ConnectorBuilder::inbox`].
     pub fn builder(url: impl Into<String>) -> Mq9ConnectorBuilder {
         Mq9ConnectorBuilder {
             url: url.into(),
@@ -147,6 +148,11 @@ impl Mq9ConnectorBuilder {
             .map(|host| format!("{scheme}://{host}").parse::<Mq9Uri>())
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(|cause| map_error::error("connector", cause))?;
+        if aliases.iter().chain([&uri]).any(Mq9Uri::is_connected_one) {
+            let what =
+                "the host `broker` means the connected one: as URL or alias it would name every broker";
+            return Err(Error::new(ErrorKind::Config, "connector", what));
+        }
         if self.group.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "connector", "the consumer group's name is empty"));
         }
@@ -184,6 +190,16 @@ impl Connector for Mq9Connector {
 impl fmt::Debug for Mq9Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mq9Connector").field("address", &self.settings.address).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Mq9ConnectorBuilder {
+    /// Leaves out the URL, which may hold a password, and the inbox, whose name is its only guard.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mq9ConnectorBuilder")
+            .field("group", &self.group)
+            .field("partition", &self.partition)
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use mq9_client::MailAddress;
 use crate::map_error;
 
 /// Where an agent's inbox name comes from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Identity {
     /// Told by the configuration.
     Named(String),

@@ -151,3 +151,29 @@ async fn a_bare_name_or_another_spelling_as_reply_address_is_read_as_an_address_
         assert_eq!(delivery.reply_to.as_ref(), Some(&expected));
     }
 }
+
+#[test]
+fn the_word_broker_is_refused_where_it_would_stand_for_every_host() {
+    for builder in [
+        Mq9Connector::builder("mq9://broker"),
+        Mq9Connector::builder("mq9://one.example").alias("broker"),
+        Mq9Connector::builder("mq9://one.example").alias("Broker:4222"),
+    ] {
+        assert_eq!(builder.build().expect_err("ambiguous").kind(), ErrorKind::Config);
+    }
+}
+
+#[test]
+fn a_broker_named_by_its_ipv6_address_has_inboxes_whose_addresses_can_be_read_back() {
+    let connector = Mq9Connector::builder("mq9://[::1]:4300").inbox("coder").build().expect("valid");
+    assert_eq!(connector.address().as_str(), "mq9://[::1]:4300/coder");
+    let read = Address::parse(connector.address().as_str()).expect("an address");
+    assert_eq!(&read, connector.address());
+}
+
+#[test]
+fn neither_password_nor_inbox_shows_in_a_debug_form() {
+    let builder = Mq9Connector::builder("mq9://ada:pa55word@one.example").inbox("s3cret.inbox");
+    let shown = format!("{builder:?} {:?}", builder.clone().build().expect("valid"));
+    assert!(!shown.contains("pa55word") && !shown.contains("s3cret.inbox"), "{shown}");
+}

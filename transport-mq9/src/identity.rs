@@ -37,39 +37,43 @@ fn kept(prefix: &str, path: &Path) -> Result<MailAddress> {
         Error::new(ErrorKind::Config, "inbox", message).with_source(cause)
     };
     match fs::read_to_string(path) {
-        Ok(text) => MailAddress::new(text.trim()).map_err(|cause| {
-            let message = format!("the identity file {} holds no mailbox name", path.display());
-            Error::new(ErrorKind::Config, "inbox", message).with_source(cause)
-        }),
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-            let address = MailAddress::generate(prefix).map_err(|cause| map_error::error("inbox", cause))?;
-            match create(path, &address) {
-                Ok(()) => Ok(address),
-                // Another process of the same agent was first: its inbox is the agent's.
-                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => kept(prefix, path),
-                Err(cause) => Err(config("cannot be written", cause)),
+            let generate =
+                |prefix| MailAddress::generate(prefix).map_err(|cause| map_error::error("inbox", cause));
+            let address = generate(prefix)?;
+            match create(path, &address, generate("draft")?.as_str()) {
+                Ok(()) => return Ok(address),
+                // Another start of the same agent was first: its inbox is the agent's.
+                Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(cause) => return Err(config("cannot be written", cause)),
             }
         }
-        Err(cause) => Err(config("cannot be read", cause)),
+        Err(cause) => return Err(config("cannot be read", cause)),
+        Ok(_) => {}
     }
+    let text = fs::read_to_string(path).map_err(|cause| config("cannot be read", cause))?;
+    MailAddress::new(text.trim()).map_err(|cause| {
+        let message = format!("the identity file {} holds no mailbox name", path.display());
+        Error::new(ErrorKind::Config, "inbox", message).with_source(cause)
+    })
 }
 
 /// Writes the whole file or nothing, readable by its owner alone: the name is the inbox's only guard.
-fn create(path: &Path, address: &MailAddress) -> io::Result<()> {
+/// `suffix` is this draft's alone: two starts in one process must not write into one draft.
+fn create(path: &Path, address: &MailAddress, suffix: &str) -> io::Result<()> {
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}", std::process::id()));
+    draft.push(format!(".{suffix}"));
     let draft = PathBuf::from(draft);
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&draft)?;
-    writeln!(file, "{address}")?;
-    file.sync_all()?;
+    let written = writeln!(file, "{address}").and_then(|()| file.sync_all());
     // A link, unlike a rename, does not replace what another process has written meanwhile.
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
-    linked
+    let linked = written.and_then(|()| fs::hard_link(&draft, path));
+    let removed = fs::remove_file(&draft);
+    linked.and(removed)
 }
 
 #[cfg(test)]
@@ -105,6 +109,40 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("holds no mailbox name"), "{error}");
         fs::remove_file(path).expect("removed");
+    }
+
+    #[test]
+    fn agents_that_start_at_the_same_moment_agree_on_the_kept_inbox() {
+        for round in 0..50 {
+            let path = scratch(&format!("race-{round}"));
+            let identity = Identity::Kept { prefix: "coder".into(), path: path.clone() };
+            let gate = std::sync::Barrier::new(4);
+            let resolve = || {
+                gate.wait();
+                identity.resolve()
+            };
+            let found: Vec<_> = std::thread::scope(|scope| {
+                let starting: Vec<_> = (0..4).map(|_| scope.spawn(resolve)).collect();
+                starting.into_iter().map(|agent| agent.join().expect("no panic")).collect()
+            });
+            for inbox in found {
+                assert_eq!(inbox.expect("resolved"), identity.resolve().expect("read"), "round {round}");
+            }
+            fs::remove_file(path).expect("removed");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_that_leads_nowhere_is_an_error_and_leaves_no_draft_behind() {
+        let directory = scratch("dangling");
+        fs::create_dir_all(&directory).expect("made");
+        let path = directory.join("inbox");
+        std::os::unix::fs::symlink(directory.join("missing"), &path).expect("linked");
+        let identity = Identity::Kept { prefix: "coder".into(), path };
+        assert_eq!(identity.resolve().expect_err("nothing to read").kind(), ErrorKind::Config);
+        assert_eq!(fs::read_dir(&directory).expect("listed").count(), 1, "the link alone");
+        fs::remove_dir_all(directory).expect("removed");
     }
 
     #[test]

@@ -1,0 +1,137 @@
+//! What the documents name exists: files, examples, benches, packages, and the way to run them.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// What stands between backticks, outside code blocks.
+fn quoted(text: &str) -> Vec<&str> {
+    let mut in_block = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if !in_block {
+            found.extend(line.split('`').skip(1).step_by(2));
+        }
+    }
+    found
+}
+
+/// `a/{b,c}.rs` stands for `a/b.rs` and `a/c.rs`.
+fn expanded(name: &str) -> Vec<String> {
+    let Some((before, rest)) = name.split_once('{') else { return vec![name.to_owned()] };
+    let (choices, after) = rest.split_once('}').expect("a brace is closed");
+    choices.split(',').map(|choice| format!("{before}{choice}{after}")).collect()
+}
+
+/// Whether `name` is there: from the root, or as a sibling in the source folder of the row's crate.
+fn exists(name: &str, near: Option<&Path>) -> bool {
+    root().join(name).exists()
+        || near.is_some_and(|near| near.ancestors().any(|folder| root().join(folder).join(name).exists()))
+}
+
+fn looks_like_a_path(text: &str) -> bool {
+    let named = text.contains('/') || [".rs", ".md", ".toml"].iter().any(|end| text.ends_with(end));
+    named && !text.contains([' ', '(', ':', '<', '*']) && !text.starts_with('-')
+}
+
+#[test]
+fn every_path_in_the_tables_of_the_architecture_exists() {
+    let text = read("ARCHITECTURE.md");
+    let mut checked = 0;
+    for row in text.lines().filter(|line| line.starts_with('|')) {
+        let mut near: Option<PathBuf> = None;
+        for name in quoted(row).into_iter().filter(|name| looks_like_a_path(name)).flat_map(expanded) {
+            assert!(exists(&name, near.as_deref()), "ARCHITECTURE.md names {name}, which is not there");
+            if root().join(&name).exists() {
+                near = Some(PathBuf::from(&name));
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 25, "only {checked} paths were found: is the table still there?");
+}
+
+#[test]
+fn every_path_and_link_in_the_documents_at_the_root_exists() {
+    for document in ["ARCHITECTURE.md", "README.md"] {
+        let text = read(document);
+        let folders = ["tests/", "examples/", "benches/", "src/"];
+        for name in quoted(&text).into_iter().filter(|name| looks_like_a_path(name)).flat_map(expanded) {
+            let first = name.split('/').next().expect("a first part");
+            // Paths within some crate are the tables' matter.
+            if root().join(first).exists() && !folders.contains(&name.as_str()) {
+                assert!(root().join(&name).exists(), "{document} names {name}, which is not there");
+            }
+        }
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let there = link.starts_with("https://") || root().join(link).exists();
+            assert!(there, "{document} links to {link}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_names_what_cargo_can_run() {
+    let text = read("README.md");
+    let commands: BTreeSet<&str> =
+        text.split(['`', '\n']).map(str::trim).filter(|line| line.starts_with("cargo ")).collect();
+    for promised in ["cargo run --example two_agents", "cargo test --workspace"] {
+        assert!(commands.contains(promised), "README.md does not say {promised:?}");
+    }
+    for command in commands {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let file = match pair {
+                ["--example", name] => format!("examples/{name}.rs"),
+                ["--bench", name] => format!("benches/{name}/main.rs"),
+                _ => continue,
+            };
+            assert!(root().join(&file).exists(), "{command:?} needs {file}");
+        }
+    }
+}
+
+#[test]
+fn every_example_is_in_the_readme_and_run_by_the_gate_or_by_another() {
+    let (readme, gate) = (read("README.md"), read(".ci/examples"));
+    let mut examples = 0;
+    for entry in fs::read_dir(root().join("examples")).expect("listed") {
+        let path = entry.expect("an entry").path();
+        let Some(name) = path.file_stem().and_then(|name| name.to_str()).filter(|_| path.is_file()) else {
+            continue;
+        };
+        assert!(readme.contains(name), "README.md does not mention the example {name}");
+        // One serves until it is stopped, one is started by its other half.
+        let started_otherwise = ["mq9_broker", "poc_agent"].contains(&name);
+        assert!(started_otherwise || gate.contains(name), ".ci/examples does not run {name}");
+        examples += 1;
+    }
+    assert!(examples > 5, "only {examples} examples were found");
+}
+
+#[test]
+fn every_crate_states_the_toolchain_that_the_readme_states() {
+    let version = |manifest: &str| {
+        let text = read(manifest);
+        let line = text.lines().find(|line| line.starts_with("rust-version = ")).map(str::to_owned);
+        line.map(|line| line.split('"').nth(1).expect("a quoted version").to_owned())
+    };
+    let workspace = version("Cargo.toml").expect("the workspace has one");
+    for package in ["agentchat-core", "mq9-client", "transport-mq9", "a2a-envelope"] {
+        let stated = version(&format!("{package}/Cargo.toml")).unwrap_or_else(|| workspace.clone());
+        let readme = read(&format!("{package}/README.md"));
+        let says = readme.contains(&format!("MSRV {stated}")) || readme.contains(&format!("Rust {stated}"));
+        assert!(says, "{package}/README.md does not say {stated}");
+    }
+    assert!(read("README.md").contains(&format!("Rust {workspace}")));
+}

@@ -94,7 +94,8 @@ pub(crate) async fn discover(client: &Client, broker: &Broker, query: &Query) ->
         SearchBy::Meaning(text) => DiscoverQuery::semantic(text),
         _ => DiscoverQuery::all(),
     };
-    let limit = u32::try_from(query.limit).unwrap_or(u32::MAX);
+    // The client takes no limit of 0.
+    let limit = u32::try_from(query.limit).unwrap_or(u32::MAX).max(1);
     // Those that are not alive are left out only after their status is read.
     let asked = asked.with_limit(if query.alive_only { limit.max(MOST_STATUSES) } else { limit });
     let found = client.discover(&asked).await.map_err(failed)?;
@@ -107,13 +108,12 @@ pub(crate) async fn discover(client: &Client, broker: &Broker, query: &Query) ->
     let entries = stream::iter(found.agents).map(|entry| describe(client, broker, entry));
     let mut agents = Vec::new();
     let mut entries = std::pin::pin!(entries.buffered(STATUSES_AT_ONCE));
-    while let Some(entry) = entries.next().await {
+    while agents.len() < query.limit
+        && let Some(entry) = entries.next().await
+    {
         let entry = entry?;
         if !query.alive_only || entry.status.as_ref().is_some_and(|status| status.alive) {
             agents.push(entry);
-        }
-        if agents.len() >= query.limit {
-            break;
         }
     }
     Ok(Discovered::new(agents, ran))
@@ -144,9 +144,11 @@ async fn status_of(
     name: &str,
     operation: &'static str,
 ) -> Result<Option<mq9_client::AgentStatus>> {
+    use mq9_client::ErrorKind as Mq9;
     match client.agent_status(name).await {
-        // Anybody can write there; a status that cannot be read is none.
-        Err(cause) if cause.kind() == mq9_client::ErrorKind::Protocol => Ok(None),
+        // Anybody can write there, and register under any name. A status that cannot be read is none, nor
+        // has one who goes by no name, or by one that is too long to ask for.
+        Err(cause) if matches!(cause.kind(), Mq9::Protocol | Mq9::Invalid | Mq9::TooLarge) => Ok(None),
         status => status.map_err(|cause| map_error::error(operation, cause)),
     }
 }

@@ -81,7 +81,7 @@ impl AgentStatus {
 
     /// Sets how long it is until the agent speaks again, in whole seconds rounded up.
     pub fn with_interval(mut self, interval: Duration) -> Self {
-        self.interval = interval.as_secs() + u64::from(interval.subsec_nanos() > 0);
+        self.interval = interval.as_secs().saturating_add(u64::from(interval.subsec_nanos() > 0));
         self
     }
 
@@ -138,7 +138,7 @@ impl Client {
     /// [`ErrorKind::Invalid`] for an empty name or a load that is no number; otherwise as
     /// [`Client::send`] and [`Client::report`].
     pub async fn publish_status(&self, status: &AgentStatus) -> Result<()> {
-        let key = key(&status.name)?;
+        let key = key(&status.name, PUBLISHING)?;
         if !status.load.is_finite() {
             return Err(Error::new(ErrorKind::Invalid, PUBLISHING, "the load is not a number"));
         }
@@ -167,7 +167,7 @@ impl Client {
     /// [`ErrorKind::Invalid`] for an empty name; [`ErrorKind::Protocol`] when what is stored there is no
     /// status; otherwise as [`Client::query`].
     pub async fn agent_status(&self, name: &str) -> Result<Option<AgentStatus>> {
-        let query = QueryOptions::key(key(name)?);
+        let query = QueryOptions::key(key(name, READING)?);
         let messages = match self.query(&status_mailbox()?, &query).await {
             Err(error) if error.kind() == ErrorKind::MailboxNotFound => return Ok(None),
             messages => messages?,
@@ -186,9 +186,9 @@ fn status_mailbox() -> Result<MailAddress> {
 
 /// The compaction key of an agent: its name's bytes in hexadecimal, since header values lose blanks and
 /// names may be anything.
-fn key(name: &str) -> Result<String> {
+fn key(name: &str, operation: &'static str) -> Result<String> {
     if name.is_empty() {
-        return Err(Error::new(ErrorKind::Invalid, PUBLISHING, "an agent's name must not be empty"));
+        return Err(Error::new(ErrorKind::Invalid, operation, "an agent's name must not be empty"));
     }
     Ok(name.bytes().map(|byte| format!("{byte:02x}")).collect())
 }
@@ -218,6 +218,7 @@ mod tests {
         assert!(!status.is_alive(1_180));
         assert!(status.is_alive(10), "a clock behind is no death");
         assert!(!AgentStatus::new("a", "running", 1_000).is_alive(1_000));
+        assert!(AgentStatus::new("a", "running", 1_000).with_interval(Duration::MAX).is_alive(1_001));
     }
 
     #[test]
@@ -238,8 +239,8 @@ mod tests {
 
     #[test]
     fn keys_differ_when_names_do() {
-        assert_eq!(key(" ü").expect("a key"), "20c3bc");
-        assert!(key("").is_err());
+        assert_eq!(key(" ü", READING).expect("a key"), "20c3bc");
+        assert_eq!(key("", READING).expect_err("no name").operation(), READING);
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Error {
     }
 
     /// The broker's own text up to 512 bytes, verbatim but for the mailbox's name, when the error is its
-    /// answer.
+    /// answer. Never of a malformed reply that may hold messages or cards.
     pub fn broker_text(&self) -> Option<&str> {
         self.0.broker.as_deref()
     }

@@ -132,9 +132,8 @@ impl Client {
         replies::agents(Command::Discover, &raw)?
             .into_iter()
             .map(|entry| {
-                AgentEntry::read(entry.get()).ok_or_else(|| {
-                    replies::protocol(Command::Discover, "an agent that is no object", entry.get().as_bytes())
-                })
+                AgentEntry::read(entry.get())
+                    .ok_or_else(|| replies::protocol(Command::Discover, "an agent that is no object", &raw))
             })
             .collect()
     }

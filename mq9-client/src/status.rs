@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{Message, Received};
 use crate::options::{CreateMailbox, Lifetime, QueryOptions};
+use crate::protocol::replies::place;
 
 /// The mailbox that holds every agent's newest status.
 pub const STATUS_MAILBOX: &str = "agents.status";
@@ -107,7 +108,7 @@ impl AgentStatus {
         let mut status: Self = serde_json::from_slice(&message.payload).map_err(|error| {
             Error::new(ErrorKind::Protocol, READING, "the agent's status is not in the form agreed")
                 .with_message_id(message.id)
-                .with_source(error)
+                .with_source(place(&error))
         })?;
         status.at = message.create_time;
         Ok(status)
@@ -235,6 +236,9 @@ mod tests {
     fn what_is_no_status_is_named_by_its_id() {
         let error = AgentStatus::read(&stored("garbage")).expect_err("no status");
         assert_eq!((error.kind(), error.message_id()), (ErrorKind::Protocol, Some(MsgId::new(7))));
+        let misplaced = r#"{"name":"a","status":"x","at":"mq9://broker/s3cret.box"}"#;
+        let error = AgentStatus::read(&stored(misplaced)).expect_err("no status");
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error:?}");
     }
 
     #[test]

@@ -71,11 +71,33 @@ async fn the_raw_reply_in_an_error_is_cut_short_and_hides_the_mailbox() {
         Scripted::start(|_| Answer::reply(format!("[\"agent.s3cret\",\"{}\"]", "x".repeat(5_000)))).await;
     let error = connected(&server)
         .await
-        .fetch(&address("agent.s3cret"), &FetchOptions::stateless())
+        .send(&address("agent.s3cret"), &Message::new("x"))
         .await
         .expect_err("malformed");
     assert!(error.broker_text().is_some_and(|text| text.len() < 600));
     assert!(!format!("{error} {error:?}").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_malformed_reply_shows_nothing_of_the_messages_and_cards_in_it() {
+    for reply in [
+        r#"{"error":"","messages":[{"msg_id":"pa55word","payload":"pa55word","header":"mq9-reply-to: s3cret.box"}]}"#,
+        r#"{"error":"","agents":{"name":"a","payload":"pa55word mq9://broker/s3cret.box"}}"#,
+        r#"{"error":"","messages":"s3cret.box","agents":"s3cret.box"}"#,
+    ] {
+        let server = Scripted::start(move |_| Answer::reply(reply)).await;
+        let client = connected(&server).await;
+        let mailbox = address("agent.box");
+        let errors = [
+            client.fetch(&mailbox, &FetchOptions::stateless()).await.expect_err("malformed"),
+            client.query(&mailbox, &QueryOptions::all()).await.expect_err("malformed"),
+            client.discover(&DiscoverQuery::all()).await.expect_err("malformed"),
+        ];
+        for error in errors {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("s3cret") && !shown.contains("pa55word"), "{shown}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -99,20 +99,43 @@ pub(crate) fn is_reply(raw: &[u8]) -> bool {
     serde_json::from_slice::<Plain<'_>>(raw).is_ok()
 }
 
-/// A reply that breaks the protocol, shown cut short and with the mailbox's name masked.
+/// A reply that breaks the protocol, shown cut short and with the mailbox's name masked. Of a reply that
+/// may hold messages or cards nothing is shown: they name further mailboxes, and are not for logs.
 pub(crate) fn protocol(command: Command<'_>, what: &str, raw: &[u8]) -> Error {
+    let error = Error::new(ErrorKind::Protocol, command.operation(), format!("the reply has {what}"));
+    if raw.len() > EMPTY && holds_content(command) {
+        return error.with_source(format!("a reply of {} bytes, not shown", raw.len()));
+    }
     let text = String::from_utf8_lossy(&raw[..raw.len().min(600)]);
     let shown = match command.mailbox() {
         Some(mailbox) => text.replace(mailbox.as_str(), &broker_errors::mask(mailbox.as_str())),
         None => text.into_owned(),
     };
-    Error::new(ErrorKind::Protocol, command.operation(), format!("the reply has {what}"))
-        .with_broker_text(&shown)
+    error.with_broker_text(&shown)
 }
 
 pub(crate) fn parsed<'a, T: Deserialize<'a>>(command: Command<'_>, raw: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(raw).map_err(|error| protocol(command, "an unknown form", raw).with_source(error))
+    serde_json::from_slice(raw).map_err(|error| {
+        let unknown = protocol(command, "an unknown form", raw);
+        if holds_content(command) {
+            unknown.with_source(format!("{} of {} bytes, not shown", place(&error), raw.len()))
+        } else {
+            unknown.with_source(error)
+        }
+    })
 }
+
+/// Where JSON is at fault. The parser's own words quote the text that it did not expect.
+pub(crate) fn place(error: &serde_json::Error) -> String {
+    format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())
+}
+
+fn holds_content(command: Command<'_>) -> bool {
+    matches!(command, Command::Fetch(_) | Command::Query(_) | Command::Discover)
+}
+
+/// No message and no card fits into a reply of so many bytes.
+const EMPTY: usize = 24;
 
 pub(crate) fn accepted(command: Command<'_>, error: &str) -> Result<()> {
     if error.is_empty() { Ok(()) } else { Err(broker_errors::error(command, error)) }

@@ -36,7 +36,7 @@ async fn a_closed_attachment_reads_and_settles_nothing_more() {
 
     let refused = within(transport.subscribe(SubscribeOptions::own())).await.map(drop);
     assert_eq!(refused.expect_err("closed").kind(), ErrorKind::Closed);
-    let refused = within(transport.ack(&[delivery.tag.clone()])).await;
+    let refused = within(transport.ack(std::slice::from_ref(&delivery.tag))).await;
     assert_eq!(refused.expect_err("nothing could carry it").kind(), ErrorKind::Closed);
 }
 

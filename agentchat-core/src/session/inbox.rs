@@ -89,7 +89,7 @@ impl Inbox {
     pub(crate) fn new(limits: InboxLimits, now: Instant) -> Self {
         Self {
             order: Order::new(limits.order.clone()),
-            unsettled: Unsettled::default(),
+            unsettled: Unsettled::new(limits.tag_prefix.clone()),
             seen: Seen::new(limits.seen_ids, limits.seen_age),
             acks: AckLog::new(limits.ack),
             steps: VecDeque::new(),

@@ -133,6 +133,11 @@ impl Outbox {
         self.ids.contains_key(&message.client_msg_id) || self.has_room(cost(message))
     }
 
+    /// Whether a message of this id is in the queue.
+    pub(crate) fn knows(&self, id: &ClientMsgId) -> bool {
+        self.ids.contains_key(id)
+    }
+
     /// How many messages and bytes can still be taken in.
     pub(crate) fn capacity(&self) -> (usize, usize) {
         (self.limits.max_messages - self.entries.len(), self.limits.max_bytes - self.bytes)

@@ -18,6 +18,9 @@ pub(crate) struct InboxLimits {
     pub(crate) max_unsettled: usize,
     /// The same in bytes of body and headers (default 8 MiB). One delivery may go over it.
     pub(crate) max_unsettled_bytes: usize,
+    /// What the tags handed to the reader begin with; a number follows. `None` hands out the transport's
+    /// own tags as long as they are unambiguous.
+    pub(crate) tag_prefix: Option<String>,
     /// How settled deliveries become acknowledgements.
     pub(crate) ack: AckStyle,
     /// Whether `seq` counts every message of a conversation that this inbox gets or its owner sends.
@@ -89,6 +92,7 @@ impl Default for InboxLimits {
             own: None,
             max_unsettled: 256,
             max_unsettled_bytes: 8 * 1024 * 1024,
+            tag_prefix: None,
             ack: AckStyle::PerMessage,
             numbered: true,
             order: OrderLimits::default(),

@@ -9,6 +9,8 @@ use crate::id::AckTag;
 
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
+    /// What the tags handed to the reader begin with, when they are not the transport's.
+    prefix: Option<String>,
     entries: BTreeMap<u64, Entry>,
     by_handle: HashMap<AckTag, u64>,
     by_identity: HashMap<Arc<str>, u64>,
@@ -53,11 +55,15 @@ pub(super) struct Load {
 }
 
 impl Unsettled {
+    pub(super) fn new(prefix: Option<String>) -> Self {
+        Self { prefix, ..Self::default() }
+    }
+
     /// Takes `delivery` in as held, under a tag that no other message in progress has.
     pub(super) fn admit(&mut self, identity: Arc<str>, delivery: &mut Delivery, wires: Vec<Wire>) -> u64 {
         let number = self.next;
         self.next += 1;
-        if self.by_handle.contains_key(&delivery.tag) {
+        if self.prefix.is_some() || self.by_handle.contains_key(&delivery.tag) {
             delivery.tag = self.free_handle(number, &delivery.tag);
         }
         self.by_handle.insert(delivery.tag.clone(), number);
@@ -145,8 +151,10 @@ impl Unsettled {
 
     /// A tag that nothing in progress has: a new connection may use old tags for other messages.
     fn free_handle(&self, number: u64, tag: &AckTag) -> AckTag {
+        let prefix = self.prefix.as_deref().unwrap_or("again-");
         (number..)
-            .map(|number| AckTag::new(format!("again-{number}")).expect("digits are visible ASCII"))
+            .filter_map(|number| AckTag::new(format!("{prefix}{number}")).ok())
+            .take(self.by_handle.len() + 1)
             .find(|handle| !self.by_handle.contains_key(handle))
             .unwrap_or_else(|| tag.clone())
     }

@@ -42,7 +42,7 @@ pub(super) struct Core {
     closing: Option<Closing>,
     ended: Option<(CloseReason, Error)>,
     /// Inboxes that are no longer read: their jobs are to be stopped.
-    stopped: Vec<u64>,
+    stopped: Vec<Stopped>,
 }
 
 #[derive(Debug)]
@@ -60,19 +60,25 @@ pub(super) enum Todo {
     /// The card is for a report that has to register again first.
     Call(u64, Arc<Call>, Option<AgentCard>),
     StopCall(u64),
-    StopReading(u64),
+    /// To be stopped once what was settled in it is acknowledged.
+    StopReading(Stopped),
     Slot(SlotWork),
     /// Acknowledge what is settled, close, and hand the result to [`Core::finish`].
     Finish(CloseMode),
 }
 
+/// An inbox that is no longer read, and its subscription when no job has it.
+pub(super) struct Stopped(pub(super) u64, pub(super) Option<EventStream>);
+
 /// What has come of it.
+#[allow(clippy::large_enum_variant, reason = "nearly every one is a message that was read")]
 pub(super) enum Done {
     Sent(Ticket, u32, Result<Receipt>),
     Called(u64, Result<Answer>),
     Subscribed(u64, Result<EventStream>),
     Read(u64, EventStream, Option<Result<Event>>),
     History(u64, ConversationId, Vec<Delivery>),
+    Nothing,
 }
 
 /// An answer to hand to its caller, outside of any lock.
@@ -140,8 +146,10 @@ impl Core {
 
     /// What to do now.
     pub(super) fn poll(&mut self, now: Instant, wall: SystemTime) -> Vec<Todo> {
-        let mut todo: Vec<Todo> = self.stopped.drain(..).map(Todo::StopReading).collect();
+        let mut todo = Vec::new();
+        let stopped = std::mem::take(&mut self.stopped);
         if self.ended.is_some() {
+            todo.extend(stopped.into_iter().map(Todo::StopReading));
             return todo;
         }
         if self.connect_at.is_some_and(|at| at <= now) {
@@ -154,12 +162,15 @@ impl Core {
             todo.push(Todo::Send(attempt));
         }
         if self.attached {
+            todo.extend(self.slots.work(now).into_iter().map(Todo::Slot));
+        }
+        todo.extend(stopped.into_iter().map(Todo::StopReading));
+        if self.attached {
             while let Some((number, call)) = self.calls.poll(now) {
                 let card = self.registered.as_ref().filter(|(_, on)| *on != self.connects);
                 let card = matches!(*call, Call::Report(_)).then(|| card.map(|(card, _)| card.clone()));
                 todo.push(Todo::Call(number, call, card.flatten()));
             }
-            todo.extend(self.slots.work(now).into_iter().map(Todo::Slot));
         }
         let attached = self.attached;
         if let Some(closing) = self.closing.as_mut().filter(|closing| !closing.begun) {
@@ -237,6 +248,7 @@ impl Core {
                     Verdict::Lost(error) => (None, Some(error)),
                 }
             }
+            Done::Nothing => (None, None),
             Done::History(number, of, rows) => {
                 self.slots.on_history(number, &of, rows, now);
                 (None, None)
@@ -246,8 +258,8 @@ impl Core {
 
     /// The reader of an inbox went away.
     pub(super) fn abandon(&mut self, slot: u64, now: Instant) {
-        self.slots.abandon(slot, now);
-        self.stopped.push(slot);
+        let stream = self.slots.abandon(slot, now);
+        self.stopped.push(Stopped(slot, stream));
     }
 
     /// Begins to close. `None` when that was done before.
@@ -387,6 +399,12 @@ impl Core {
     fn end_failed(&mut self, error: Error) {
         tracing::error!(name: "session.failed", %error, "the session has ended");
         self.end(CloseReason::failed(&error), error);
+    }
+}
+
+impl std::fmt::Debug for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Stopped").field(&self.0).finish_non_exhaustive()
     }
 }
 

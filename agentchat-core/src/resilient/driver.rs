@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::calls::{Answer, Call};
-use super::core::{Core, Done, Reply, Todo};
+use super::core::{Core, Done, Reply, Stopped, Todo};
 use super::events::Seat;
 use super::options::ResilientOptions;
 use super::shared::{Owner, Shared};
@@ -21,6 +21,7 @@ use crate::agent::Acks;
 use crate::card::AgentCard;
 use crate::clock::{FAR, after};
 use crate::error::{Error, ErrorKind, Reached, Result};
+use crate::id::AckTag;
 use crate::options::CloseMode;
 use crate::session::backoff::Backoff;
 use crate::session::outbox::Attempt;
@@ -94,6 +95,7 @@ enum Job {
     Read(u64),
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly every one is a message that was read")]
 enum Woken {
     Wake,
     Done(Done),
@@ -164,7 +166,7 @@ impl Driver {
         match todo {
             Todo::Connect => self.connect(),
             Todo::StopCall(number) => self.stop(Job::Call(number)),
-            Todo::StopReading(slot) => self.stop(Job::Read(slot)),
+            Todo::StopReading(stopped) => self.stop_reading(stopped),
             Todo::Send(attempt) => self.send(attempt),
             Todo::Call(number, call, card) => self.call(number, call, card),
             Todo::Slot(work) => self.work(work),
@@ -189,7 +191,13 @@ impl Driver {
     }
 
     fn call(&mut self, number: u64, call: Arc<Call>, card: Option<AgentCard>) {
+        // What is settled must not come again to a new subscription.
+        let settled = match *call {
+            Call::Subscribe(_) => self.unacknowledged(),
+            _ => Vec::new(),
+        };
         self.job(Some(Job::Call(number)), move |transport| async move {
+            acknowledge(&*transport, &settled).await;
             Done::Called(number, call.attempt(&*transport, card).await.map_err(of_attachment))
         });
     }
@@ -239,6 +247,25 @@ impl Driver {
         }
     }
 
+    fn unacknowledged(&self) -> Vec<AckTag> {
+        self.attached.as_ref().map(|(_, acks)| acks.tags().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Some transports forget a subscription's tags with it: they are acknowledged before.
+    fn stop_reading(&mut self, Stopped(slot, stream): Stopped) {
+        let settled = self.unacknowledged();
+        if settled.is_empty() {
+            return self.stop(Job::Read(slot));
+        }
+        let job = self.running.remove(&Job::Read(slot));
+        self.job(None, move |transport| async move {
+            acknowledge(&*transport, &settled).await;
+            job.inspect(AbortHandle::abort);
+            drop(stream);
+            Done::Nothing
+        });
+    }
+
     fn stop(&mut self, job: Job) {
         if let Some(handle) = self.running.remove(&job) {
             handle.abort();
@@ -260,7 +287,7 @@ impl Driver {
         match &done {
             Done::Called(number, _) => drop(self.running.remove(&Job::Call(*number))),
             Done::Subscribed(slot, _) | Done::Read(slot, ..) => drop(self.running.remove(&Job::Read(*slot))),
-            Done::Sent(..) | Done::History(..) => {}
+            Done::Sent(..) | Done::History(..) | Done::Nothing => {}
         }
         let (reply, lost) = self.shared.lock().on_done(done, Instant::now());
         match reply {
@@ -331,6 +358,15 @@ impl Driver {
             core.state()
         };
         self.shared.publish(state);
+    }
+}
+
+/// Acknowledges early what is under way to be acknowledged anyway: twice is fine, and failing is, too.
+async fn acknowledge(transport: &dyn Transport, tags: &[AckTag]) {
+    if !tags.is_empty()
+        && let Ok(Err(error)) = timeout(LAST_WORDS, transport.ack(tags)).await
+    {
+        tracing::debug!(name: "ack.early", %error, "it is tried again");
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Slots {
     own: Option<Address>,
     /// The counts of inboxes that are no longer read.
     past: InboxStats,
+    /// What was settled in inboxes that are forgotten.
+    acks: Vec<AckTag>,
 }
 
 /// What has to be done for an inbox.
@@ -81,7 +83,15 @@ enum Link {
 impl Slots {
     pub(super) fn new(session: u32, retry: BackoffPolicy, own: Option<Address>) -> Self {
         let session = format!("{session:08x}.");
-        Self { open: BTreeMap::new(), next: 0, session, retry, own, past: InboxStats::default() }
+        Self {
+            open: BTreeMap::new(),
+            next: 0,
+            session,
+            retry,
+            own,
+            past: InboxStats::default(),
+            acks: Vec::new(),
+        }
     }
 
     /// Begins to read what `stream` reads, for a new reader. Returns the number of the inbox.
@@ -131,15 +141,19 @@ impl Slots {
         number
     }
 
-    /// The reader went away. What it had may still be settled, when it was the agent's own inbox.
-    pub(super) fn abandon(&mut self, number: u64, now: Instant) {
+    /// The reader went away. What it had may still be settled, when it was the agent's own inbox. Gives
+    /// back the subscription, when no job has it.
+    pub(super) fn abandon(&mut self, number: u64, now: Instant) -> Option<EventStream> {
+        let mut stream = None;
         // One inbox of those without reader is remembered: the one that was read last.
         let former = self.open.iter().find(|(other, slot)| slot.reader.is_none() && **other != number);
         let own = self.open.get(&number).is_some_and(|slot| slot.own);
         let forgotten = if own { former.map(|(former, _)| *former) } else { Some(number) };
         if let Some(slot) = self.open.get_mut(&number) {
             slot.reader = None;
-            slot.link = Link::Down;
+            if let Link::Resting(resting) = std::mem::replace(&mut slot.link, Link::Down) {
+                stream = Some(resting);
+            }
             slot.stash = None;
             slot.asks.clear();
             slot.inbox.on_abandoned(now);
@@ -147,11 +161,14 @@ impl Slots {
         }
         if let Some(slot) = forgotten.and_then(|forgotten| self.open.remove(&forgotten)) {
             add(&mut self.past, &slot.inbox.stats());
+            self.acks.extend(slot.acks);
         }
+        stream
     }
 
     /// There is a connection, or there is none any more: what was read is to be read anew.
     pub(super) fn on_disconnected(&mut self, now: Instant) {
+        self.acks.clear();
         for slot in self.open.values_mut() {
             slot.disconnect(now);
             slot.link = Link::Down;
@@ -190,7 +207,7 @@ impl Slots {
         };
         slot.link = Link::Resting(stream);
         match item {
-            Some(Ok(Event::Message(delivery))) => match slot.inbox.has_credit() {
+            Some(Ok(Event::Message(delivery))) => match slot.inbox.admits(&delivery) {
                 true => slot.inbox.on_delivery(delivery, now),
                 false => slot.stash = Some(delivery),
             },
@@ -248,6 +265,9 @@ impl Slots {
     /// What to do on the attachment of now.
     pub(super) fn work(&mut self, now: Instant) -> Vec<SlotWork> {
         let mut work = Vec::new();
+        if !self.acks.is_empty() {
+            work.push(SlotWork::Ack(std::mem::take(&mut self.acks)));
+        }
         for (number, slot) in &mut self.open {
             if !slot.acks.is_empty() {
                 work.push(SlotWork::Ack(std::mem::take(&mut slot.acks)));

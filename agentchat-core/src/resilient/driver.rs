@@ -337,7 +337,7 @@ impl Driver {
                 let flushed = timeout_at(until, flushed).await.is_ok() && acks.lost() == 0;
                 // What reads on is told by the session why it ends.
                 self.jobs = FuturesUnordered::new();
-                let closed = timeout(limit, transport.close(mode)).await;
+                let closed = timeout(self.options.call_timeout, transport.close(mode)).await;
                 match closed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "close", SILENT))) {
                     Ok(()) if !flushed => {
                         let what = "some settled messages could not be acknowledged and will come again";

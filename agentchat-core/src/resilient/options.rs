@@ -19,11 +19,12 @@ pub struct ResilientOptions {
     /// How long the first connection may take, all attempts together (default 30 s).
     pub connect_timeout: Duration,
     /// How long any call but `send` may take, waiting for a connection included, and how long one attempt
-    /// to send may (default 30 s).
+    /// to send may, or ending an attachment (default 30 s).
     pub call_timeout: Duration,
     /// How long `send` may take, waiting for room and connections included (default 5 min).
     pub send_timeout: Duration,
-    /// How long closing may take to send what is queued, and again to end the attachment (default 5 s).
+    /// How long closing may take to send what is queued, and again to acknowledge what is settled (default
+    /// 5 s). Ending the attachment is a call, bounded by `call_timeout`.
     pub drain_timeout: Duration,
     /// Whether receivers recognise a repeated `client_msg_id`, as every agent of this crate does. Only
     /// then is a message sent again that may have arrived (default true).

@@ -106,15 +106,12 @@ impl Slots {
     ) -> u64 {
         let mut again = options.clone();
         again.inbox = if is_own { Target::Own } else { Target::Existing(address.clone()) };
-        let idle = self.open.iter().find(|(_, slot)| slot.own && is_own && slot.reader.is_none());
-        if let Some(number) = idle.map(|(number, _)| *number)
-            && let Some(slot) = self.open.get_mut(&number)
-            && slot.options == again
-        {
+        let idle = self.open.iter_mut().find(|(_, slot)| slot.reader.is_none() && slot.options == again);
+        if let Some((number, slot)) = idle {
             slot.reader = Some(Reader::default());
             slot.inbox.on_subscribed(now);
             slot.link = Link::Resting(stream);
-            return number;
+            return *number;
         }
         let number = self.next;
         self.next += 1;
@@ -141,14 +138,10 @@ impl Slots {
         number
     }
 
-    /// The reader went away. What it had may still be settled, when it was the agent's own inbox. Gives
-    /// back the subscription, when no job has it.
+    /// The reader went away. What it had may still be settled, and what was settled is recognised by the
+    /// next reader, as long as the inbox is remembered. Gives back the subscription, when no job has it.
     pub(super) fn abandon(&mut self, number: u64, now: Instant) -> Option<EventStream> {
         let mut stream = None;
-        // One inbox of those without reader is remembered: the one that was read last.
-        let former = self.open.iter().find(|(other, slot)| slot.reader.is_none() && **other != number);
-        let own = self.open.get(&number).is_some_and(|slot| slot.own);
-        let forgotten = if own { former.map(|(former, _)| *former) } else { Some(number) };
         if let Some(slot) = self.open.get_mut(&number) {
             slot.reader = None;
             if let Link::Resting(resting) = std::mem::replace(&mut slot.link, Link::Down) {
@@ -159,7 +152,12 @@ impl Slots {
             slot.inbox.on_abandoned(now);
             slot.pump();
         }
-        if let Some(slot) = forgotten.and_then(|forgotten| self.open.remove(&forgotten)) {
+        let idle = self.open.iter().filter(|(_, slot)| slot.reader.is_none());
+        let idle: Vec<(bool, u64)> = idle.map(|(number, slot)| (slot.own, *number)).collect();
+        // The agent's own inbox is remembered before others, the newer ones before the older.
+        if let Some((_, oldest)) = idle.iter().min().filter(|_| idle.len() > IDLE)
+            && let Some(slot) = self.open.remove(oldest)
+        {
             add(&mut self.past, &slot.inbox.stats());
             self.acks.extend(slot.acks);
         }
@@ -437,5 +435,7 @@ fn add(sum: &mut InboxStats, more: &InboxStats) {
     sum.self_filtered += more.self_filtered;
 }
 
+/// How many inboxes that nobody reads are remembered.
+const IDLE: usize = 16;
 /// How many events beside messages may wait for a reader before the reading stops.
 const EVENTS: usize = 64;

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentchat_core::{
-    Advice, BackoffPolicy, Body, ClientMsgId, CloseMode, CloseReason, Connector, ConversationId, Delivery,
-    Error, ErrorKind, Event, EventStream, Loopback, LoopbackFaults, Outbound, OutboxLimits, Reached,
-    Resilient, ResilientOptions, Result, SessionState, SubscribeOptions, Transport,
+    Advice, Agent, BackoffPolicy, Body, CallRequest, ClientMsgId, CloseMode, CloseReason, Connector,
+    ConversationId, Delivery, Error, ErrorKind, Event, EventStream, Loopback, LoopbackFaults, Outbound,
+    OutboxLimits, Reached, Request, Resilient, ResilientConnector, ResilientOptions, Result, ServeOptions,
+    SessionState, SubscribeOptions, Transport,
 };
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
@@ -498,4 +499,41 @@ async fn what_is_in_hand_over_a_cut_is_not_handed_out_again_and_can_be_settled()
     soon(foreign.send(&note(&foreign, "x"))).await.expect("accepted");
     let theirs = next(&mut others).await;
     assert_eq!(bob.ack(&[theirs.tag]).await.expect_err("another session's").kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_serves_and_calls_over_sessions_that_are_cut() {
+    let network = Loopback::new();
+    let quick = options().with_reconnect(plain().with_cap(SECOND));
+    let connector = |name| ResilientConnector::new(network.connector(name).expect("name"), quick.clone());
+    let worker = soon(Agent::builder(connector("worker")).start()).await.expect("started");
+    let handler = |request: Request| async move {
+        tokio::time::sleep(SECOND / 10).await;
+        request.progress(Body::text("half")).await?;
+        tokio::time::sleep(SECOND / 10).await;
+        request.reply(request.body().clone()).await?;
+        Ok(())
+    };
+    let serving = worker.serve(handler, ServeOptions::default()).await.expect("served");
+    let asker = soon(Agent::builder(connector("asker")).start()).await.expect("started");
+    let cuts = tokio::spawn({
+        let network = network.clone();
+        async move {
+            loop {
+                tokio::time::sleep(SECOND / 1000 * 1_370).await;
+                network.cut();
+            }
+        }
+    });
+    for number in 0..40 {
+        let request = CallRequest::new(Body::text(number.to_string())).with_timeout(120 * SECOND);
+        let mut call = soon(asker.call(worker.address(), request)).await.expect("sent");
+        let mut replies = Vec::new();
+        while let Some(reply) = soon(call.next()).await {
+            replies.push(reply.expect("a reply").body().as_str().expect("text").to_owned());
+        }
+        assert_eq!(replies, ["half".to_owned(), number.to_string()]);
+    }
+    cuts.abort();
+    drop(serving);
 }

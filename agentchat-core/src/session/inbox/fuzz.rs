@@ -294,7 +294,9 @@ impl World {
             self.receive();
             self.settle();
             self.answer();
-            let idle = |connection: &Connection| connection.coming.is_empty();
+            // Without credit nothing comes in before time has passed what is held.
+            let credit = self.inbox.has_credit();
+            let idle = |connection: &Connection| connection.coming.is_empty() || !credit;
             if self.connection.as_ref().is_some_and(idle) && self.in_hand.is_empty() && self.loose.is_empty()
             {
                 match self.inbox.deadline() {

@@ -37,6 +37,8 @@ pub struct Capabilities {
     pub extra_inbox: bool,
     /// `replay` reads history.
     pub replay: bool,
+    /// It survives lost connections by itself: calls and subscriptions go on over the next one.
+    pub reconnects: bool,
     /// The largest body, in bytes.
     pub max_body: Option<usize>,
 }
@@ -81,6 +83,7 @@ impl Capabilities {
             keyed_state: false,
             extra_inbox: false,
             replay: false,
+            reconnects: false,
             max_body: None,
         }
     }

@@ -196,6 +196,23 @@ impl Error {
         }
     }
 
+    /// The same facts for a second reader; the cause stays with the first.
+    pub(crate) fn copy(&self) -> Self {
+        let Inner { kind, advice, reached, operation, message, code, request_id, context, source: _ } =
+            &*self.0;
+        Self(Box::new(Inner {
+            kind: *kind,
+            advice: *advice,
+            reached: *reached,
+            operation,
+            message: message.clone(),
+            code: code.clone(),
+            request_id: request_id.clone(),
+            context: context.clone(),
+            source: None,
+        }))
+    }
+
     /// Whether the connection cannot be had again without somebody's help.
     pub fn is_fatal(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unauthorized | ErrorKind::Config)

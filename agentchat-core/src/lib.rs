@@ -16,7 +16,7 @@ mod id;
 mod loopback;
 mod message;
 mod options;
-#[allow(dead_code, reason = "the driver that uses it follows")]
+mod resilient;
 mod session;
 pub mod store;
 mod transport;
@@ -33,5 +33,8 @@ pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
 pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
 pub use message::{Body, Outbound, Priority};
 pub use options::{CloseMode, Inbox, SubscribeOptions};
+pub use resilient::{
+    CloseReason, Parked, Resilient, ResilientConnector, ResilientOptions, Sending, SessionState, SessionStats,
+};
 pub use session::{BackoffPolicy, OutboxLimits};
 pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};

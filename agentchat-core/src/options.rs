@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::address::Address;
+
 /// How an inbox is read. Bounds of zero count as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -25,6 +27,9 @@ pub enum Inbox {
         /// How long it lives at least.
         ttl: Duration,
     },
+    /// An inbox that this agent opened before, here or on an earlier attachment: what is unsettled in it
+    /// comes again. Needs the capability `extra_inbox`, except for the agent's own.
+    Existing(Address),
 }
 
 impl Default for SubscribeOptions {
@@ -42,6 +47,11 @@ impl SubscribeOptions {
     /// A new inbox that lives at least `ttl`.
     pub fn fresh(ttl: Duration) -> Self {
         Self { inbox: Inbox::Fresh { ttl }, ..Self::default() }
+    }
+
+    /// The inbox at `address`, which this agent opened before.
+    pub fn existing(address: Address) -> Self {
+        Self { inbox: Inbox::Existing(address), ..Self::default() }
     }
 
     /// Sets how many deliveries may be unsettled.

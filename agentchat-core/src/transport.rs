@@ -86,8 +86,9 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// The stream lives on its own: dropping the transport's last handle does not end it.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a fresh inbox without the capability
-    /// `extra_inbox`.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a fresh or existing inbox without the capability
+    /// `extra_inbox`; [`NotFound`](crate::ErrorKind::NotFound) for an existing inbox whose time is over,
+    /// here or as the stream's last item.
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription>;
 
     /// Declares deliveries settled: handled, never to come again. The transport acknowledges at the

@@ -80,9 +80,13 @@ impl Transport for Line {
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         self.live("subscribe")?;
         let (net, mut at) = (Arc::clone(&self.0.0), self.0.1.clone());
-        if options.inbox != Inbox::Own {
-            at = Address::of("tiny", &format!("fresh-{}", net.count()))?;
-            net.inboxes().insert(at.clone(), Vec::new());
+        match &options.inbox {
+            Inbox::Own => {}
+            Inbox::Existing(address) => at = address.clone(),
+            _ => {
+                at = Address::of("tiny", &format!("fresh-{}", net.count()))?;
+                net.inboxes().insert(at.clone(), Vec::new());
+            }
         }
         let (events, mut reader) = mpsc::channel(1);
         tokio::spawn(read(net, at.clone(), self.2.subscribe(), options, events));

@@ -70,14 +70,14 @@ impl Inboxes {
         Self { client, poller: AsyncMutex::default(), ackers: Mutex::default() }
     }
 
-    /// Reads `mailbox`. `lifetime` is how long it lives, when it does not live for ever.
+    /// Reads `mailbox`. `mortal`: it does not live for ever, so it is probed.
     pub(crate) async fn read(
         self: &Arc<Self>,
         mailbox: &MailAddress,
         broker: &Broker,
         read: &ReadOptions,
         options: &SubscribeOptions,
-        lifetime: Option<Duration>,
+        mortal: bool,
     ) -> Result<EventStream> {
         let mut consume = ConsumerOptions::new(&read.group)
             .with_deliver(read.deliver)
@@ -87,7 +87,7 @@ impl Inboxes {
         if let Some(partition) = &read.partition {
             consume = consume.with_partition(partition.clone());
         }
-        if lifetime.is_some() {
+        if mortal {
             consume = consume.with_expiry_probe(EXPIRY_PROBE);
         }
         let consumer = self.consumer(mailbox, consume).await?;

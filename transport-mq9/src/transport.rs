@@ -130,18 +130,23 @@ impl Transport for Mq9Transport {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
-        let (mailbox, lifetime) = match options.inbox {
-            Inbox::Own => (self.settings.inbox.clone(), None),
-            Inbox::Fresh { ttl } => (self.open_fresh(ttl).await?, Some(ttl)),
+        let (mailbox, fresh) = match &options.inbox {
+            Inbox::Own => (self.settings.inbox.clone(), false),
+            Inbox::Fresh { ttl } => (self.open_fresh(*ttl).await?, true),
+            Inbox::Existing(address) => {
+                let mailbox = self.settings.broker.mailbox_of(address, "subscribe")?;
+                let fresh = mailbox != self.settings.inbox;
+                (mailbox, fresh)
+            }
             _ => return Err(Error::unsupported("subscribe", "this kind of inbox is not known")),
         };
         let broker = &self.settings.broker;
         let mut read = self.settings.read.clone();
-        if lifetime.is_some() {
+        if fresh {
             // A fresh inbox has one reader: its share is the whole.
             read.partition = None;
         }
-        let events = self.inboxes.read(&mailbox, broker, &read, &options, lifetime).await?;
+        let events = self.inboxes.read(&mailbox, broker, &read, &options, fresh).await?;
         Ok(Subscription::new(broker.address_of(&mailbox)?, events))
     }
 

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use agentchat_core::Connector;
 use agentchat_core::conformance::Harness;
+use agentchat_core::{Connector, ResilientConnector, ResilientOptions};
 use async_trait::async_trait;
 use mq9_client::testing::{Broker, EngineHost, EngineProfile, NatsServer, Responder, WireProfile};
 use transport_mq9::Mq9Connector;
@@ -63,6 +63,27 @@ mod with_search {
     agentchat_core::conformance_tests!(
         embedded(EngineProfile::robustmq_with_search(), WireProfile::Standard).await
     );
+}
+
+mod resilient {
+    use super::*;
+
+    struct Sessions(Network<Broker>);
+
+    #[async_trait]
+    impl Harness for Sessions {
+        async fn connector(&self, name: &str) -> Arc<dyn Connector> {
+            Arc::new(ResilientConnector::new(self.0.agent(name), ResilientOptions::new()))
+        }
+
+        async fn cut(&self) -> bool {
+            self.0.cut().await
+        }
+    }
+
+    agentchat_core::conformance_tests!(Sessions(
+        embedded(EngineProfile::robustmq(), WireProfile::RobustMq).await
+    ));
 }
 
 mod behind_a_nats_server {

@@ -52,6 +52,11 @@ impl Acks {
         self.waiting.len() + self.under_way.as_ref().map_or(0, |batch| batch.tags.len())
     }
 
+    /// What is not with the transport yet.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &AckTag> {
+        self.under_way.iter().flat_map(|batch| &batch.tags).chain(&self.waiting)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }

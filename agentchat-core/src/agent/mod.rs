@@ -47,6 +47,7 @@ use crate::transport::{Connector, KeyedValue, Transport};
 use serving::Stop;
 use tasks::Tasks;
 
+pub(crate) use acks::Acks;
 pub(crate) use tasks::AgentShared;
 
 /// A running agent: an inbox, a place in the directory, and the verbs.

@@ -133,6 +133,42 @@ pub async fn subscribe_opens_a_fresh_inbox(harness: &dyn Harness) -> Outcome {
     Outcome::Held
 }
 
+/// An inbox that the agent opened before is read again by its address, also on a new attachment: what is
+/// unsettled comes again, and what arrives later comes as well.
+pub async fn subscribe_reads_an_existing_inbox_again(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    if !bob.capabilities().extra_inbox || bob.capabilities().ack == AckGuarantee::None {
+        return Outcome::Skipped("the network cannot open an extra inbox, or delivers at most once");
+    }
+    let day = Duration::from_secs(86_400);
+    let mut fresh = bob.subscribe(SubscribeOptions::fresh(day)).await.expect("opened");
+    for text in ["a", "b"] {
+        alice.send(&Outbound::new(fresh.address.clone(), Body::text(text))).await.expect("accepted");
+    }
+    let (first, second) = (next_message(&mut fresh.events).await, next_message(&mut fresh.events).await);
+    bob.ack(&[first.tag]).await.expect("settled");
+    let address = fresh.address.clone();
+    drop(fresh);
+    let mut again = bob.subscribe(SubscribeOptions::existing(address.clone())).await.expect("it is there");
+    assert_eq!(again.address, address);
+    let repeated = next_message(&mut again.events).await;
+    assert_eq!((repeated.id, &repeated.body), (second.id.clone(), &second.body));
+    drop(again);
+    bob.close(crate::CloseMode::Detach).await.expect("closed");
+    let bob = attach(harness, "bob").await;
+    let mut again = bob.subscribe(SubscribeOptions::existing(address.clone())).await.expect("it is there");
+    let repeated = next_message(&mut again.events).await;
+    assert_eq!((repeated.id, repeated.body), (second.id, second.body));
+    bob.ack(&[repeated.tag]).await.expect("settled");
+    alice.send(&Outbound::new(address, Body::text("c"))).await.expect("accepted");
+    assert_eq!(next_message(&mut again.events).await.body.as_str(), Some("c"));
+    let own = SubscribeOptions::existing(bob.address().clone());
+    let mut own = bob.subscribe(own).await.expect("the own inbox is one, too").events;
+    alice.send(&Outbound::new(bob.address().clone(), Body::text("d"))).await.expect("accepted");
+    assert_eq!(next_message(&mut own).await.body.as_str(), Some("d"));
+    Outcome::Held
+}
+
 /// What was acknowledged before a clean close does not come again.
 pub async fn ack_settles_for_good(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
@@ -206,6 +242,9 @@ pub async fn put_keeps_the_newest_value(harness: &dyn Harness) -> Outcome {
 /// was not settled.
 pub async fn a_cut_ends_the_attachment_and_loses_nothing(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    if bob.capabilities().reconnects {
+        return Outcome::Skipped("the transport survives cuts");
+    }
     let mut events = read_own(&bob).await;
     alice.send(&Outbound::new(bob.address().clone(), Body::text("kept"))).await.expect("accepted");
     let before = next_message(&mut events).await;
@@ -222,6 +261,57 @@ pub async fn a_cut_ends_the_attachment_and_loses_nothing(harness: &dyn Harness) 
         let again = next_message(&mut read_own(&back).await).await;
         assert_eq!((again.id, again.body), (before.id, before.body));
     }
+    Outcome::Held
+}
+
+/// A transport that reconnects by itself goes on after cuts: what it handed out before can be settled
+/// afterwards and comes once, its subscriptions go on, fresh inboxes keep their address, and sends arrive.
+pub async fn a_cut_is_survived_and_loses_nothing(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    if !bob.capabilities().reconnects || !redelivers(&bob) {
+        return Outcome::Skipped("the transport ends with its connection, or messages are lost with it");
+    }
+    let mut events = read_own(&bob).await;
+    let mut fresh = match bob.capabilities().extra_inbox {
+        true => {
+            let fresh = SubscribeOptions::fresh(Duration::from_secs(86_400));
+            Some(bob.subscribe(fresh).await.expect("opened"))
+        }
+        false => None,
+    };
+    let conversation = ConversationId::new("c").expect("id");
+    let numbered = |number: usize| {
+        Outbound::new(bob.address().clone(), Body::text(number.to_string()))
+            .with_conversation(conversation.clone())
+    };
+    let mut taken = Vec::new();
+    for number in 0..2 {
+        alice.send(&numbered(number)).await.expect("accepted");
+        taken.push(next_message(&mut events).await);
+    }
+    for round in 1..3 {
+        if !harness.cut().await {
+            return Outcome::Skipped("the harness cannot cut connections");
+        }
+        bob.ack(&[taken[2 * round - 2].tag.clone()]).await.expect("settled though the connection is gone");
+        for number in 2 * round..2 * round + 2 {
+            within(alice.send(&numbered(number))).await.expect("accepted over a new connection");
+            taken.push(next_message(&mut events).await);
+        }
+    }
+    assert_eq!(texts(&taken), ["0", "1", "2", "3", "4", "5"], "each comes once, in order");
+    if let Some(fresh) = &mut fresh {
+        alice.send(&Outbound::new(fresh.address.clone(), Body::text("answer"))).await.expect("accepted");
+        assert_eq!(next_message(&mut fresh.events).await.body.as_str(), Some("answer"));
+    }
+    let rest: Vec<_> = taken.iter().map(|delivery| delivery.tag.clone()).collect();
+    bob.ack(&rest).await.expect("settled");
+    assert!(is_quiet(&mut events).await, "nothing comes twice");
+    drop((events, fresh));
+    bob.close(crate::CloseMode::Detach).await.expect("closed");
+    let back = attach(harness, "bob").await;
+    let again = backlog(&mut read_own(&back).await).await;
+    assert!(again.is_empty(), "what was settled is settled at the network: {again:?}");
     Outcome::Held
 }
 

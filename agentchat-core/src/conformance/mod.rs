@@ -99,10 +99,12 @@ macro_rules! conformance_tests {
             subscribe_stops_taking_in_when_too_much_is_unsettled
             subscribe_again_gives_what_is_unsettled
             subscribe_opens_a_fresh_inbox
+            subscribe_reads_an_existing_inbox_again
             ack_settles_for_good
             ack_of_nothing_leaves_everything_to_come_again
             put_keeps_the_newest_value
             a_cut_ends_the_attachment_and_loses_nothing
+            a_cut_is_survived_and_loses_nothing
             close_ends_subscriptions_and_may_be_repeated
             call_gets_its_replies_in_order
             call_ends_by_its_deadline

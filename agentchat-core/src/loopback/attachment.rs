@@ -113,9 +113,11 @@ impl Transport for Attachment {
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         let network = self.live("subscribe")?;
-        let inbox = match options.inbox {
+        let inbox = match options.inbox.clone() {
             Inbox::Own => self.address.clone(),
             Inbox::Fresh { ttl } => network.lock().fresh_inbox(ttl)?,
+            Inbox::Existing(address) if address == self.address => address,
+            Inbox::Existing(address) => network.lock().opened_inbox(address)?,
         };
         let reader = Reader::open(Arc::clone(&self.ticket), inbox.clone(), &options)?;
         Ok(Subscription::new(inbox, reader.events()))

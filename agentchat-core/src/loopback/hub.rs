@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::SCHEME;
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
-use super::inbox::InboxState;
+use super::inbox::{InboxState, UNREAD};
 use super::registry::Registry;
 use crate::address::Address;
 use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
@@ -27,6 +27,8 @@ pub(crate) struct Hub {
     by_number: HashMap<u64, Address>,
     /// Fresh inboxes in the order they expire.
     expiring: BTreeSet<(Instant, Address)>,
+    /// Fresh inboxes that may have been given up, by when that is to be seen to.
+    unread: VecDeque<(Instant, Address)>,
     pub(crate) registry: Registry,
     /// What was accepted last, by sender and client id.
     accepted: HashMap<(Address, ClientMsgId), MessageId>,
@@ -50,6 +52,7 @@ impl Hub {
             inboxes: HashMap::new(),
             by_number: HashMap::new(),
             expiring: BTreeSet::new(),
+            unread: VecDeque::new(),
             registry: Registry::default(),
             accepted: HashMap::new(),
             accepted_order: VecDeque::new(),
@@ -118,6 +121,15 @@ impl Hub {
         Ok(address)
     }
 
+    /// A fresh inbox that was opened before.
+    pub(crate) fn opened_inbox(&mut self, address: Address) -> Result<Address> {
+        self.sweep(Instant::now());
+        match self.inboxes.get(&address).is_some_and(|inbox| inbox.expires.is_some()) {
+            true => Ok(address),
+            false => Err(super::reader::gone("subscribe")),
+        }
+    }
+
     fn open(&mut self, address: Address, expires: Option<Instant>) {
         let number = self.next_id;
         self.next_id += 1;
@@ -134,6 +146,22 @@ impl Hub {
                 self.by_number.remove(&inbox.number);
                 inbox.changed.notify_waiters();
             }
+        }
+        while self.unread.front().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, address)) = self.unread.pop_front() else { return };
+            if let Some(inbox) = self.inboxes.get_mut(&address) {
+                inbox.clear_abandoned(now);
+            }
+        }
+    }
+
+    /// Ends a view of an inbox.
+    pub(crate) fn close_view(&mut self, address: &Address, view: u64, now: Instant) {
+        self.sweep(now);
+        let Some(inbox) = self.inboxes.get_mut(address) else { return };
+        inbox.close_view(view, now);
+        if inbox.expires.is_some() {
+            self.unread.push_back((after(now, UNREAD), address.clone()));
         }
     }
 

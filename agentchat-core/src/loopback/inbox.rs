@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -23,6 +23,8 @@ pub(crate) struct InboxState {
     pub(crate) number: u64,
     /// When a fresh inbox ends.
     pub(crate) expires: Option<Instant>,
+    /// Since when nobody reads a fresh inbox that was read before.
+    unread: Option<Instant>,
     rows: HashMap<u64, Row>,
     /// The row of each compaction key.
     keys: HashMap<String, u64>,
@@ -67,7 +69,7 @@ impl InboxState {
 
     pub(crate) fn store(&mut self, id: u64, message: Outbound, sender: Address, now: Instant) {
         self.tick(now);
-        if self.is_abandoned() {
+        if self.clear_abandoned(now) {
             return;
         }
         if let Some(key) = &message.key
@@ -110,23 +112,31 @@ impl InboxState {
     /// Opens a view of everything that is stored and unsettled.
     pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize) -> u64 {
         self.tick(now);
+        self.clear_abandoned(now);
+        self.unread = None;
         self.next_view += 1;
         self.views.insert(self.next_view, View::new(self.due.clone(), messages, bytes));
         self.next_view
     }
 
-    /// Ends a view. A fresh inbox can never be read again then, so it keeps nothing.
-    pub(crate) fn close_view(&mut self, view: u64) {
+    /// Ends a view.
+    pub(crate) fn close_view(&mut self, view: u64, now: Instant) {
         self.views.remove(&view);
-        if self.is_abandoned() {
-            let (number, expires, next_view) = (self.number, self.expires, self.next_view);
-            *self =
-                Self { number, expires, next_view, changed: Arc::clone(&self.changed), ..Self::default() };
+        if self.expires.is_some() && self.views.is_empty() {
+            self.unread = Some(now);
         }
     }
 
-    fn is_abandoned(&self) -> bool {
-        self.expires.is_some() && self.views.is_empty() && self.next_view > 0
+    /// A fresh inbox that nobody reads for [`UNREAD`] is given up: it keeps nothing any more.
+    pub(crate) fn clear_abandoned(&mut self, now: Instant) -> bool {
+        let abandoned = self.unread.is_some_and(|since| now >= since + UNREAD);
+        if abandoned {
+            let (number, expires, unread, next_view) =
+                (self.number, self.expires, self.unread, self.next_view);
+            let changed = Arc::clone(&self.changed);
+            *self = Self { number, expires, unread, next_view, changed, ..Self::default() };
+        }
+        abandoned
     }
 
     /// The next event of a view. `skips` is asked, where there is a choice, whether the second row goes
@@ -221,24 +231,28 @@ impl Row {
     }
 }
 
+/// How long a fresh inbox that nobody reads keeps what is in it.
+pub(crate) const UNREAD: Duration = Duration::from_secs(600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
-    fn a_fresh_inbox_whose_reader_is_gone_keeps_nothing() {
+    fn a_fresh_inbox_whose_reader_is_gone_keeps_nothing_for_long() {
         let now = Instant::now();
         let to = Address::parse("loopback://b").expect("valid");
         let message = Outbound::new(to.clone(), Body::text("x"));
-        for (expires, kept) in [(None, 3), (Some(now + Duration::from_secs(60)), 0)] {
+        for (expires, kept) in [(None, 4), (Some(now + UNREAD * 9), 0)] {
             let mut inbox = InboxState::new(0, expires);
             inbox.store(1, message.clone(), to.clone(), now);
             let view = inbox.open_view(now, 10, 10);
             inbox.store(2, message.clone(), to.clone(), now);
             assert_eq!(inbox.rows.len(), 2);
-            inbox.close_view(view);
-            inbox.store(3, message.clone(), to.clone(), now);
+            inbox.close_view(view, now);
+            inbox.store(3, message.clone(), to.clone(), now + UNREAD / 2);
+            assert_eq!(inbox.rows.len(), 3, "a reader may come back");
+            inbox.store(4, message.clone(), to.clone(), now + UNREAD);
             assert_eq!((inbox.rows.len(), inbox.due.len()), (kept, kept));
         }
     }

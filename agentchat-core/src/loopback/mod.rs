@@ -28,8 +28,8 @@ use hub::Hub;
 ///
 /// Inboxes are durable for its life: an agent that detaches and comes back finds what was sent
 /// meanwhile. Repeated `client_msg_id`s of one sender are recognised, as far as 65,536 messages back. A
-/// fresh inbox lives for its ttl, and keeps nothing once its subscription is dropped. Messages are numbered
-/// within their conversation, for each inbox apart.
+/// fresh inbox lives for its ttl, and keeps nothing once nobody has read it for ten minutes. Messages are
+/// numbered within their conversation, for each inbox apart.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {

@@ -83,9 +83,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let Some(inbox) = self.ticket.network.lock().inboxes.get_mut(&self.inbox) {
-            inbox.close_view(self.view);
-        }
+        self.ticket.network.lock().close_view(&self.inbox, self.view, Instant::now());
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use self::acks::AckLog;
-use self::limits::{InboxLimits, InboxStats};
+pub(crate) use self::limits::{InboxLimits, InboxStats};
 use self::seen::{Seen, identity};
 use self::unsettled::{Place, Unsettled};
 use crate::delivery::Delivery;
@@ -63,8 +63,8 @@ pub(crate) struct Inbox {
 }
 
 /// What the driver has to do.
-#[allow(clippy::large_enum_variant, reason = "nearly every one carries a message")]
 #[derive(Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(crate) enum InboxAction {
     /// Hand it to the reader, under a tag of the inbox's own. `late`: messages with higher numbers went
     /// before it.
@@ -83,8 +83,8 @@ pub(crate) enum InboxAction {
 #[derive(Debug)]
 struct Numbered(u64, Box<Delivery>);
 
-#[allow(clippy::large_enum_variant, reason = "nearly every one carries a message")]
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few wait at a time")]
 enum Step {
     Deliver(Numbered, bool),
     Ask(ConversationId, u64, usize),
@@ -211,6 +211,7 @@ impl Inbox {
     }
 
     /// An own message got this number: it leaves no hole. Without effect when own messages are delivered.
+    #[cfg_attr(not(test), expect(dead_code, reason = "waits for receipts that tell a number"))]
     pub(crate) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
         if self.limits.own.is_some() {
             self.note(Some(conversation), Some(seq), now);
@@ -219,12 +220,14 @@ impl Inbox {
     }
 
     /// `next` is the first number of the conversation that was not handled in an earlier session.
+    #[cfg_attr(not(test), expect(dead_code, reason = "waits for cursors kept in a store"))]
     pub(crate) fn resume(&mut self, conversation: &ConversationId, next: u64, now: Instant) {
         self.order.resume(conversation, next, now);
         self.flow(now);
     }
 
     /// `identity` was settled in an earlier session.
+    #[cfg_attr(not(test), expect(dead_code, reason = "waits for ids kept in a store"))]
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
         self.seen.settle(identity, now);
     }
@@ -290,6 +293,13 @@ impl Inbox {
         load.messages < self.limits.max_unsettled
             && load.bytes < self.limits.max_unsettled_bytes
             && self.acks.len() < self.limits.max_unsettled.saturating_mul(ARRIVALS_PER_MESSAGE)
+    }
+
+    /// Whether `delivery` can be taken in now: there is credit, or it repeats a message in progress.
+    pub(crate) fn admits(&mut self, delivery: &Delivery) -> bool {
+        self.has_credit()
+            || (self.acks.len() < self.limits.max_unsettled.saturating_mul(ARRIVALS_PER_MESSAGE)
+                && self.in_progress(&identity(delivery)))
     }
 
     /// When [`Inbox::on_tick`] has something to do.

@@ -2,10 +2,10 @@
 //! randomness of their own. Each takes `now` and what happened, and says what to do and when to be asked
 //! again.
 
-mod backoff;
-mod inbox;
+pub(crate) mod backoff;
+pub(crate) mod inbox;
 mod order;
-mod outbox;
+pub(crate) mod outbox;
 
 pub use backoff::BackoffPolicy;
 pub use outbox::OutboxLimits;

@@ -133,6 +133,11 @@ impl Outbox {
         self.ids.contains_key(&message.client_msg_id) || self.has_room(cost(message))
     }
 
+    /// Whether a message of this id is in the queue.
+    pub(crate) fn knows(&self, id: &ClientMsgId) -> bool {
+        self.ids.contains_key(id)
+    }
+
     /// How many messages and bytes can still be taken in.
     pub(crate) fn capacity(&self) -> (usize, usize) {
         (self.limits.max_messages - self.entries.len(), self.limits.max_bytes - self.bytes)
@@ -168,6 +173,7 @@ impl Outbox {
     }
 
     /// Whether sending goes on; false from the first result on that says the connection is gone.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the driver learns it from the error itself"))]
     pub(crate) fn is_connected(&self) -> bool {
         self.connected
     }

@@ -1,0 +1,41 @@
+//! Sessions for whoever connects by a [`Connector`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Resilient, ResilientOptions};
+use crate::error::Result;
+use crate::transport::{Connector, Transport};
+
+/// Makes each attachment a session that survives lost connections. What takes a [`Connector`], such as
+/// [`Agent::builder`](crate::Agent::builder), works unchanged.
+#[derive(Debug, Clone)]
+pub struct ResilientConnector {
+    connector: Arc<dyn Connector>,
+    options: ResilientOptions,
+}
+
+impl ResilientConnector {
+    /// Sessions over the connections of `connector`.
+    pub fn new(connector: impl Connector, options: ResilientOptions) -> Self {
+        Self { connector: Arc::new(connector), options }
+    }
+}
+
+#[async_trait]
+impl Connector for ResilientConnector {
+    async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        let session = Resilient::connect(Arc::clone(&self.connector), self.options.clone()).await?;
+        Ok(Arc::new(session))
+    }
+}
+
+/// A session is its own connector: each time it gives out a handle of itself, so that its state can be
+/// watched beside the agent that uses it. Closing one handle closes them all.
+#[async_trait]
+impl Connector for Resilient {
+    async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        Ok(Arc::new(self.clone()))
+    }
+}

@@ -1,0 +1,399 @@
+//! The task of a session: the only place that sleeps, spawns or selects.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::calls::{Answer, Call};
+use super::core::{Core, Done, Reply, Stopped, Todo};
+use super::events::Seat;
+use super::options::ResilientOptions;
+use super::shared::{Owner, Shared};
+use super::slots::SlotWork;
+use super::state::CloseReason;
+use crate::agent::Acks;
+use crate::card::AgentCard;
+use crate::clock::{FAR, after};
+use crate::error::{Error, ErrorKind, Reached, Result};
+use crate::id::AckTag;
+use crate::options::CloseMode;
+use crate::session::backoff::Backoff;
+use crate::session::outbox::Attempt;
+use crate::transport::{Connector, ReplayRange, Transport};
+
+/// Makes the first connection and starts the task. Dropping the future attaches nothing.
+pub(super) async fn start(
+    connector: Arc<dyn Connector>,
+    options: ResilientOptions,
+) -> Result<(Arc<Shared>, Arc<Owner>)> {
+    options.check()?;
+    let mut rng = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+    let mut backoff = Backoff::new(options.reconnect);
+    let until = after(Instant::now(), options.connect_timeout);
+    let first = first(&*connector, &mut backoff, &mut rng, until).await?;
+    backoff.connected(Instant::now());
+    let mut capabilities = first.capabilities().clone();
+    capabilities.reconnects = true;
+    let core = Core::new(options.clone(), first.address().clone(), capabilities, backoff, rng);
+    let shared = Arc::new(Shared::new(core));
+    let driver = Driver {
+        shared: Arc::clone(&shared),
+        connector,
+        options,
+        jobs: FuturesUnordered::new(),
+        running: HashMap::new(),
+        attached: None,
+        connecting: None,
+    };
+    let task = tokio::spawn(driver.run(first));
+    let owner = Arc::new(Owner::new(Arc::clone(&shared), task.abort_handle()));
+    Ok((shared, owner))
+}
+
+async fn first(
+    connector: &dyn Connector,
+    backoff: &mut Backoff,
+    rng: &mut fastrand::Rng,
+    until: Instant,
+) -> Result<Arc<dyn Transport>> {
+    loop {
+        let error = match timeout_at(until, connector.connect()).await {
+            Ok(Ok(first)) => return Ok(first),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(unconnected()),
+        };
+        let again = if error.is_fatal() { None } else { backoff.failed(Instant::now(), error.advice(), rng) };
+        match again {
+            Some(at) if at < until => sleep_until(at).await,
+            _ => return Err(error),
+        }
+    }
+}
+
+type Jobs = FuturesUnordered<Abortable<BoxFuture<'static, Done>>>;
+
+struct Driver {
+    shared: Arc<Shared>,
+    connector: Arc<dyn Connector>,
+    options: ResilientOptions,
+    jobs: Jobs,
+    running: HashMap<Job, AbortHandle>,
+    attached: Option<(Arc<dyn Transport>, Acks)>,
+    connecting: Option<BoxFuture<'static, Result<Arc<dyn Transport>>>>,
+}
+
+/// A job that can be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Job {
+    Call(u64),
+    Read(u64),
+}
+
+#[allow(clippy::large_enum_variant, reason = "nearly every one is a message that was read")]
+enum Woken {
+    Wake,
+    Done(Done),
+    Stopped,
+    Connected(Result<Arc<dyn Transport>>),
+    Acked,
+    Due,
+}
+
+impl Driver {
+    async fn run(mut self, first: Arc<dyn Transport>) {
+        // Whatever ends this task, nobody waits for it any more.
+        let _end = EndOnDrop(Arc::clone(&self.shared));
+        self.attached = Some((Arc::clone(&first), Acks::new(first)));
+        loop {
+            let (todo, deadline, state, ended) = {
+                let mut core = self.shared.lock();
+                let todo = core.poll(Instant::now(), SystemTime::now());
+                (todo, core.deadline(), core.state(), core.has_ended())
+            };
+            self.shared.publish(state);
+            let busy = !todo.is_empty();
+            for todo in todo {
+                match todo {
+                    Todo::Finish(mode) => return self.finish(mode).await,
+                    other => self.act(other),
+                }
+            }
+            if ended {
+                return;
+            }
+            if busy {
+                continue;
+            }
+            let due = deadline.unwrap_or_else(|| after(Instant::now(), FAR));
+            match self.wait(due).await {
+                Woken::Wake | Woken::Stopped | Woken::Acked | Woken::Due => {}
+                Woken::Done(done) => self.done(done),
+                Woken::Connected(result) => self.connected(result),
+            }
+        }
+    }
+
+    async fn wait(&mut self, due: Instant) -> Woken {
+        let acking = self.attached.as_mut().map(|(_, acks)| acks);
+        let acked = async {
+            match acking {
+                Some(acks) => acks.work().await,
+                None => std::future::pending().await,
+            }
+        };
+        let connected = async {
+            match &mut self.connecting {
+                Some(connecting) => connecting.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shared.wake.notified() => Woken::Wake,
+            Some(done) = self.jobs.next(), if !self.jobs.is_empty() => done.map_or(Woken::Stopped, Woken::Done),
+            () = acked => Woken::Acked,
+            connected = connected => Woken::Connected(connected),
+            () = sleep_until(due) => Woken::Due,
+        }
+    }
+
+    fn act(&mut self, todo: Todo) {
+        match todo {
+            Todo::Connect => self.connect(),
+            Todo::StopCall(number) => self.stop(Job::Call(number)),
+            Todo::StopReading(stopped) => self.stop_reading(stopped),
+            Todo::Send(attempt) => self.send(attempt),
+            Todo::Call(number, call, card) => self.call(number, call, card),
+            Todo::Slot(work) => self.work(work),
+            Todo::Finish(_) => {}
+        }
+    }
+
+    fn connect(&mut self) {
+        let (connector, limit) = (Arc::clone(&self.connector), self.options.connect_timeout);
+        let connecting =
+            async move { timeout(limit, connector.connect()).await.unwrap_or_else(|_| Err(unconnected())) };
+        self.connecting = Some(connecting.boxed());
+    }
+
+    fn send(&mut self, attempt: Attempt) {
+        let limit = self.options.call_timeout;
+        self.job(None, move |transport| async move {
+            let sent = timeout(limit, transport.send(&attempt.message)).await;
+            let sent = sent.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "send", SILENT)));
+            Done::Sent(attempt.ticket, attempt.number, sent.map_err(of_attachment))
+        });
+    }
+
+    fn call(&mut self, number: u64, call: Arc<Call>, card: Option<AgentCard>) {
+        // What is settled must not come again to a new subscription.
+        let settled = match *call {
+            Call::Subscribe(_) => self.unacknowledged(),
+            _ => Vec::new(),
+        };
+        self.job(Some(Job::Call(number)), move |transport| async move {
+            acknowledge(&*transport, &settled).await;
+            Done::Called(number, call.attempt(&*transport, card).await.map_err(of_attachment))
+        });
+    }
+
+    fn work(&mut self, work: SlotWork) {
+        let limit = self.options.call_timeout;
+        match work {
+            SlotWork::Ack(tags) => {
+                if let Some((_, acks)) = &mut self.attached {
+                    acks.extend(tags);
+                }
+            }
+            SlotWork::Subscribe(slot, options) => {
+                self.job(Some(Job::Read(slot)), move |transport| async move {
+                    let opened = timeout(limit, transport.subscribe(options)).await;
+                    let opened =
+                        opened.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "subscribe", SILENT)));
+                    Done::Subscribed(slot, opened.map(|opened| opened.events).map_err(of_attachment))
+                });
+            }
+            SlotWork::Read(slot, mut stream) => {
+                self.job(Some(Job::Read(slot)), move |_| async move {
+                    let item = stream.next().await;
+                    Done::Read(slot, stream, item.map(|item| item.map_err(of_attachment)))
+                });
+            }
+            SlotWork::History { slot, conversation, from, limit: rows } => {
+                self.job(None, move |transport| async move {
+                    let asked = transport.replay(&conversation, ReplayRange::new(from, rows));
+                    // What history does not say in time, the wait for the hole decides.
+                    let rows = timeout(limit, asked).await.ok().and_then(Result::ok).unwrap_or_default();
+                    Done::History(slot, conversation, rows)
+                });
+            }
+        }
+    }
+
+    fn job<F>(&mut self, job: Option<Job>, run: impl FnOnce(Arc<dyn Transport>) -> F)
+    where
+        F: Future<Output = Done> + Send + 'static,
+    {
+        let Some((transport, _)) = &self.attached else { return };
+        let (handle, registration) = AbortHandle::new_pair();
+        self.jobs.push(Abortable::new(run(Arc::clone(transport)).boxed(), registration));
+        if let Some(job) = job {
+            self.running.insert(job, handle);
+        }
+    }
+
+    fn unacknowledged(&self) -> Vec<AckTag> {
+        self.attached.as_ref().map(|(_, acks)| acks.tags().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Some transports forget a subscription's tags with it: they are acknowledged before.
+    fn stop_reading(&mut self, Stopped(slot, stream): Stopped) {
+        let settled = self.unacknowledged();
+        if settled.is_empty() {
+            return self.stop(Job::Read(slot));
+        }
+        let job = self.running.remove(&Job::Read(slot));
+        self.job(None, move |transport| async move {
+            acknowledge(&*transport, &settled).await;
+            job.inspect(AbortHandle::abort);
+            drop(stream);
+            Done::Nothing
+        });
+    }
+
+    fn stop(&mut self, job: Job) {
+        if let Some(handle) = self.running.remove(&job) {
+            handle.abort();
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let Some(lost) = self.take_in(done) else { return };
+        // What is known already counts; everything else of this connection is unknown for good.
+        while let Some(Some(done)) = self.jobs.next().now_or_never() {
+            if let Ok(done) = done {
+                self.take_in(done);
+            }
+        }
+        self.lose(lost, false);
+    }
+
+    fn take_in(&mut self, done: Done) -> Option<Error> {
+        match &done {
+            Done::Called(number, _) => drop(self.running.remove(&Job::Call(*number))),
+            Done::Subscribed(slot, _) | Done::Read(slot, ..) => drop(self.running.remove(&Job::Read(*slot))),
+            Done::Sent(..) | Done::History(..) | Done::Nothing => {}
+        }
+        let (reply, lost) = self.shared.lock().on_done(done, Instant::now());
+        match reply {
+            Some(Reply::Plain(answer, to)) => drop(to.send(Ok(answer))),
+            Some(Reply::Seat(slot, address, to)) => {
+                let seat = Seat::new(Arc::clone(&self.shared), slot);
+                // When the caller is gone, the seat comes back and is dropped: the reading stops.
+                drop(to.send(Ok(Answer::Seated(address, seat))));
+            }
+            None => {}
+        }
+        lost
+    }
+
+    fn lose(&mut self, error: Error, attempted: bool) {
+        self.jobs = FuturesUnordered::new();
+        self.running.clear();
+        self.attached = None;
+        self.shared.lock().on_lost(error, attempted, Instant::now());
+    }
+
+    fn connected(&mut self, result: Result<Arc<dyn Transport>>) {
+        self.connecting = None;
+        match result {
+            Ok(transport) => {
+                let accepted = self.shared.lock().on_connected(transport.address(), Instant::now());
+                if accepted {
+                    self.attached = Some((Arc::clone(&transport), Acks::new(transport)));
+                }
+            }
+            Err(error) => self.lose(error, true),
+        }
+    }
+
+    /// Acknowledges what is settled, closes the attachment and ends the session.
+    async fn finish(mut self, mode: CloseMode) {
+        let limit = self.options.drain_timeout.max(LAST_WORDS);
+        let until = after(Instant::now(), limit);
+        let result = match self.attached.take() {
+            Some((transport, mut acks)) => {
+                acks.finish_soon();
+                let flushed = async {
+                    while !acks.is_empty() {
+                        acks.work().await;
+                    }
+                };
+                let flushed = timeout_at(until, flushed).await.is_ok() && acks.lost() == 0;
+                // What reads on is told by the session why it ends.
+                self.jobs = FuturesUnordered::new();
+                let closed = timeout(self.options.call_timeout, transport.close(mode)).await;
+                match closed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "close", SILENT))) {
+                    Ok(()) if !flushed => {
+                        let what = "some settled messages could not be acknowledged and will come again";
+                        Err(Error::new(ErrorKind::Timeout, "close", what))
+                    }
+                    closed => closed,
+                }
+            }
+            None if mode == CloseMode::Retire => {
+                let what = "there was no connection to unregister on";
+                Err(Error::new(ErrorKind::Disconnected, "close", what).with_reached(Reached::No))
+            }
+            None => Ok(()),
+        };
+        let state = {
+            let mut core = self.shared.lock();
+            core.finish(result);
+            core.state()
+        };
+        self.shared.publish(state);
+    }
+}
+
+/// Acknowledges early what is under way to be acknowledged anyway: twice is fine, and failing is, too.
+async fn acknowledge(transport: &dyn Transport, tags: &[AckTag]) {
+    if !tags.is_empty()
+        && let Ok(Err(error)) = timeout(LAST_WORDS, transport.ack(tags)).await
+    {
+        tracing::debug!(name: "ack.early", %error, "it is tried again");
+    }
+}
+
+/// The task is over, by whatever cause.
+struct EndOnDrop(Arc<Shared>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        let stopped = Error::new(ErrorKind::Closed, "session", "the session's task has stopped");
+        self.0.end(CloseReason::Requested, stopped);
+    }
+}
+
+/// An attachment that says it was closed, which this session did not do, has lost its connection.
+fn of_attachment(error: Error) -> Error {
+    if error.kind() != ErrorKind::Closed {
+        return error;
+    }
+    let lost = Error::new(ErrorKind::Disconnected, error.operation(), "the attachment has ended");
+    lost.with_reached(error.reached()).with_source(error)
+}
+
+fn unconnected() -> Error {
+    let what = "no connection was made within the connect timeout";
+    Error::new(ErrorKind::Timeout, "connect", what).with_reached(Reached::No)
+}
+
+const SILENT: &str = "the attachment gave no answer";
+/// What ending the attachment gets at least.
+const LAST_WORDS: Duration = Duration::from_secs(1);

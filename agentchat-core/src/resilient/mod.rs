@@ -1,0 +1,261 @@
+//! A transport that survives its connections.
+
+mod calls;
+mod connector;
+mod core;
+mod driver;
+mod events;
+mod options;
+mod sending;
+mod sends;
+mod shared;
+mod slots;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use connector::ResilientConnector;
+pub use options::ResilientOptions;
+pub use sending::Sending;
+pub use state::{CloseReason, Parked, SessionState, SessionStats};
+
+use self::calls::{Answer, Call};
+use self::core::closed;
+use self::events::Events;
+use self::shared::{Owner, Shared};
+use crate::address::Address;
+use crate::capability::Capabilities;
+use crate::card::AgentCard;
+use crate::clock::after;
+use crate::delivery::{Delivery, Receipt};
+use crate::directory::{Discovered, Heartbeat, Query};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{AckTag, ClientMsgId, ConversationId};
+use crate::message::{Body, Outbound};
+use crate::options::{CloseMode, SubscribeOptions};
+use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transport};
+
+/// A [`Transport`] over ever new connections of a [`Connector`]: it reconnects, sends again what may have
+/// been lost, and reads on where it was. Handles are cheap to clone.
+///
+/// - **Sending**: messages wait in an outbox of bounded size. Those of one conversation are sent one
+///   after the other, also over lost connections. A message that fails for good goes back to its sender
+///   as an error; one that nobody waits for any more is [parked](Resilient::parked).
+/// - **Other calls** wait for a connection and are repeated until their time is over.
+/// - **Reading**: a subscription goes on over new connections. What comes again is recognised: a message
+///   is handed out once for each subscription. It is acknowledged when it is settled.
+/// - **State**: [`Resilient::state`] and [`Resilient::state_changed`] tell how the session stands.
+///
+/// Dropping the last handle and the last subscription ends everything at once, without a runtime;
+/// [`Transport::close`] ends cleanly.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
+/// use agentchat_core::{Body, Loopback, Outbound, Resilient, ResilientOptions, Transport};
+///
+/// let network = Loopback::new();
+/// let session = Resilient::connect(network.connector("worker")?, ResilientOptions::new()).await?;
+/// network.cut();
+/// let note = Outbound::new(session.address().clone(), Body::text("to myself"));
+/// session.send(&note).await?;
+/// assert_eq!(session.stats().connects, 2);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Resilient {
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+    options: Arc<ResilientOptions>,
+    address: Address,
+    capabilities: Capabilities,
+}
+
+impl Resilient {
+    /// Makes the first connection, which decides address and capabilities, and starts the session. An
+    /// error that may be repeated is, within [`ResilientOptions::connect_timeout`]. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] for the options; the connector's error when repeating cannot help, or the
+    /// last one when the time is over.
+    pub async fn connect(connector: impl Connector, options: ResilientOptions) -> Result<Self> {
+        let (shared, owner) = driver::start(Arc::new(connector), options.clone()).await?;
+        let (address, capabilities) = shared.lock().facts();
+        Ok(Self { shared, owner, options: Arc::new(options), address, capabilities })
+    }
+
+    /// How the session stands now.
+    pub fn state(&self) -> SessionState {
+        self.shared.state.borrow().clone()
+    }
+
+    /// Waits until the session stands otherwise than `seen`, and says how. Cancel-safe. States that pass
+    /// quickly may be missed; the last one never is.
+    pub async fn state_changed(&self, seen: &SessionState) -> SessionState {
+        let mut states = self.shared.state.subscribe();
+        let changed = states.wait_for(|state| state != seen).await;
+        // The sender lives in `shared`, so there is always a state.
+        changed.map_or_else(|_| self.state(), |state| state.clone())
+    }
+
+    /// What has happened, and what the session holds.
+    pub fn stats(&self) -> SessionStats {
+        self.shared.lock().stats()
+    }
+
+    /// How many messages and bytes the outbox has room for.
+    pub fn capacity(&self) -> (usize, usize) {
+        self.shared.lock().sends.capacity()
+    }
+
+    /// Takes a message into the outbox, if there is room now.
+    ///
+    /// # Errors
+    /// The message comes back with [`ErrorKind::Backpressure`] when there is no room or others wait for
+    /// it, else with what [`Transport::send`] would answer at once.
+    pub fn try_send(&self, message: Outbound) -> std::result::Result<Sending, Box<(Outbound, Error)>> {
+        if let Err(error) = self.capabilities.check(&message) {
+            return Err(Box::new((message, error)));
+        }
+        let place = self.shared.change(|core, now, wall| match core.check_open("send") {
+            Ok(()) => core.sends.offer(message, now, wall),
+            Err(error) => Err(Box::new((message, error))),
+        })?;
+        Ok(Sending::new(Arc::clone(&self.shared), place))
+    }
+
+    /// The messages that were given up while nobody waited for them, oldest first; once the session has
+    /// ended, everything it could not send. They take room in the outbox, which bounds their number.
+    pub fn parked(&self) -> Vec<Parked> {
+        self.shared.lock().sends.parked_messages()
+    }
+
+    /// Takes a parked message out, so that the later ones of its conversation go on.
+    pub fn discard(&self, id: &ClientMsgId) -> Option<Outbound> {
+        self.shared.change(|core, _, _| core.sends.discard(id))
+    }
+
+    /// Sends a parked message again. Returns whether it does: not when it is past its deadline, or the
+    /// session has ended.
+    pub fn resume(&self, id: &ClientMsgId) -> bool {
+        self.shared.change(|core, now, _| core.sends.resume(id, now))
+    }
+
+    fn begin_send(&self, message: &Outbound) -> Result<Sending> {
+        self.capabilities.check(message)?;
+        let place = self.shared.change(|core, now, wall| {
+            core.check_open("send")?;
+            core.sends.send(message.clone(), now, wall)
+        })?;
+        Ok(Sending::new(Arc::clone(&self.shared), place))
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer> {
+        let answer = self.shared.change(|core, now, _| {
+            core.check_open(call.operation())?;
+            core.calls.push(call, after(now, self.options.call_timeout))
+        })?;
+        answer.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+#[async_trait]
+impl Transport for Resilient {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    async fn register(&self, card: &AgentCard) -> Result<()> {
+        self.call(Call::Register(card.clone())).await.map(drop)
+    }
+
+    async fn unregister(&self) -> Result<()> {
+        self.call(Call::Unregister).await.map(drop)
+    }
+
+    async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
+        self.call(Call::Report(heartbeat.clone())).await.map(drop)
+    }
+
+    async fn discover(&self, query: &Query) -> Result<Discovered> {
+        match self.call(Call::Discover(query.clone())).await? {
+            Answer::Found(found) => Ok(found),
+            _ => Err(mixed_up("discover")),
+        }
+    }
+
+    /// Waits for room in the outbox and then for the network's answer, over as many connections as it
+    /// takes. Sends of the same message that are under way together share one answer.
+    async fn send(&self, message: &Outbound) -> Result<Receipt> {
+        self.begin_send(message)?.await
+    }
+
+    async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        match self.call(Call::Subscribe(options)).await? {
+            Answer::Seated(address, seat) => {
+                let events = Events::new(seat, Arc::clone(&self.owner));
+                Ok(Subscription::new(address, Box::pin(events)))
+            }
+            _ => Err(mixed_up("subscribe")),
+        }
+    }
+
+    /// The tags of a subscription of this session. They stay good over lost connections.
+    async fn ack(&self, tags: &[AckTag]) -> Result<()> {
+        self.shared.change(|core, now, _| {
+            core.check_ended("ack")?;
+            core.slots.settle(tags, now)
+        })
+    }
+
+    /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
+    /// acknowledges what is settled, and closes the attachment. Dropping the future does not stop it.
+    async fn close(&self, mode: CloseMode) -> Result<()> {
+        match self.shared.change(|core, now, _| core.close(mode, now)) {
+            Some(closed) => closed.await.unwrap_or(Ok(())),
+            None => {
+                let mut states = self.shared.state.subscribe();
+                let _ = states.wait_for(|state| matches!(state, SessionState::Closed(_))).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The tags of what is read from history cannot be acknowledged.
+    async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {
+        match self.call(Call::Replay(conversation.clone(), range)).await? {
+            Answer::Rows(rows) => Ok(rows),
+            _ => Err(mixed_up("replay")),
+        }
+    }
+
+    async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
+        self.call(Call::Put(at.clone(), key.to_owned(), value)).await.map(drop)
+    }
+
+    async fn get(&self, at: &Address, key: &str) -> Result<Option<KeyedValue>> {
+        match self.call(Call::Get(at.clone(), key.to_owned())).await? {
+            Answer::Value(value) => Ok(value),
+            _ => Err(mixed_up("get")),
+        }
+    }
+}
+
+impl fmt::Debug for Resilient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resilient")
+            .field("address", &self.address)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+fn mixed_up(operation: &'static str) -> Error {
+    Error::new(ErrorKind::Unexpected, operation, "the session gave the answer to another call")
+}

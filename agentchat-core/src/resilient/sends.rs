@@ -1,0 +1,359 @@
+//! The outbox and who waits for what becomes of its messages. Knows no clock.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::state::{Parked, SessionStats};
+use crate::clock::after;
+use crate::delivery::Receipt;
+use crate::error::{Advice, Error, ErrorKind, Reached, Result};
+use crate::id::ClientMsgId;
+use crate::message::Outbound;
+use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Queued, State, Ticket};
+
+/// Messages on their way out, with their senders.
+#[derive(Debug)]
+pub(super) struct Sends {
+    outbox: Outbox,
+    timeout: Duration,
+    waiters: HashMap<Ticket, Vec<Waiter>>,
+    /// By the number of the waiter; those that still wait for room are not in it.
+    tickets: HashMap<u64, Ticket>,
+    /// Who waits for room, first come first served: one entry for each future that waits.
+    queue: VecDeque<(Outbound, Waiter)>,
+    expiry: BTreeSet<(Instant, u64)>,
+    next: u64,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    number: u64,
+    until: Instant,
+    reply: oneshot::Sender<Result<Receipt>>,
+}
+
+/// A sender's place: its number and where the outcome comes.
+pub(super) type Place = (u64, oneshot::Receiver<Result<Receipt>>);
+
+impl Sends {
+    pub(super) fn new(outbox: Outbox, timeout: Duration) -> Self {
+        Self {
+            outbox,
+            timeout,
+            waiters: HashMap::new(),
+            tickets: HashMap::new(),
+            queue: VecDeque::new(),
+            expiry: BTreeSet::new(),
+            next: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes a message in, or puts its sender at the end of those who wait for room.
+    pub(super) fn send(&mut self, message: Outbound, now: Instant, wall: SystemTime) -> Result<Place> {
+        match self.offer(message, now, wall) {
+            Ok(place) => Ok(place),
+            Err(refused) if refused.1.kind() == ErrorKind::Backpressure => {
+                let message = refused.0;
+                let left = message.deadline.map(|at| at.duration_since(wall).unwrap_or_default());
+                let (waiter, place) = self.waiter(now, left);
+                self.queue.push_back((message, waiter));
+                Ok(place)
+            }
+            Err(refused) => Err(refused.1),
+        }
+    }
+
+    /// Takes a message in if there is room for it now and nobody waits for room.
+    pub(super) fn offer(
+        &mut self,
+        message: Outbound,
+        now: Instant,
+        wall: SystemTime,
+    ) -> std::result::Result<Place, Box<(Outbound, Error)>> {
+        if !self.queue.is_empty() && !self.outbox.knows(&message.client_msg_id) {
+            let error = Error::new(ErrorKind::Backpressure, "send", "others wait for room in the outbox");
+            return Err(Box::new((message, error)));
+        }
+        match self.outbox.push(message, now, wall) {
+            Ok(queued) => Ok(self.join(queued, now)),
+            Err(refused) => Err(Box::new((refused.message, refused.error))),
+        }
+    }
+
+    /// The sender stopped waiting. Its message leaves if no attempt was made.
+    pub(super) fn cancel(&mut self, number: u64, now: Instant, wall: SystemTime) {
+        self.queue.retain(|(_, waiter)| waiter.number != number);
+        if let Some(ticket) = self.forget(number) {
+            self.outbox.withdraw(ticket);
+        }
+        self.admit(now, wall);
+    }
+
+    /// The sender does not want to know what becomes of its message.
+    pub(super) fn forget(&mut self, number: u64) -> Option<Ticket> {
+        let ticket = self.tickets.remove(&number)?;
+        let waiters = self.waiters.get_mut(&ticket)?;
+        let at = waiters.iter().position(|waiter| waiter.number == number)?;
+        let waiter = waiters.swap_remove(at);
+        self.expiry.remove(&(waiter.until, number));
+        if waiters.is_empty() {
+            self.waiters.remove(&ticket);
+        }
+        Some(ticket)
+    }
+
+    pub(super) fn on_connected(&mut self) {
+        self.outbox.on_connected();
+    }
+
+    pub(super) fn on_disconnected(&mut self) {
+        self.outbox.on_disconnected();
+    }
+
+    /// What to send now.
+    pub(super) fn poll(&mut self, now: Instant, wall: SystemTime) -> Option<Attempt> {
+        self.expire(now);
+        self.admit(now, wall);
+        loop {
+            match self.outbox.poll(now)? {
+                Action::Start(attempt) => return Some(attempt),
+                Action::Parked(ticket, error) => self.parked(ticket, error),
+            }
+            self.admit(now, wall);
+        }
+    }
+
+    pub(super) fn on_result(
+        &mut self,
+        ticket: Ticket,
+        number: u32,
+        result: Result<Receipt>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) {
+        match self.outbox.on_result(ticket, number, result, now, rng) {
+            Outcome::Accepted(receipt) => {
+                for waiter in self.take_waiters(ticket) {
+                    let _ = waiter.reply.send(Ok(receipt.clone()));
+                }
+            }
+            Outcome::Parked(error) => self.parked(ticket, error),
+            Outcome::Retry(_) | Outcome::AwaitConnection | Outcome::Ignored => {}
+        }
+    }
+
+    /// Nothing can be sent any more: everybody is told why. What nobody waits for stays to be looked at.
+    pub(super) fn end(&mut self, why: &Error) {
+        self.ended = true;
+        self.outbox.on_disconnected();
+        for (_, waiter) in std::mem::take(&mut self.queue) {
+            let _ = waiter.reply.send(Err(why.copy().with_reached(Reached::No)));
+        }
+        for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
+            let reached = self.outbox.get(ticket).map_or(Reached::Unknown, |pending| pending.reached);
+            self.outbox.discard(ticket);
+            for waiter in self.take_waiters(ticket) {
+                let _ = waiter.reply.send(Err(why.copy().with_reached(reached)));
+            }
+        }
+        self.expiry.clear();
+    }
+
+    /// Stops taking in: who waits for room is told so.
+    pub(super) fn stop_intake(&mut self, why: &Error) {
+        for (_, waiter) in std::mem::take(&mut self.queue) {
+            self.expiry.remove(&(waiter.until, waiter.number));
+            let _ = waiter.reply.send(Err(why.copy().with_reached(Reached::No)));
+        }
+    }
+
+    /// Whether nothing is left that could be sent.
+    pub(super) fn is_idle(&self) -> bool {
+        self.outbox.is_empty() || self.outbox.pending().all(|pending| self.is_stuck(&pending))
+    }
+
+    /// How many messages are in the outbox.
+    pub(super) fn len(&self) -> usize {
+        self.outbox.pending().count()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.outbox.deadline().into_iter().chain(self.expiry.first().map(|(at, _)| *at)).min()
+    }
+
+    pub(super) fn capacity(&self) -> (usize, usize) {
+        self.outbox.capacity()
+    }
+
+    pub(super) fn parked_messages(&self) -> Vec<Parked> {
+        let all = self.outbox.pending().filter(|pending| self.ended || pending.state == State::Parked);
+        all.map(|pending| Parked {
+            message: (**pending.message).clone(),
+            attempts: pending.attempts,
+            reached: pending.reached,
+            error: pending.error.map(|error| error.copy()),
+        })
+        .collect()
+    }
+
+    pub(super) fn discard(&mut self, id: &ClientMsgId) -> Option<Outbound> {
+        let ticket = self.find_parked(id)?;
+        self.outbox.discard(ticket)
+    }
+
+    pub(super) fn resume(&mut self, id: &ClientMsgId, now: Instant) -> bool {
+        !self.ended && self.find_parked(id).is_some_and(|ticket| self.outbox.resume(ticket, now))
+    }
+
+    pub(super) fn count(&self, stats: &mut SessionStats, max_bytes: usize) {
+        for pending in self.outbox.pending() {
+            stats.queued_messages += 1;
+            stats.in_flight += usize::from(pending.state == State::InFlight);
+            stats.parked += usize::from(self.ended || pending.state == State::Parked);
+        }
+        stats.queued_bytes = max_bytes - self.outbox.capacity().1;
+    }
+}
+
+impl Sends {
+    fn join(&mut self, queued: Queued, now: Instant) -> Place {
+        let ticket = queued.ticket();
+        let (waiter, place) = self.waiter(now, None);
+        self.settle_in(ticket, waiter, now);
+        place
+    }
+
+    fn settle_in(&mut self, ticket: Ticket, waiter: Waiter, now: Instant) {
+        self.tickets.insert(waiter.number, ticket);
+        self.waiters.entry(ticket).or_default().push(waiter);
+        let parked = self.outbox.get(ticket).filter(|pending| pending.state == State::Parked);
+        // Whoever hands a parked message in again wants it tried again.
+        if let Some(error) = parked.and_then(|pending| pending.error.cloned())
+            && !self.outbox.resume(ticket, now)
+        {
+            self.parked(ticket, error);
+        }
+    }
+
+    fn waiter(&mut self, now: Instant, left: Option<Duration>) -> (Waiter, Place) {
+        let number = self.next;
+        self.next += 1;
+        let (reply, outcome) = oneshot::channel();
+        let until = after(now, left.unwrap_or(self.timeout).min(self.timeout));
+        self.expiry.insert((until, number));
+        (Waiter { number, until, reply }, (number, outcome))
+    }
+
+    fn take_waiters(&mut self, ticket: Ticket) -> Vec<Waiter> {
+        let waiters = self.waiters.remove(&ticket).unwrap_or_default();
+        for waiter in &waiters {
+            self.tickets.remove(&waiter.number);
+            self.expiry.remove(&(waiter.until, waiter.number));
+        }
+        waiters
+    }
+
+    /// A message was given up: its senders get the error and it leaves. Without senders it stays.
+    fn parked(&mut self, ticket: Ticket, error: Arc<Error>) {
+        let waiters = self.take_waiters(ticket);
+        if waiters.is_empty() {
+            tracing::warn!(name: "send.parked", %error, "a message that nobody waits for was given up");
+            return;
+        }
+        self.outbox.discard(ticket);
+        let copies: Vec<Error> = waiters.iter().skip(1).map(|_| error.copy()).collect();
+        let original = Arc::try_unwrap(error).unwrap_or_else(|shared| shared.copy());
+        for (waiter, error) in waiters.into_iter().zip(std::iter::once(original).chain(copies)) {
+            let _ = waiter.reply.send(Err(error));
+        }
+    }
+
+    /// Takes in who waits for room, in turn.
+    fn admit(&mut self, now: Instant, wall: SystemTime) {
+        while self.queue.front().is_some_and(|(message, _)| self.outbox.fits(message)) {
+            let Some((message, waiter)) = self.queue.pop_front() else { return };
+            match self.outbox.push(message, now, wall) {
+                Ok(queued) => self.settle_in(queued.ticket(), waiter, now),
+                Err(refused) => {
+                    self.expiry.remove(&(waiter.until, waiter.number));
+                    let _ = waiter.reply.send(Err(refused.error));
+                }
+            }
+        }
+    }
+
+    /// Ends the waits whose time is over. What is under way may still be accepted, and is waited for.
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, number)) = self.expiry.first().copied().filter(|(at, _)| *at <= now) {
+            self.expiry.remove(&(at, number));
+            let Some(ticket) = self.tickets.get(&number).copied() else {
+                let at = self.queue.iter().position(|(_, waiter)| waiter.number == number);
+                if let Some((_, waiter)) = at.and_then(|at| self.queue.remove(at)) {
+                    let _ = waiter.reply.send(Err(overdue(Reached::No)));
+                }
+                continue;
+            };
+            let Some(pending) = self.outbox.get(ticket) else { continue };
+            if pending.state == State::InFlight {
+                let again = after(now, AGAIN);
+                for waiter in self.waiters.get_mut(&ticket).into_iter().flatten() {
+                    if waiter.number == number {
+                        waiter.until = again;
+                    }
+                }
+                self.expiry.insert((again, number));
+                continue;
+            }
+            let (reached, last) = (pending.reached, pending.error.map(|error| error.copy()));
+            let error = overdue(reached);
+            let error = match last {
+                Some(last) => error.with_source(last),
+                None => error,
+            };
+            // Those who joined later have time left: the message goes on for them.
+            let alone = self.waiters.get(&ticket).is_none_or(|waiters| waiters.len() == 1);
+            if alone {
+                self.outbox.discard(ticket);
+                for waiter in self.take_waiters(ticket) {
+                    let _ = waiter.reply.send(Err(error.copy()));
+                }
+            } else if let Some(waiters) = self.waiters.get_mut(&ticket) {
+                self.tickets.remove(&number);
+                if let Some(at) = waiters.iter().position(|waiter| waiter.number == number) {
+                    let _ = waiters.swap_remove(at).reply.send(Err(error));
+                }
+            }
+        }
+    }
+
+    /// Whether it is parked, or behind one that is.
+    fn is_stuck(&self, pending: &crate::session::outbox::Pending<'_>) -> bool {
+        match pending.state {
+            State::Parked => true,
+            State::Waiting => self.outbox.pending().any(|other| {
+                other.state == State::Parked && other.message.conversation == pending.message.conversation
+            }),
+            _ => false,
+        }
+    }
+
+    fn find_parked(&self, id: &ClientMsgId) -> Option<Ticket> {
+        let mut all = self.outbox.pending().filter(|pending| self.ended || pending.state == State::Parked);
+        all.find(|pending| pending.message.client_msg_id == *id).map(|pending| pending.ticket)
+    }
+}
+
+fn overdue(reached: Reached) -> Error {
+    Error::new(ErrorKind::Timeout, "send", "the message could not be sent within the send timeout")
+        .with_reached(reached)
+        .with_advice(Advice::Backoff)
+}
+
+/// When to look again whether an attempt that is under way has ended.
+const AGAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,445 @@
+//! The inboxes a session reads, each over all its connections. Knows no clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+
+use tokio::time::Instant;
+
+use crate::address::Address;
+use crate::capability::{Capabilities, OrderGuarantee};
+use crate::delivery::Delivery;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{AckTag, ConversationId};
+use crate::options::{Inbox as Target, SubscribeOptions};
+use crate::session::backoff::{Backoff, BackoffPolicy};
+use crate::session::inbox::{Inbox, InboxAction, InboxLimits, InboxStats};
+use crate::transport::{Event, EventStream};
+
+/// The inboxes by number.
+#[derive(Debug)]
+pub(super) struct Slots {
+    open: BTreeMap<u64, Slot>,
+    next: u64,
+    /// The upper half of what this session's ack tags begin with, so that another's are known for foreign;
+    /// the lower half is the slot.
+    session: u64,
+    retry: BackoffPolicy,
+    own: Option<Address>,
+    /// The counts of inboxes that are no longer read.
+    past: InboxStats,
+    /// What was settled in inboxes that are forgotten.
+    acks: Vec<AckTag>,
+}
+
+/// What has to be done for an inbox.
+pub(super) enum SlotWork {
+    Subscribe(u64, SubscribeOptions),
+    Read(u64, EventStream),
+    History { slot: u64, conversation: ConversationId, from: u64, limit: usize },
+    Ack(Vec<AckTag>),
+}
+
+/// What an item of a subscription means for the session.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Goes,
+    /// The connection is gone.
+    Lost(Error),
+}
+
+struct Slot {
+    inbox: Inbox,
+    /// How it is read again on the next attachment.
+    options: SubscribeOptions,
+    own: bool,
+    reader: Option<Reader>,
+    link: Link,
+    backoff: Backoff,
+    /// Read although there was no credit, so that the end of a backlog is seen: waits for credit.
+    stash: Option<Delivery>,
+    acks: Vec<AckTag>,
+    asks: VecDeque<(ConversationId, u64, usize)>,
+    room: usize,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    ready: VecDeque<Event>,
+    caught_up: bool,
+    end: Option<Error>,
+    ended: bool,
+    waker: Option<Waker>,
+}
+
+/// How an inbox stands on the attachment of now.
+enum Link {
+    Down,
+    Opening,
+    Later(Instant),
+    /// A job has the stream and waits for its next item.
+    Reading,
+    Resting(EventStream),
+}
+
+impl Slots {
+    pub(super) fn new(session: u32, retry: BackoffPolicy, own: Option<Address>) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            next: 0,
+            session: u64::from(session) << 32,
+            retry,
+            own,
+            past: InboxStats::default(),
+            acks: Vec::new(),
+        }
+    }
+
+    /// Begins to read what `stream` reads, for a new reader. Returns the number of the inbox.
+    pub(super) fn open(
+        &mut self,
+        address: &Address,
+        is_own: bool,
+        options: &SubscribeOptions,
+        capabilities: &Capabilities,
+        stream: EventStream,
+        now: Instant,
+    ) -> u64 {
+        let mut again = options.clone();
+        again.inbox = if is_own { Target::Own } else { Target::Existing(address.clone()) };
+        let idle = self.open.iter_mut().find(|(_, slot)| slot.reader.is_none() && slot.options == again);
+        if let Some((number, slot)) = idle {
+            slot.reader = Some(Reader::default());
+            slot.inbox.on_subscribed(now);
+            slot.link = Link::Resting(stream);
+            return *number;
+        }
+        let number = self.next;
+        self.next += 1;
+        let own_address = self.own.clone().unwrap_or_else(|| address.clone());
+        let mut limits = InboxLimits::new(self.session | number, own_address, capabilities, options);
+        limits.own = self.own.clone();
+        // Numbers run over all priorities, so they are no order where priorities overtake; and where the
+        // network keeps that order, there is nothing to put right.
+        limits.numbered = capabilities.order != OrderGuarantee::ConversationAndPriority;
+        let slot = Slot {
+            room: limits.max_unsettled.max(1) + EVENTS,
+            inbox: Inbox::new(limits, now),
+            options: again,
+            own: is_own,
+            reader: Some(Reader::default()),
+            link: Link::Resting(stream),
+            backoff: Backoff::new(self.retry),
+            stash: None,
+            acks: Vec::new(),
+            asks: VecDeque::new(),
+        };
+        self.open.insert(number, slot);
+        number
+    }
+
+    /// The reader went away. What it had may still be settled, and what was settled is recognised by the
+    /// next reader, as long as the inbox is remembered. Gives back the subscription, when no job has it.
+    pub(super) fn abandon(&mut self, number: u64, now: Instant) -> Option<EventStream> {
+        let mut stream = None;
+        if let Some(slot) = self.open.get_mut(&number) {
+            slot.reader = None;
+            if let Link::Resting(resting) = std::mem::replace(&mut slot.link, Link::Down) {
+                stream = Some(resting);
+            }
+            slot.stash = None;
+            slot.asks.clear();
+            slot.inbox.on_abandoned(now);
+            slot.pump();
+        }
+        let idle = self.open.iter().filter(|(_, slot)| slot.reader.is_none());
+        let idle: Vec<(bool, u64)> = idle.map(|(number, slot)| (slot.own, *number)).collect();
+        // The agent's own inbox is remembered before others, the newer ones before the older.
+        if let Some((_, oldest)) = idle.iter().min().filter(|_| idle.len() > IDLE)
+            && let Some(slot) = self.open.remove(oldest)
+        {
+            add(&mut self.past, &slot.inbox.stats());
+            self.acks.extend(slot.acks);
+        }
+        stream
+    }
+
+    /// There is a connection, or there is none any more: what was read is to be read anew.
+    pub(super) fn on_disconnected(&mut self, now: Instant) {
+        self.acks.clear();
+        for slot in self.open.values_mut() {
+            slot.disconnect(now);
+            slot.link = Link::Down;
+        }
+    }
+
+    /// An inbox was subscribed to again, or not.
+    pub(super) fn on_subscribed(
+        &mut self,
+        number: u64,
+        result: Result<EventStream>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) {
+        let Some(slot) = self.open.get_mut(&number).filter(|slot| slot.reader.is_some()) else { return };
+        match result {
+            Ok(stream) => {
+                slot.inbox.on_subscribed(now);
+                slot.link = Link::Resting(stream);
+            }
+            Err(error) => slot.failed(error, now, rng),
+        }
+    }
+
+    /// A subscription gave an item.
+    pub(super) fn on_item(
+        &mut self,
+        number: u64,
+        stream: EventStream,
+        item: Option<Result<Event>>,
+        now: Instant,
+        rng: &mut fastrand::Rng,
+    ) -> Verdict {
+        let Some(slot) = self.open.get_mut(&number).filter(|slot| slot.reader.is_some()) else {
+            return Verdict::Goes;
+        };
+        slot.link = Link::Resting(stream);
+        match item {
+            Some(Ok(Event::Message(delivery))) => match slot.inbox.admits(&delivery) {
+                true => slot.inbox.on_delivery(delivery, now),
+                false => slot.stash = Some(delivery),
+            },
+            Some(Ok(Event::CaughtUp)) => slot.inbox.on_caught_up(now),
+            Some(Ok(other)) => slot.tell(other),
+            Some(Err(error)) if ends_connection(&error) || error.is_fatal() => return Verdict::Lost(error),
+            Some(Err(error)) => {
+                slot.disconnect(now);
+                slot.failed(error, now, rng);
+            }
+            None => {
+                slot.disconnect(now);
+                slot.failed(Error::new(ErrorKind::Disconnected, "subscribe", "the stream ended"), now, rng);
+            }
+        }
+        slot.pump();
+        Verdict::Goes
+    }
+
+    pub(super) fn on_history(&mut self, number: u64, of: &ConversationId, rows: Vec<Delivery>, now: Instant) {
+        if let Some(slot) = self.open.get_mut(&number) {
+            slot.inbox.on_history(of, rows, now);
+            slot.pump();
+        }
+    }
+
+    /// Settles what was handed out under `tags`.
+    pub(super) fn settle(&mut self, tags: &[AckTag], now: Instant) -> Result<()> {
+        for tag in tags {
+            let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
+            let number = begins.map(|begins| begins ^ self.session).filter(|slot| *slot < self.next);
+            let foreign = || Error::new(ErrorKind::Invalid, "ack", "this tag is not from this session");
+            let number = number.ok_or_else(foreign)?;
+            // The slot of an inbox that is no longer read is gone, and with it what its tags meant.
+            let Some(slot) = self.open.get_mut(&number) else { continue };
+            if !slot.inbox.issued(tag) {
+                return Err(foreign());
+            }
+            slot.inbox.settled(tag, now);
+            slot.refill(now);
+            slot.pump();
+        }
+        Ok(())
+    }
+
+    /// Does what is due by time.
+    pub(super) fn tick(&mut self, now: Instant) {
+        for slot in self.open.values_mut() {
+            if slot.inbox.deadline().is_some_and(|at| at <= now) {
+                slot.inbox.on_tick(now);
+                slot.refill(now);
+                slot.pump();
+            }
+        }
+    }
+
+    /// What to do on the attachment of now.
+    pub(super) fn work(&mut self, now: Instant) -> Vec<SlotWork> {
+        let mut work = Vec::new();
+        if !self.acks.is_empty() {
+            work.push(SlotWork::Ack(std::mem::take(&mut self.acks)));
+        }
+        for (number, slot) in &mut self.open {
+            if !slot.acks.is_empty() {
+                work.push(SlotWork::Ack(std::mem::take(&mut slot.acks)));
+            }
+            while let Some((conversation, from, limit)) = slot.asks.pop_front() {
+                work.push(SlotWork::History { slot: *number, conversation, from, limit });
+            }
+            let Some(reader) = slot.reader.as_ref().filter(|reader| !reader.is_over()) else { continue };
+            let readable = slot.stash.is_none() && reader.ready.len() < slot.room;
+            match std::mem::replace(&mut slot.link, Link::Reading) {
+                Link::Resting(stream) if readable => work.push(SlotWork::Read(*number, stream)),
+                Link::Down => slot.link = slot.open(*number, &mut work),
+                Link::Later(at) if at <= now => slot.link = slot.open(*number, &mut work),
+                other => slot.link = other,
+            }
+        }
+        work
+    }
+
+    pub(super) fn deadline(&self, attached: bool) -> Option<Instant> {
+        let moments = self.open.values().flat_map(|slot| {
+            let later = match slot.link {
+                Link::Later(at) if attached => Some(at),
+                _ => None,
+            };
+            slot.inbox.deadline().into_iter().chain(later)
+        });
+        moments.min()
+    }
+
+    /// Every subscription ends with `why`, after what was handed over already.
+    pub(super) fn end(&mut self, why: &Error) {
+        for slot in self.open.values_mut() {
+            slot.link = Link::Down;
+            slot.finish(why.copy());
+        }
+    }
+
+    pub(super) fn catching_up(&self) -> bool {
+        self.open.values().any(|slot| slot.own && slot.reader.is_some() && slot.inbox.is_catching_up())
+    }
+
+    /// The next event for the reader of `number`; `None` ends the stream.
+    pub(super) fn poll_next(&mut self, number: u64, waker: &Waker) -> std::task::Poll<Option<Result<Event>>> {
+        use std::task::Poll;
+        let Some(slot) = self.open.get_mut(&number) else { return Poll::Ready(None) };
+        let Some(reader) = &mut slot.reader else { return Poll::Ready(None) };
+        if let Some(event) = reader.ready.pop_front() {
+            return Poll::Ready(Some(Ok(event)));
+        }
+        if let Some(end) = reader.end.take() {
+            reader.ended = true;
+            return Poll::Ready(Some(Err(end)));
+        }
+        if reader.ended {
+            return Poll::Ready(None);
+        }
+        reader.waker = Some(waker.clone());
+        Poll::Pending
+    }
+
+    /// Whether the subscription is not being read although there is one.
+    pub(super) fn rests(&self, number: u64) -> bool {
+        self.open.get(&number).is_some_and(|slot| matches!(slot.link, Link::Resting(_)))
+    }
+
+    pub(super) fn stats(&self) -> InboxStats {
+        let mut sum = self.past;
+        for slot in self.open.values() {
+            add(&mut sum, &slot.inbox.stats());
+        }
+        sum
+    }
+}
+
+impl Slot {
+    fn open(&self, number: u64, work: &mut Vec<SlotWork>) -> Link {
+        work.push(SlotWork::Subscribe(number, self.options.clone()));
+        Link::Opening
+    }
+
+    fn disconnect(&mut self, now: Instant) {
+        self.inbox.on_disconnected(now);
+        (self.stash, self.link) = (None, Link::Down);
+        self.acks.clear();
+        self.asks.clear();
+        self.pump();
+    }
+
+    fn failed(&mut self, error: Error, now: Instant, rng: &mut fastrand::Rng) {
+        match error.is_retryable().then(|| self.backoff.failed(now, error.advice(), rng)).flatten() {
+            Some(at) => self.link = Link::Later(at),
+            None => {
+                self.link = Link::Down;
+                self.finish(error);
+            }
+        }
+    }
+
+    fn finish(&mut self, error: Error) {
+        let Some(reader) = self.reader.as_mut().filter(|reader| !reader.is_over()) else { return };
+        reader.end = Some(error);
+        reader.wake();
+    }
+
+    /// Takes in what waited for credit.
+    fn refill(&mut self, now: Instant) {
+        if self.inbox.has_credit()
+            && let Some(delivery) = self.stash.take()
+        {
+            self.inbox.on_delivery(delivery, now);
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        let Some(reader) = &mut self.reader else { return };
+        // The end of the first backlog is told; later ones are the session's own affair.
+        if event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
+            return;
+        }
+        reader.ready.push_back(event);
+        reader.wake();
+    }
+
+    fn pump(&mut self) {
+        while let Some(action) = self.inbox.poll() {
+            match action {
+                InboxAction::Deliver { delivery, .. } => self.tell(Event::Message(*delivery)),
+                InboxAction::Ack(tags) => self.acks.extend(tags),
+                InboxAction::AskHistory { conversation, from, limit } => {
+                    self.asks.push_back((conversation, from, limit));
+                }
+                InboxAction::Gap { conversation, expected, got } => {
+                    self.tell(Event::Gap { conversation, expected, got });
+                }
+                InboxAction::CaughtUp => self.tell(Event::CaughtUp),
+            }
+        }
+    }
+}
+
+impl Reader {
+    fn is_over(&self) -> bool {
+        self.ended || self.end.is_some()
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot").field("own", &self.own).finish_non_exhaustive()
+    }
+}
+
+/// Whether nothing more can be had of the connection that gave this error.
+pub(super) fn ends_connection(error: &Error) -> bool {
+    use crate::error::Advice;
+    error.kind() == ErrorKind::Disconnected || error.advice() == Advice::Reconnect
+}
+
+fn add(sum: &mut InboxStats, more: &InboxStats) {
+    sum.received += more.received;
+    sum.delivered += more.delivered;
+    sum.duplicates += more.duplicates;
+    sum.self_filtered += more.self_filtered;
+}
+
+/// How many inboxes that nobody reads are remembered.
+const IDLE: usize = 16;
+/// How many events beside messages may wait for a reader before the reading stops.
+const EVENTS: usize = 64;

@@ -298,7 +298,7 @@ mod tests {
             let create = CreateMailbox::named(mailbox.clone()).with_lifetime(Lifetime::For(lifetime));
             client.create_mailbox(create).await.expect("created");
             let subscribe = SubscribeOptions::own();
-            let events = inboxes.read(&mailbox, &broker, &options, &subscribe, Some(lifetime)).await;
+            let events = inboxes.read(&mailbox, &broker, &options, &subscribe, true).await;
             drop(events.expect("read"));
         }
         let emptied = async {

@@ -78,6 +78,15 @@ impl Delivery {
         self.body.bytes.len() + self.headers.size()
     }
 
+    /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id.
+    pub(crate) fn identity(&self) -> String {
+        match &self.client_msg_id {
+            // No id and no name has a line break, so that no two pairs are written the same.
+            Some(id) => format!("c{id}\n{}", self.sender.as_ref().map_or("", |sender| sender.name())),
+            None => format!("s{}", self.id),
+        }
+    }
+
     /// Where an answer goes: `reply_to`, else the sender's inbox.
     pub fn answer_address(&self) -> Option<&Address> {
         self.reply_to.as_ref().or(self.sender.as_ref())

@@ -110,7 +110,7 @@ impl Dispatcher {
     /// again; one of a message in progress is acknowledged together with it, and never before: it may be
     /// the same row under another tag, or what replaced it.
     pub(crate) fn admit(&mut self, delivery: Delivery, now: Instant) -> Option<AckTag> {
-        let id = identity(&delivery);
+        let id = delivery.identity();
         match self.seen.observe(&id, now) {
             Seen::Settled => return Some(delivery.tag),
             Seen::InProgress => {
@@ -228,15 +228,6 @@ impl Dispatcher {
 impl Policy {
     fn retry_delay(&self, tries: u32) -> Duration {
         self.retry_base.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(self.retry_cap)
-    }
-}
-
-/// What a repetition is recognised by: the sender's id under the sender's name, else the server's id.
-pub(crate) fn identity(delivery: &Delivery) -> String {
-    match &delivery.client_msg_id {
-        // No id and no name has a line break, so that no two pairs are written the same.
-        Some(id) => format!("c{id}\n{}", delivery.sender.as_ref().map_or("", |sender| sender.name())),
-        None => format!("s{}", delivery.id),
     }
 }
 

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use tokio::sync::Mutex;
 
 use super::AgentShared;
-use super::dispatch::identity;
 use super::headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::{Error, ErrorKind, Reached, Result};
@@ -168,7 +167,7 @@ impl Request {
     /// The id of a reply: of this request, which its id names only together with its sender.
     fn reply_id(&self, seq: u64) -> ClientMsgId {
         let own = self.agent.transport.address();
-        ClientMsgId::derived(&identity(&self.delivery), &format!("reply {seq} of {own}"))
+        ClientMsgId::derived(&self.delivery.identity(), &format!("reply {seq} of {own}"))
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::AgentShared;
 use super::acks::Acks;
-use super::dispatch::{Dispatcher, Finished, Job, LaneKey, Task, identity};
+use super::dispatch::{Dispatcher, Finished, Job, LaneKey, Task};
 use super::request::{Handler, HandlerResult, Request};
 use super::serve_options::ServeOptions;
 use super::serving::{Control, Served, Serving, Stop};
@@ -206,7 +206,7 @@ async fn bury(
     failures: u32,
 ) -> HandlerResult {
     let morgue = morgue.ok_or("there is no dead-letter address")?;
-    let id = ClientMsgId::derived(&identity(&delivery), "dead letter");
+    let id = ClientMsgId::derived(&delivery.identity(), "dead letter");
     let mut message = Outbound::new(morgue, delivery.body).with_id(id);
     message.headers = delivery.headers;
     message.headers.insert(DEAD_LETTER_ATTEMPTS, failures.to_string());

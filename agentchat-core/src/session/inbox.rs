@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use self::acks::AckLog;
 pub(crate) use self::limits::{InboxLimits, InboxStats};
-use self::seen::{Seen, identity};
+use self::seen::Seen;
 use self::unsettled::{Place, Unsettled};
 use crate::delivery::Delivery;
 use crate::id::{AckTag, ConversationId};
@@ -147,7 +147,7 @@ impl Inbox {
         self.end_stale_catch_up(now);
         self.progress(now);
         let wire = self.acks.arrived(delivery.tag.clone());
-        let identity = identity(&delivery);
+        let identity: Arc<str> = delivery.identity().into();
         if self.is_own(&delivery) {
             self.stats.received += 1;
             self.stats.self_filtered += 1;
@@ -198,7 +198,7 @@ impl Inbox {
         let proven = rows.last().map(|(seq, _)| *seq);
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
         for (seq, row) in rows {
-            let identity = identity(&row);
+            let identity: Arc<str> = row.identity().into();
             if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, now) {
                 known.push(seq);
             } else {
@@ -299,7 +299,7 @@ impl Inbox {
     pub(crate) fn admits(&mut self, delivery: &Delivery) -> bool {
         self.has_credit()
             || (self.acks.len() < self.limits.max_unsettled.saturating_mul(ARRIVALS_PER_MESSAGE)
-                && self.in_progress(&identity(delivery)))
+                && self.in_progress(&delivery.identity()))
     }
 
     /// When [`Inbox::on_tick`] has something to do.

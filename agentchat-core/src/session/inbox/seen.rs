@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::dedup::{Dedup, Seen as State};
-use crate::delivery::Delivery;
 
 /// The window of settled ids. What is in progress is not its business: it asks only about ids that are not.
 #[derive(Debug)]
@@ -51,15 +50,6 @@ impl Seen {
             }
         }
     }
-}
-
-/// What a repetition is recognised by: the sender's id under the sender's name, else the server's id.
-pub(super) fn identity(delivery: &Delivery) -> Arc<str> {
-    let text = match &delivery.client_msg_id {
-        Some(id) => format!("c|{}|{id}", delivery.sender.as_ref().map_or("", |sender| sender.name())),
-        None => format!("s|{}", delivery.id),
-    };
-    text.into()
 }
 
 #[cfg(test)]

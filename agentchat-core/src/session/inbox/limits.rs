@@ -83,7 +83,7 @@ impl InboxLimits {
             session,
             own: Some(own),
             max_unsettled: options.max_unsettled,
-            max_unsettled_bytes: options.max_unsettled_bytes,
+            max_unsettled_bytes: options.max_unsettled_bytes.max(1),
             ..Self::default()
         };
         if !capabilities.replay {

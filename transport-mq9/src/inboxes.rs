@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentchat_core::{
     AckTag, ClientMsgId, Error, ErrorKind, Event, EventStream, Reached, Result, SubscribeOptions,
 };
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use mq9_client::{
     Acker, Client, Closed, Consumer, ConsumerOptions, DeliverPolicy, MailAddress, MsgId, Pacing, Partition,
     Poller, PollerOptions,
@@ -103,7 +103,7 @@ impl Inboxes {
             number,
             broker: broker.clone(),
             consumer: Some(consumer),
-            caught_up: false,
+            catching_up: CatchingUp::Reading,
         };
         Ok(Box::pin(stream::unfold(Some(reading), next_event)))
     }
@@ -208,7 +208,17 @@ struct Reading {
     broker: Broker,
     /// Taken when the stream is dropped.
     consumer: Option<Consumer>,
-    caught_up: bool,
+    catching_up: CatchingUp,
+}
+
+/// How far the backlog has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CatchingUp {
+    Reading,
+    /// Everything that waited is in the stream, if it was not handed out.
+    Marked,
+    /// The reader knows.
+    Told,
 }
 
 /// The next event; the stream ends after an error.
@@ -216,14 +226,33 @@ async fn next_event(reading: Option<Reading>) -> Option<(Result<Event>, Option<R
     let mut reading = reading?;
     let consumer = reading.consumer.as_mut()?;
     let acker = consumer.acker();
-    let next = tokio::select! {
-        biased;
-        next = consumer.next() => next,
-        Ok(()) = acker.caught_up(), if !reading.caught_up => {
-            reading.caught_up = true;
+    let mut next = None;
+    if reading.catching_up == CatchingUp::Reading {
+        next = tokio::select! {
+            biased;
+            next = consumer.next() => Some(next),
+            Ok(()) = acker.caught_up() => {
+                reading.catching_up = CatchingUp::Marked;
+                None
+            }
+            cause = reading.inboxes.client.closed() => Some(Some(Err(cause))),
+        };
+    }
+    if reading.catching_up == CatchingUp::Marked && next.is_none() {
+        // What waited is in the stream now, and comes first.
+        next = consumer.next().now_or_never();
+        if next.is_none() {
+            reading.catching_up = CatchingUp::Told;
             return Some((Ok(Event::CaughtUp), Some(reading)));
         }
-        cause = reading.inboxes.client.closed() => Some(Err(cause)),
+    }
+    let next = match next {
+        Some(next) => next,
+        None => tokio::select! {
+            biased;
+            next = consumer.next() => next,
+            cause = reading.inboxes.client.closed() => Some(Err(cause)),
+        },
     };
     match next {
         Some(Ok(delivered)) => {

@@ -82,7 +82,7 @@ impl InboxLimits {
         let mut limits = Self {
             session,
             own: Some(own),
-            max_unsettled: options.max_unsettled,
+            max_unsettled: options.max_unsettled.max(1),
             max_unsettled_bytes: options.max_unsettled_bytes.max(1),
             ..Self::default()
         };

@@ -44,6 +44,21 @@ pub async fn catch_up_is_told_though_the_bounds_are_full(harness: &dyn Harness) 
     Outcome::Held
 }
 
+/// `CaughtUp` comes behind all that waited, also where that is much more than the bounds allow at a time.
+pub async fn catch_up_is_not_told_before_the_end(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    require!(bob; DurableInbox);
+    send_texts(&alice, bob.address(), numbers(0..25)).await;
+    let mut events = read(&bob, SubscribeOptions::own().with_max_unsettled(3)).await;
+    let mut found = 0;
+    while let Event::Message(delivery) = next_event(&mut events).await {
+        within(bob.ack(&[delivery.tag])).await.expect("settled");
+        found += 1;
+    }
+    assert_eq!(found, 25, "so many of 25 waiting messages came before the word that nothing waits");
+    Outcome::Held
+}
+
 /// While messages keep arriving during the catching up, the backlog runs into what is live without a hole
 /// and without a repetition, and `CaughtUp` comes once, behind all that waited.
 pub async fn catch_up_runs_into_live_without_gap_or_repetition(harness: &dyn Harness) -> Outcome {

@@ -182,6 +182,7 @@ macro_rules! conformance_tests {
             catch_up_gives_the_backlog_in_order_first
             catch_up_with_nothing_is_told
             catch_up_is_told_though_the_bounds_are_full
+            catch_up_is_not_told_before_the_end
             catch_up_runs_into_live_without_gap_or_repetition
             hold_back_at_the_bound_in_messages
             hold_back_at_the_bound_in_bytes

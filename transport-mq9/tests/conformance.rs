@@ -167,7 +167,7 @@ mod resilient {
         }
 
         fn patience(&self) -> Duration {
-            self.0.patience()
+            6 * DEADLINE
         }
 
         async fn cut(&self) -> bool {

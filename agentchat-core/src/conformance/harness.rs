@@ -16,8 +16,8 @@ use crate::transport::Connector;
 /// [`expected_skips`](Harness::expected_skips).
 #[async_trait]
 pub trait Harness: Send + Sync {
-    /// A connector for the agent `name` of this harness. The same name must lead to the same inbox, and
-    /// a name used in two harnesses to two inboxes.
+    /// A connector for the agent `name` of this harness: a word of lower-case letters. The same name must
+    /// lead to the same inbox, and a name used in two harnesses to two inboxes.
     async fn connector(&self, name: &str) -> Arc<dyn Connector>;
 
     /// Every reason for which cases may be skipped here: neither more nor less, or the case

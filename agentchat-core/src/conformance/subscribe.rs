@@ -182,6 +182,17 @@ pub async fn subscribe_ends_by_dropping_without_a_runtime(harness: &dyn Harness)
     Outcome::Held
 }
 
+/// A subscription lives on its own: it goes on when the last handle of its transport is dropped.
+pub async fn subscribe_outlives_the_transports_handle(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    let mut events = read_own(&bob).await;
+    let to = bob.address().clone();
+    drop(bob);
+    send(&alice, &text(&to, "a")).await;
+    assert_eq!(word(&next_message(&mut events).await), "a");
+    Outcome::Held
+}
+
 fn texts_sorted(deliveries: &[crate::Delivery]) -> Vec<String> {
     let mut words: Vec<_> = deliveries.iter().map(|delivery| word(delivery).to_owned()).collect();
     words.sort_unstable();

@@ -23,6 +23,12 @@ pub struct Capabilities {
     pub ack: AckGuarantee,
     /// What order deliveries come in.
     pub order: OrderGuarantee,
+    /// `seq` counts every message of a conversation that the inbox gets or its owner sends, without holes:
+    /// what is missing between two numbers has not arrived yet. A session then puts each conversation of
+    /// that inbox in order by number, whatever `order` says, and asks [`replay`](crate::Transport::replay)
+    /// for what is missing. Where priorities overtake, or messages expire or are replaced, numbers have
+    /// holes that nothing fills: leave it off there.
+    pub numbered: bool,
     /// The server itself recognises a repeated `client_msg_id`.
     pub server_dedup: bool,
     /// Priorities other than normal are delivered first.
@@ -51,6 +57,16 @@ pub enum AckGuarantee {
     None,
     /// What is not acknowledged comes again on the next attachment. At least once.
     Redelivers,
+    /// The same, but the network keeps one cursor over the arrivals of a subscription: acknowledging a
+    /// delivery acknowledges everything that arrived before it there.
+    ///
+    /// For implementers: `ack` may move the cursor to the last of its tags and need not remember what is
+    /// settled below it. [`Resilient`](crate::Resilient) hands a tag in only when everything that arrived
+    /// before it on this subscription is settled, in that order, and towards its own callers it is
+    /// [`Redelivers`](Self::Redelivers). Whoever uses such a transport without it has to do the same. Rows
+    /// read from history did not arrive on the subscription: their tags are not handed in, and the cursor
+    /// waits until they are settled.
+    Cumulative,
 }
 
 /// What order deliveries come in.
@@ -76,6 +92,7 @@ impl Capabilities {
             durable_inbox: false,
             ack: AckGuarantee::None,
             order: OrderGuarantee::None,
+            numbered: false,
             server_dedup: false,
             priority: false,
             ttl: false,
@@ -86,6 +103,18 @@ impl Capabilities {
             reconnects: false,
             max_body: None,
         }
+    }
+
+    /// The same as a session over this network has it: it takes acknowledgements in any order, and orders
+    /// by number.
+    pub(crate) fn in_session(mut self) -> Self {
+        if self.ack == AckGuarantee::Cumulative {
+            self.ack = AckGuarantee::Redelivers;
+        }
+        if self.numbered {
+            self.order = OrderGuarantee::Conversation;
+        }
+        self
     }
 
     /// Checks a message before the transport sees it.

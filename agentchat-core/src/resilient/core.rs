@@ -141,7 +141,7 @@ impl Core {
 
     /// Address and capabilities, which never change.
     pub(super) fn facts(&self) -> (Address, Capabilities) {
-        (self.address.clone(), self.capabilities.clone())
+        (self.address.clone(), self.capabilities.clone().in_session())
     }
 
     /// What to do now.
@@ -231,6 +231,11 @@ impl Core {
         match done {
             Done::Sent(ticket, number, result) => {
                 let lost = result.as_ref().err().and_then(end_of_session);
+                if let Ok(Receipt { seq: Some(seq), .. }) = &result
+                    && let Some(conversation) = self.sends.conversation(ticket)
+                {
+                    self.slots.note_own_send(&conversation, *seq, now);
+                }
                 self.sends.on_result(ticket, number, result, now, &mut self.rng);
                 (None, lost)
             }

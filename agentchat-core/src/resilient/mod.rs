@@ -6,6 +6,7 @@ mod core;
 mod driver;
 mod events;
 mod options;
+mod own_sends;
 mod sending;
 mod sends;
 mod shared;
@@ -47,6 +48,12 @@ use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transpo
 /// - **Other calls** wait for a connection and are repeated until their time is over.
 /// - **Reading**: a subscription goes on over new connections. What comes again is recognised: a message
 ///   is handed out once for each subscription. It is acknowledged when it is settled.
+/// - **Order**: where the network numbers its messages ([`Capabilities::numbered`]), a conversation is
+///   handed out by number. A missing one is asked of history at once and waited for up to 2 s; then an
+///   [`Event::Gap`](crate::Event::Gap) tells of it, and what comes after all is handed out as
+///   [`late`](Delivery::late). While what waited is being read, newer messages of the same conversation
+///   wait for it; other conversations do not. The numbers of up to 10,000 conversations are remembered.
+/// - **Own messages** that come back are settled unseen ([`ResilientOptions::skip_own`]) and leave no gap.
 /// - **State**: [`Resilient::state`] and [`Resilient::state_changed`] tell how the session stands.
 ///
 /// Dropping the last handle and the last subscription ends everything at once, without a runtime;
@@ -54,13 +61,13 @@ use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transpo
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
-/// use agentchat_core::{Body, Loopback, Outbound, Resilient, ResilientOptions, Transport};
+/// use agentchat_core::{Body, Connector, Loopback, Outbound, Resilient, ResilientOptions, Transport};
 ///
 /// let network = Loopback::new();
 /// let session = Resilient::connect(network.connector("worker")?, ResilientOptions::new()).await?;
 /// network.cut();
-/// let note = Outbound::new(session.address().clone(), Body::text("to myself"));
-/// session.send(&note).await?;
+/// let peer = network.connector("peer")?.connect().await?;
+/// session.send(&Outbound::new(peer.address().clone(), Body::text("still here"))).await?;
 /// assert_eq!(session.stats().connects, 2);
 /// # Ok(()) }
 /// ```
@@ -116,7 +123,7 @@ impl Resilient {
     /// The message comes back with [`ErrorKind::Backpressure`] when there is no room or others wait for
     /// it, else with what [`Transport::send`] would answer at once.
     pub fn try_send(&self, message: Outbound) -> std::result::Result<Sending, Box<(Outbound, Error)>> {
-        if let Err(error) = self.capabilities.check(&message) {
+        if let Err(error) = self.check(&message) {
             return Err(Box::new((message, error)));
         }
         let place = self.shared.change(|core, now, wall| match core.check_open("send") {
@@ -143,8 +150,17 @@ impl Resilient {
         self.shared.change(|core, now, _| core.sends.resume(id, now))
     }
 
+    /// Agents are known by name: an address of that name on another host of this network is no other.
+    fn check(&self, message: &Outbound) -> Result<()> {
+        if self.options.skip_own && message.to.name() == self.address.name() {
+            let what = "a message to oneself would never be seen: `ResilientOptions::skip_own` is on";
+            return Err(Error::new(ErrorKind::Invalid, "send", what));
+        }
+        self.capabilities.check(message)
+    }
+
     fn begin_send(&self, message: &Outbound) -> Result<Sending> {
-        self.capabilities.check(message)?;
+        self.check(message)?;
         let place = self.shared.change(|core, now, wall| {
             core.check_open("send")?;
             core.sends.send(message.clone(), now, wall)

@@ -29,8 +29,11 @@ pub struct ResilientOptions {
     /// Whether receivers recognise a repeated `client_msg_id`, as every agent of this crate does. Only
     /// then is a message sent again that may have arrived (default true).
     pub receivers_dedup: bool,
-    /// Whether messages that come from the agent's own address are settled unseen, for networks that echo
-    /// what one sends (default false: a message to oneself is delivered).
+    /// Whether what the agent itself sent is settled unseen when it comes back to its own inbox, as on
+    /// networks that show a conversation to everybody in it (default true). A message to the agent's own
+    /// address would then never be seen, so sending one is refused as [`ErrorKind::Invalid`]. Switched off,
+    /// own messages are delivered like any other. Neither way concerns further inboxes (a message to
+    /// one of those is delivered whoever sent it) or keyed state, which is not delivered.
     pub skip_own: bool,
     /// What the spread of the waits is drawn from (default: chosen anew for each session).
     pub seed: Option<u64>,
@@ -90,7 +93,7 @@ impl ResilientOptions {
         self
     }
 
-    /// Sets whether messages from the agent's own address are settled unseen.
+    /// Sets whether the agent's own messages that come back to its inbox are settled unseen.
     pub fn with_skip_own(mut self, skip: bool) -> Self {
         self.skip_own = skip;
         self
@@ -135,7 +138,7 @@ impl Default for ResilientOptions {
             send_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(5),
             receivers_dedup: true,
-            skip_own: false,
+            skip_own: true,
             seed: None,
         }
     }

@@ -11,7 +11,7 @@ use super::state::{Parked, SessionStats};
 use crate::clock::after;
 use crate::delivery::Receipt;
 use crate::error::{Advice, Error, ErrorKind, Reached, Result};
-use crate::id::ClientMsgId;
+use crate::id::{ClientMsgId, ConversationId};
 use crate::message::Outbound;
 use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Queued, State, Ticket};
 
@@ -146,6 +146,11 @@ impl Sends {
             Outcome::Parked(error) => self.parked(ticket, error),
             Outcome::Retry(_) | Outcome::AwaitConnection | Outcome::Ignored => {}
         }
+    }
+
+    /// What the message under way is ordered within.
+    pub(super) fn conversation(&self, ticket: Ticket) -> Option<ConversationId> {
+        self.outbox.get(ticket)?.message.conversation.clone()
     }
 
     /// Nothing can be sent any more: everybody is told why. What nobody waits for stays to be looked at.

@@ -5,8 +5,9 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::own_sends::OwnSends;
 use crate::address::Address;
-use crate::capability::{Capabilities, OrderGuarantee};
+use crate::capability::Capabilities;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AckTag, ConversationId};
@@ -24,7 +25,9 @@ pub(super) struct Slots {
     /// the lower half is the slot.
     session: u64,
     retry: BackoffPolicy,
+    /// Whose messages are not handed out in the agent's own inbox.
     own: Option<Address>,
+    sent: OwnSends,
     /// The counts of inboxes that are no longer read.
     past: InboxStats,
     /// What was settled in inboxes that are forgotten.
@@ -89,6 +92,7 @@ impl Slots {
             session: u64::from(session) << 32,
             retry,
             own,
+            sent: OwnSends::default(),
             past: InboxStats::default(),
             acks: Vec::new(),
         }
@@ -110,18 +114,16 @@ impl Slots {
         if let Some((number, slot)) = idle {
             slot.reader = Some(Reader::default());
             slot.inbox.on_subscribed(now);
+            slot.note_earlier_sends(&self.sent, now);
             slot.link = Link::Resting(stream);
             return *number;
         }
         let number = self.next;
         self.next += 1;
-        let own_address = self.own.clone().unwrap_or_else(|| address.clone());
-        let mut limits = InboxLimits::new(self.session | number, own_address, capabilities, options);
-        limits.own = self.own.clone();
-        // Numbers run over all priorities, so they are no order where priorities overtake; and where the
-        // network keeps that order, there is nothing to put right.
-        limits.numbered = capabilities.order != OrderGuarantee::ConversationAndPriority;
-        let slot = Slot {
+        let mut limits = InboxLimits::new(self.session | number, is_own, capabilities, options);
+        // Nothing of an agent's own comes back to its other inboxes but what it sent there on purpose.
+        limits.own = self.own.clone().filter(|_| is_own);
+        let mut slot = Slot {
             room: limits.max_unsettled.max(1) + EVENTS,
             inbox: Inbox::new(limits, now),
             options: again,
@@ -133,6 +135,7 @@ impl Slots {
             acks: Vec::new(),
             asks: VecDeque::new(),
         };
+        slot.note_earlier_sends(&self.sent, now);
         self.open.insert(number, slot);
         number
     }
@@ -227,6 +230,15 @@ impl Slots {
     pub(super) fn on_history(&mut self, number: u64, of: &ConversationId, rows: Vec<Delivery>, now: Instant) {
         if let Some(slot) = self.open.get_mut(&number) {
             slot.inbox.on_history(of, rows, now);
+            slot.pump();
+        }
+    }
+
+    /// The network gave this number to a message of this session.
+    pub(super) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
+        self.sent.note(conversation, seq);
+        for slot in self.open.values_mut().filter(|slot| slot.own && slot.reader.is_some()) {
+            slot.inbox.note_own_send(conversation, seq, now);
             slot.pump();
         }
     }
@@ -356,6 +368,12 @@ impl Slot {
         self.pump();
     }
 
+    fn note_earlier_sends(&mut self, sent: &OwnSends, now: Instant) {
+        for (conversation, seq) in sent.iter().filter(|_| self.own) {
+            self.inbox.note_earlier_send(conversation, *seq, now);
+        }
+    }
+
     fn failed(&mut self, error: Error, now: Instant, rng: &mut fastrand::Rng) {
         match error.is_retryable().then(|| self.backoff.failed(now, error.advice(), rng)).flatten() {
             Some(at) => self.link = Link::Later(at),
@@ -394,7 +412,10 @@ impl Slot {
     fn pump(&mut self) {
         while let Some(action) = self.inbox.poll() {
             match action {
-                InboxAction::Deliver { delivery, .. } => self.tell(Event::Message(*delivery)),
+                InboxAction::Deliver { mut delivery, late } => {
+                    delivery.late = late;
+                    self.tell(Event::Message(*delivery));
+                }
                 InboxAction::Ack(tags) => self.acks.extend(tags),
                 InboxAction::AskHistory { conversation, from, limit } => {
                     self.asks.push_back((conversation, from, limit));

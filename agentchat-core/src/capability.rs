@@ -65,7 +65,8 @@ pub enum AckGuarantee {
     /// before it on this subscription is settled, in that order, and towards its own callers it is
     /// [`Redelivers`](Self::Redelivers). Whoever uses such a transport without it has to do the same. Rows
     /// read from history did not arrive on the subscription: their tags are not handed in, and the cursor
-    /// waits until they are settled.
+    /// waits until they are settled. What never arrived below the cursor, because the network dropped it on
+    /// a living connection, is found in history as soon as its conversation goes on.
     Cumulative,
 }
 

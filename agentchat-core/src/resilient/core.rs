@@ -342,6 +342,9 @@ impl Core {
             delivered: inboxes.delivered,
             duplicates: inboxes.duplicates,
             self_filtered: inboxes.self_filtered,
+            late: inboxes.late,
+            gaps: inboxes.gaps,
+            gaps_filled: inboxes.gaps_filled,
             ..SessionStats::default()
         };
         self.sends.count(&mut stats, self.options.outbox.max_bytes);

@@ -458,6 +458,9 @@ fn add(sum: &mut InboxStats, more: &InboxStats) {
     sum.delivered += more.delivered;
     sum.duplicates += more.duplicates;
     sum.self_filtered += more.self_filtered;
+    sum.late += more.late;
+    sum.gaps += more.gaps;
+    sum.gaps_filled += more.gaps_filled;
 }
 
 /// How many inboxes that nobody reads are remembered.

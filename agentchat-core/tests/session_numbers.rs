@@ -259,7 +259,7 @@ async fn an_echo_is_settled_unseen_and_a_message_to_oneself_is_refused() {
     let refused = alice.send(&note).await.expect_err("it would never be seen");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert!(refused.to_string().contains("skip_own"), "{refused}");
-    let (back, refused) = *alice.try_send(note.clone()).err().expect("it would never be seen");
+    let (back, refused) = *alice.try_send(note.clone()).expect_err("it would never be seen");
     assert_eq!((back, refused.kind()), (note.clone(), ErrorKind::Invalid));
     let everywhere = agentchat_core::Address::parse("loopback://host/alice").expect("address");
     let alias = Outbound::new(everywhere, Body::text("note"));

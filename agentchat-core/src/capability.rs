@@ -58,12 +58,13 @@ pub enum AckGuarantee {
     /// What is not acknowledged comes again on the next attachment. At least once.
     Redelivers,
     /// The same, but the network keeps one cursor over the arrivals of a subscription: acknowledging a
-    /// delivery acknowledges everything that arrived before it there.
+    /// delivery acknowledges everything that arrived before it there. So what is settled while something
+    /// before it is not may come again on the next attachment, too.
     ///
-    /// For implementers: `ack` may move the cursor to the last of its tags and need not remember what is
-    /// settled below it. [`Resilient`](crate::Resilient) hands a tag in only when everything that arrived
-    /// before it on this subscription is settled, in that order, and towards its own callers it is
-    /// [`Redelivers`](Self::Redelivers). Whoever uses such a transport without it has to do the same. Rows
+    /// Through a session ([`Resilient`](crate::Resilient)) tags are handed in in any order, as everywhere.
+    /// For implementers: it hands a tag on only when everything that arrived before it on this subscription
+    /// is settled, in that order; `ack` may move the cursor to the last of its tags and need not remember
+    /// what is settled below it. Whoever uses such a transport without a session has to do the same. Rows
     /// read from history did not arrive on the subscription: their tags are not handed in, and the cursor
     /// waits until they are settled. What never arrived below the cursor, because the network dropped it on
     /// a living connection, is found in history as soon as its conversation goes on.
@@ -106,12 +107,8 @@ impl Capabilities {
         }
     }
 
-    /// The same as a session over this network has it: it takes acknowledgements in any order, and orders
-    /// by number.
+    /// The same as a session over this network has it: it orders by number.
     pub(crate) fn in_session(mut self) -> Self {
-        if self.ack == AckGuarantee::Cumulative {
-            self.ack = AckGuarantee::Redelivers;
-        }
         if self.numbered {
             self.order = OrderGuarantee::Conversation;
         }

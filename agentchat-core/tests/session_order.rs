@@ -422,8 +422,8 @@ async fn a_hole_that_the_backlog_leaves_open_is_waited_for_anew() {
 async fn a_cursor_is_moved_over_what_is_settled_and_never_over_a_row_of_history_that_is_not() {
     let mut scene = Scene::live(Stage::new().with_cursor().with_history()).await;
     let able = scene.session.capabilities();
-    assert_eq!(able.ack, AckGuarantee::Redelivers, "whoever uses the session settles in any order");
-    assert_eq!((able.order, able.numbered), (OrderGuarantee::Conversation, true));
+    assert_eq!((able.ack, able.numbered), (AckGuarantee::Cumulative, true), "that is how the network is");
+    assert_eq!(able.order, OrderGuarantee::Conversation, "and this is what the session makes of it");
     scene.stage.push(rows("a", [1]));
     scene.stage.push(rows("b", [1]));
     scene.stage.keep(rows("a", [2]));

@@ -193,7 +193,7 @@ mod tests {
         log.weigh("large", &large, now);
         let window = log.lock();
         assert!(window.bytes <= BYTES && window.entries.len() < 110 && window.entries.contains_key("large"));
-        assert_eq!(window.bytes, window.entries.values().map(|entry| entry.bytes).sum());
+        assert_eq!(window.bytes, window.entries.values().map(|entry| entry.bytes).sum::<usize>());
         assert_eq!(window.order.len(), window.entries.len());
     }
 

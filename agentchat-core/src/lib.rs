@@ -23,8 +23,8 @@ mod transport;
 
 pub use address::Address;
 pub use agent::{
-    Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions, ServePolicy,
-    Serving, batch_handler,
+    Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions,
+    ServePolicy, Serving, batch_handler,
 };
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;

@@ -19,11 +19,7 @@ pub(super) async fn expire(agent: Arc<AgentShared>, delivery: Arc<Delivery>) -> 
 }
 
 /// A message that a newer one took the place of is settled once its sender knows.
-pub(super) async fn supersede(
-    agent: Arc<AgentShared>,
-    delivery: Arc<Delivery>,
-    tries: u32,
-) -> HandlerResult {
+pub(super) async fn supersede(agent: Arc<AgentShared>, delivery: Arc<Delivery>, tries: u32) -> HandlerResult {
     tell(agent, delivery, "superseded by a newer message of its conversation", tries).await
 }
 

@@ -168,9 +168,7 @@ fn attempts_end_where_the_policy_says_and_burying_is_tried_until_it_succeeds() {
 #[test]
 fn a_message_past_its_deadline_is_not_run() {
     let now = Instant::now();
-    for (deadline, expired) in
-        [(SystemTime::UNIX_EPOCH, true), (SystemTime::now() + 3600 * SECOND, false)]
-    {
+    for (deadline, expired) in [(SystemTime::UNIX_EPOCH, true), (SystemTime::now() + 3600 * SECOND, false)] {
         let mut dispatcher = dispatcher(policy(1));
         let mut message = delivery(0, None);
         message.deadline = Some(deadline);

@@ -59,10 +59,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    let serve =
-        prop_oneof![Just(ServePolicy::Each), (0_usize..5).prop_map(ServePolicy::Batch), Just(ServePolicy::Latest)];
-    (serve, 1_usize..6, prop::option::of(1_u32..4))
-        .prop_map(|(serve, slots, max_attempts)| Policy { serve, max_attempts, ..policy(slots) })
+    let serve = prop_oneof![
+        Just(ServePolicy::Each),
+        (0_usize..5).prop_map(ServePolicy::Batch),
+        Just(ServePolicy::Latest)
+    ];
+    (serve, 1_usize..6, prop::option::of(1_u32..4)).prop_map(|(serve, slots, max_attempts)| Policy {
+        serve,
+        max_attempts,
+        ..policy(slots)
+    })
 }
 
 /// What is known from outside.
@@ -109,7 +115,9 @@ impl Ledger {
                     prop_assert!(policy.max_attempts.is_none_or(|most| *attempt <= most));
                     prop_assert_eq!(message.redelivered, *attempt > 1);
                     prop_assert!(!self.superseded.contains(&id) && !self.buried.contains(&id));
-                    if self.begun.insert(id) && let Some(conversation) = &message.conversation {
+                    if self.begun.insert(id)
+                        && let Some(conversation) = &message.conversation
+                    {
                         let arrival = message.id.as_str().parse().expect("number");
                         self.firsts.entry(conversation.clone()).or_default().push(arrival);
                     }

@@ -46,8 +46,7 @@ fn messages_without_a_conversation_make_no_batch() {
 #[test]
 fn a_batch_that_fails_comes_again_as_it_was_and_at_last_one_by_one() {
     let mut now = Instant::now();
-    let mut dispatcher =
-        dispatcher(Policy { max_attempts: Some(3), ..serving(ServePolicy::Batch(9)) });
+    let mut dispatcher = dispatcher(Policy { max_attempts: Some(3), ..serving(ServePolicy::Batch(9)) });
     admit(&mut dispatcher, 0..2, now);
     for attempt in 1..=2 {
         let batch = start(&mut dispatcher, now).expect("a batch");
@@ -114,8 +113,10 @@ fn a_rejection_is_buried_at_once_and_never_tried_again() {
 #[test]
 fn a_handler_says_how_long_to_wait_and_a_server_at_least_how_long() {
     let now = Instant::now();
-    let asked = |wait| crate::Error::new(crate::ErrorKind::RateLimited, "send", "busy")
-        .with_advice(crate::Advice::After(wait));
+    let asked = |wait| {
+        crate::Error::new(crate::ErrorKind::RateLimited, "send", "busy")
+            .with_advice(crate::Advice::After(wait))
+    };
     for (error, wait) in [
         (HandlerError::retry_after(SECOND / 5, "soon"), SECOND / 5),
         (HandlerError::retry_after(300 * SECOND, "later"), 300 * SECOND),

@@ -113,7 +113,8 @@ async fn a_request_that_is_delivered_again_after_it_was_answered_is_not_answered
 #[tokio::test(start_paused = true)]
 async fn a_reply_in_doubt_stays_the_first_one_when_the_request_is_tried_again() {
     let lost = Fate::Lost(ErrorKind::Timeout, Reached::Unknown);
-    let cases: [(&[&[&str]], Fate, &[&str]); 6] = [
+    type Attempts = &'static [&'static [&'static str]];
+    let cases: [(Attempts, Fate, &[&str]); 6] = [
         (&[&["!one"], &["!one"]], lost, &["one"]),
         (&[&["!one"], &["!two"]], lost, &["one"]),
         (&[&["!one"], &["!two"]], Fate::Unanswered, &["one"]),

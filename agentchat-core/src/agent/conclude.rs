@@ -11,6 +11,15 @@ use crate::delivery::Delivery;
 use crate::id::ClientMsgId;
 use crate::message::Outbound;
 
+/// A message that is given up.
+pub(super) struct Letter {
+    pub(super) delivery: Arc<Delivery>,
+    pub(super) failures: u32,
+    pub(super) error: Arc<HandlerError>,
+    /// Whether a sender that might answer is not told.
+    pub(super) quiet: bool,
+}
+
 /// A request found after its deadline is answered, not run: nobody waits for its work any more. Nobody may
 /// wait for the answer either, so it is settled even when it cannot be given.
 pub(super) async fn expire(agent: Arc<AgentShared>, delivery: Arc<Delivery>) -> HandlerResult {
@@ -27,17 +36,18 @@ pub(super) async fn supersede(agent: Arc<AgentShared>, delivery: Arc<Delivery>, 
 pub(super) async fn bury(
     agent: Arc<AgentShared>,
     dead_letters: Option<DeadLetters>,
-    delivery: Arc<Delivery>,
-    failures: u32,
-    error: Arc<HandlerError>,
+    letter: Letter,
     tries: u32,
 ) -> HandlerResult {
+    let Letter { delivery, failures, error, quiet } = letter;
     // What made a handler fail is for its owner; why it rejected is for the sender.
     let why = match error.is_reject() {
         true => format!("rejected: {error}"),
         false => format!("given up after {failures} failures"),
     };
-    tell(Arc::clone(&agent), Arc::clone(&delivery), &why, tries).await?;
+    if !quiet || only_waits(&delivery) {
+        tell(Arc::clone(&agent), Arc::clone(&delivery), &why, tries).await?;
+    }
     let id = delivery.id.clone();
     match dead_letters {
         None => {}
@@ -69,6 +79,13 @@ async fn tell(agent: Arc<AgentShared>, delivery: Arc<Delivery>, why: &str, tries
             Ok(())
         }
     }
+}
+
+/// Whether what the sender is told comes to an inbox for replies. In its own inbox a handler may answer it,
+/// and so keep up what it is to end.
+fn only_waits(delivery: &Delivery) -> bool {
+    let sender = delivery.sender.as_ref().map(Address::name);
+    delivery.reply_to.as_ref().is_some_and(|reply_to| Some(reply_to.name()) != sender)
 }
 
 async fn send(agent: &AgentShared, to: Address, delivery: &Delivery, failures: u32) -> HandlerResult {

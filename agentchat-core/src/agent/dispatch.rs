@@ -3,7 +3,9 @@
 //! This is the thinking; [`serve`](super::serve) does the waiting. Every step costs the same however many
 //! messages are in hand (but for a logarithm where moments are ordered, and for the size of a batch).
 
+mod job;
 mod lane;
+mod policy;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,15 +13,18 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::outcome::{HandlerError, HandlerResult, Verdict};
+use super::outcome::{HandlerError, HandlerResult};
 use super::serve_options::ServePolicy;
 use super::serve_stats::ServeStats;
 use super::turns::Gate;
 use crate::clock::after;
 use crate::dedup::{Dedup, Seen};
 use crate::delivery::Delivery;
-use crate::id::{AckTag, ConversationId};
+use crate::id::AckTag;
 use lane::{Fate, Lane, Queued};
+
+pub(crate) use job::{Job, LaneKey, Task};
+pub(crate) use policy::Policy;
 
 /// The queue of a serving agent. Its size is bounded by whoever admits: see [`Dispatcher::load`].
 #[derive(Debug)]
@@ -39,49 +44,6 @@ pub(crate) struct Dispatcher {
     counter: u64,
     policy: Policy,
     stats: ServeStats,
-}
-
-/// What is handed over, how many run at once, and what happens to a message whose handler fails.
-#[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    pub(crate) serve: ServePolicy,
-    pub(crate) concurrency: usize,
-    pub(crate) retry_base: Duration,
-    pub(crate) retry_cap: Duration,
-    /// After how many failures a message is given up.
-    pub(crate) max_attempts: Option<u32>,
-}
-
-/// What a conversation's messages queue in; a message without one has a lane to itself, and so has one that
-/// was superseded: telling its sender holds nobody up.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum LaneKey {
-    Conversation(ConversationId),
-    Lone(u64),
-}
-
-/// Something to do for a message, or for those of a batch.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) lane: LaneKey,
-    pub(crate) delivery: Arc<Delivery>,
-    /// What follows in the same batch.
-    pub(crate) rest: Vec<Arc<Delivery>>,
-    pub(crate) task: Task,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Task {
-    /// Run the handler; `attempt` is 1 the first time.
-    Handle { attempt: u32 },
-    /// Its deadline has passed: answer with an error instead of running it.
-    Expire,
-    /// A newer one took its place: answer with an error. This failed so many times before.
-    Supersede { tries: u32 },
-    /// It is given up after so many failures: answer with an error, hand it to where dead letters go. This
-    /// failed so many times before.
-    Bury { failures: u32, error: Arc<HandlerError>, tries: u32 },
 }
 
 impl Dispatcher {
@@ -283,8 +245,8 @@ impl Dispatcher {
         match queued.fate {
             Fate::Handle => self.stats.handled += 1,
             Fate::Expire => self.stats.expired += 1,
-            Fate::Bury(error) if error.is_reject() => self.stats.rejected += 1,
-            Fate::Bury(_) => self.stats.given_up += 1,
+            Fate::Bury { error, .. } if error.is_reject() => self.stats.rejected += 1,
+            Fate::Bury { .. } => self.stats.given_up += 1,
             Fate::Supersede => {}
         }
         self.in_hand -= 1;
@@ -310,38 +272,6 @@ impl Dispatcher {
     fn count(&mut self) -> u64 {
         self.counter += 1;
         self.counter
-    }
-}
-
-impl Policy {
-    /// How many messages that failed so often are handed over together. The last try is each one's own, so
-    /// that one of them cannot make the others be given up.
-    fn batch_after(&self, failures: u32) -> usize {
-        let last = failures > 0 && self.max_attempts.is_some_and(|most| failures.saturating_add(1) >= most);
-        match self.serve {
-            ServePolicy::Batch(most) if !last => most.max(1),
-            _ => 1,
-        }
-    }
-
-    /// Notes a failure of `queued`; returns how long it waits for its next try.
-    fn strike(&self, queued: &mut Queued, error: &Arc<HandlerError>, stats: &mut ServeStats) -> Duration {
-        let open = queued.is_open();
-        let tries = queued.strike();
-        stats.failed += u64::from(open);
-        if open && (error.is_reject() || self.max_attempts.is_some_and(|most| tries >= most)) {
-            queued.fate = Fate::Bury(Arc::clone(error));
-            return Duration::ZERO;
-        }
-        match error.verdict() {
-            Verdict::After(wait) => wait,
-            Verdict::Backoff(least) => self.retry_delay(tries).max(least),
-            Verdict::Reject => self.retry_delay(tries),
-        }
-    }
-
-    fn retry_delay(&self, tries: u32) -> Duration {
-        self.retry_base.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(self.retry_cap)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::AgentShared;
 use super::acks::Acks;
-use super::conclude::{bury, expire, supersede};
+use super::conclude::{Letter, bury, expire, supersede};
 use super::dispatch::{Dispatcher, Job, LaneKey, Task};
 use super::handler::Handler;
 use super::outcome::{HandlerError, HandlerResult, contained};
@@ -139,8 +139,9 @@ impl Server {
                 Task::Handle { attempt } => run_handler(agent, handler, delivery, attempt).await,
                 Task::Expire => expire(agent, delivery).await,
                 Task::Supersede { tries } => supersede(agent, delivery, tries).await,
-                Task::Bury { failures, error, tries } => {
-                    bury(agent, dead_letters, delivery, failures, error, tries).await
+                Task::Bury { failures, error, quiet, tries } => {
+                    let letter = Letter { delivery, failures, error, quiet };
+                    bury(agent, dead_letters, letter, tries).await
                 }
             }
         };

@@ -153,6 +153,9 @@ impl ServeOptions {
     /// answer each other come to an end. A conversation's window begins with a message and is over after its
     /// time; the next message begins another one. The first rejection in each window is a warning in the log.
     ///
+    /// A sender that waits for a reply in an inbox for replies, as a call does, is told of each rejection. One
+    /// that waits in its own inbox is told of the first in each window: if it answers that, it ends there.
+    ///
     /// Messages are counted when they are first handed to the handler, in this process; those without a
     /// conversation are not counted. Of the 16,384 conversations used last the counts are kept.
     pub fn with_turn_limit(mut self, turns: u32, window: Duration) -> Self {

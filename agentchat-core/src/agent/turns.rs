@@ -18,7 +18,8 @@ pub trait TurnGuard: Send + Sync + 'static {
     /// panics, the message is handled.
     ///
     /// # Errors
-    /// Why the message is rejected: a sender that waits for a reply is told it.
+    /// Why the message is rejected. A sender that waits for a reply in an inbox for replies, as a call does, is
+    /// told it. Other senders are not: a handler there might answer that too.
     fn check(&self, message: &Delivery) -> Result<(), String>;
 }
 

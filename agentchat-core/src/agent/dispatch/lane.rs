@@ -41,7 +41,7 @@ pub(super) enum Fate {
     Handle,
     Expire,
     Supersede,
-    Bury(Arc<HandlerError>),
+    Bury { error: Arc<HandlerError>, quiet: bool },
 }
 
 impl Lane {
@@ -82,15 +82,16 @@ impl Queued {
                         "further messages are rejected until its time is over"
                     );
                 }
-                self.fate = Fate::Bury(Arc::new(refusal.error));
+                self.fate = Fate::Bury { error: Arc::new(refusal.error), quiet: !refusal.first };
             }
         }
         match &self.fate {
             Fate::Handle => Task::Handle { attempt: self.failures.saturating_add(1) },
             Fate::Expire => Task::Expire,
             Fate::Supersede => Task::Supersede { tries: self.tries },
-            Fate::Bury(error) => {
-                Task::Bury { failures: self.failures, error: Arc::clone(error), tries: self.tries }
+            Fate::Bury { error, quiet } => {
+                let (failures, tries, quiet) = (self.failures, self.tries, *quiet);
+                Task::Bury { failures, error: Arc::clone(error), quiet, tries }
             }
         }
     }

@@ -3,7 +3,7 @@ mod policies;
 
 use super::*;
 use crate::agent::turns::Turns;
-use crate::{Address, Body, ClientMsgId, CorrelationId, MessageId};
+use crate::{Address, Body, ClientMsgId, ConversationId, CorrelationId, MessageId};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -102,7 +102,9 @@ fn a_rejection_is_buried_at_once_and_never_tried_again() {
     assert!(dispatcher.finish(&batch.lane, Err(HandlerError::reject("no")), now).is_empty());
     for number in ["0", "1"] {
         let buried = start(&mut dispatcher, now).expect("each is buried");
-        let Task::Bury { failures: 1, error, tries: 0 } = &buried.task else { panic!("{buried:?}") };
+        let Task::Bury { failures: 1, error, quiet: false, tries: 0 } = &buried.task else {
+            panic!("{buried:?}")
+        };
         assert!(error.is_reject() && ids(&buried) == [number]);
         assert_eq!(settle(&mut dispatcher, &buried, now).len(), 1);
     }
@@ -222,10 +224,13 @@ fn a_conversation_over_its_turns_is_rejected_counted_once_per_message_and_holds_
     let again = start(&mut dispatcher, now + SECOND).expect("another try is not another message");
     assert!(ids(&again) == ["0", "1"] && matches!(again.task, Task::Handle { attempt: 2 }));
     settle(&mut dispatcher, &again, now);
-    for number in ["2", "3"] {
+    for (number, again) in [("2", false), ("3", true)] {
         let refused = start(&mut dispatcher, now + SECOND).expect("a refusal");
-        let Task::Bury { failures: 0, error, .. } = &refused.task else { panic!("{refused:?}") };
-        assert!(ids(&refused) == [number] && error.to_string().contains("2 messages"), "{error}");
+        let Task::Bury { failures: 0, error, quiet, .. } = &refused.task else { panic!("{refused:?}") };
+        assert!(
+            ids(&refused) == [number] && *quiet == again && error.to_string().contains("2 messages"),
+            "{error}"
+        );
         settle(&mut dispatcher, &refused, now);
     }
     admit(&mut dispatcher, 4..5, now);

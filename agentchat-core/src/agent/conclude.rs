@@ -71,8 +71,8 @@ async fn tell(agent: Arc<AgentShared>, delivery: Arc<Delivery>, why: &str, tries
     if !waits_for_reply(&delivery) {
         return Ok(());
     }
-    match Request::new(delivery, 1, agent).conclude(why).await {
-        Ok(()) => Ok(()),
+    match Request::new(delivery, 1, agent).fail(why).await {
+        Ok(_) => Ok(()),
         Err(error) if error.is_retryable() && tries < LAST_TRY => Err(error.into()),
         Err(error) => {
             tracing::debug!(name: "sender.untold", %error, "a sender could not be told that no reply comes");

@@ -100,22 +100,9 @@ impl Request {
         self.answer(Body::text(""), true, Some(message)).await
     }
 
-    /// Ends the call with a failure unless it has ended, after whatever earlier runs have answered.
-    pub(crate) async fn conclude(&self, why: &str) -> Result<()> {
-        let mut run = self.run.lock().await;
-        let (_, answers) = self.remembered(&mut run);
-        if answers.lock().await.ended().is_some() {
-            return Ok(());
-        }
-        self.say(&mut run, Body::text(""), true, Some(why)).await.map(drop)
-    }
-
     async fn answer(&self, body: Body, last: bool, error: Option<&str>) -> Result<Receipt> {
-        self.say(&mut *self.run.lock().await, body, last, error).await
-    }
-
-    async fn say(&self, run: &mut Run, body: Body, last: bool, error: Option<&str>) -> Result<Receipt> {
-        let (identity, answers) = self.remembered(run);
+        let mut run = self.run.lock().await;
+        let (identity, answers) = self.remembered(&mut run);
         let mut answers = answers.lock().await;
         let seq = match (last, answers.ended()) {
             (false, _) => run.made + 1,

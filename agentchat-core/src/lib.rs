@@ -22,7 +22,10 @@ pub mod store;
 mod transport;
 
 pub use address::Address;
-pub use agent::{Agent, Call, CallRequest, Handler, HandlerResult, Reply, Request, ServeOptions, Serving};
+pub use agent::{
+    Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions,
+    ServePolicy, Serving, batch_handler,
+};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};

@@ -1,14 +1,19 @@
 //! The agent runtime: what a framework embeds.
 
 mod acks;
+mod answers;
 mod builder;
 mod call;
 mod call_request;
 mod calls;
 mod close;
+mod conclude;
+mod dead_letter;
 mod dispatch;
+mod handler;
 mod headers;
 mod heartbeat;
+mod outcome;
 mod pending;
 mod replies;
 mod reply_reader;
@@ -16,8 +21,10 @@ mod request;
 mod sent;
 mod serve;
 mod serve_options;
+mod serve_stats;
 mod serving;
 mod tasks;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,10 +36,15 @@ pub use builder::AgentBuilder;
 pub use call::{Call, Reply};
 pub use call_request::CallRequest;
 pub use close::CloseReport;
+pub use dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
+pub use handler::{Handler, batch_handler};
 pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
-pub use request::{Handler, HandlerResult, Request};
-pub use serve_options::ServeOptions;
+pub use outcome::{HandlerError, HandlerResult};
+pub use request::Request;
+pub use serve_options::{ServeOptions, ServePolicy};
+pub use serve_stats::ServeStats;
 pub use serving::{Served, Serving};
+pub use turns::TurnGuard;
 
 use crate::address::Address;
 use crate::capability::Capabilities;

@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::answers::AnswerLog;
 use super::close::CloseReport;
 use super::replies::Replies;
 use super::sent::SentIds;
@@ -26,6 +27,7 @@ pub(crate) struct AgentShared {
     pub(crate) active: AtomicU32,
     pub(crate) slots: AtomicU32,
     pub(crate) replies: Replies,
+    pub(crate) answered: AnswerLog,
     sent: Mutex<SentIds>,
 }
 
@@ -49,6 +51,7 @@ impl AgentShared {
             transport,
             active: AtomicU32::new(0),
             slots: AtomicU32::new(0),
+            answered: AnswerLog::default(),
             sent: Mutex::default(),
         }
     }

@@ -36,5 +36,5 @@ pub use options::{CloseMode, Inbox, SubscribeOptions};
 pub use resilient::{
     CloseReason, Parked, Resilient, ResilientConnector, ResilientOptions, Sending, SessionState, SessionStats,
 };
-pub use session::{BackoffPolicy, OutboxLimits};
+pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
 pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};

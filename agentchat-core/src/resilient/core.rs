@@ -97,7 +97,8 @@ impl Core {
         reconnect: Backoff,
         mut rng: fastrand::Rng,
     ) -> Self {
-        let outbox = Outbox::new(options.outbox, options.retry, options.receivers_dedup);
+        let outbox =
+            Outbox::new(options.outbox, options.retry, options.receivers_dedup).with_rate(options.rate);
         let own = options.skip_own.then(|| address.clone());
         let mut core = Self {
             sends: Sends::new(outbox, options.send_timeout),

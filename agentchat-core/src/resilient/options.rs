@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{BackoffPolicy, OutboxLimits};
+use crate::session::{BackoffPolicy, OutboxLimits, RateLimits};
 
 /// How a [`Resilient`](super::Resilient) session reconnects, retries, waits and ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,9 @@ pub struct ResilientOptions {
     pub retry: BackoffPolicy,
     /// How much may wait to be sent.
     pub outbox: OutboxLimits,
+    /// How often attempts to send are begun (default: without limits). What has no permit waits in the
+    /// outbox; nothing is dropped, and a conversation without a permit holds up no other.
+    pub rate: RateLimits,
     /// How long the first connection may take, all attempts together (default 30 s).
     pub connect_timeout: Duration,
     /// How long any call but `send` may take, waiting for a connection included, and how long one attempt
@@ -57,6 +60,12 @@ impl ResilientOptions {
     /// Sets how much may wait to be sent.
     pub fn with_outbox(mut self, limits: OutboxLimits) -> Self {
         self.outbox = limits;
+        self
+    }
+
+    /// Sets how often attempts to send are begun.
+    pub fn with_rate(mut self, limits: RateLimits) -> Self {
+        self.rate = limits;
         self
     }
 
@@ -110,6 +119,7 @@ impl ResilientOptions {
         self.reconnect.check()?;
         self.retry.check()?;
         self.outbox.check()?;
+        self.rate.check()?;
         for (time, name) in [
             (self.connect_timeout, "`connect_timeout`"),
             (self.call_timeout, "`call_timeout`"),
@@ -130,6 +140,7 @@ impl Default for ResilientOptions {
             reconnect: BackoffPolicy::default(),
             retry: BackoffPolicy::default(),
             outbox: OutboxLimits::default(),
+            rate: RateLimits::default(),
             connect_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(300),

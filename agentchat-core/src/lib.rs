@@ -19,6 +19,7 @@ mod options;
 mod resilient;
 mod session;
 pub mod store;
+mod trace_context;
 mod transport;
 
 pub use address::Address;
@@ -37,4 +38,5 @@ pub use resilient::{
     CloseReason, Parked, Resilient, ResilientConnector, ResilientOptions, Sending, SessionState, SessionStats,
 };
 pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
+pub use trace_context::TraceContext;
 pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};

@@ -18,6 +18,7 @@ mod serve;
 mod serve_options;
 mod serving;
 mod tasks;
+mod trace;
 
 use std::fmt;
 use std::sync::Arc;

@@ -120,7 +120,7 @@ impl Request {
         if let Some(doubtful) = &answers.in_doubt
             && doubtful.fingerprint() != message.fingerprint()
         {
-            self.agent.transmit(doubtful).await?;
+            self.agent.transmit_for(&self.delivery, doubtful).await?;
             answers.in_doubt = None;
             answers.taken += 1;
             let seq = answers.taken + 1;
@@ -128,7 +128,7 @@ impl Request {
             message.headers.insert(REPLY_SEQ, seq.to_string());
         }
         let doubted = answers.in_doubt.replace(message.clone()).is_some();
-        let sent = self.agent.transmit(&message).await;
+        let sent = self.agent.transmit_for(&self.delivery, &message).await;
         match &sent {
             Ok(_) => {
                 answers.in_doubt = None;

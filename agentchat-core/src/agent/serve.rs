@@ -17,6 +17,7 @@ use super::dispatch::{Dispatcher, Finished, Job, LaneKey, Task};
 use super::request::{Handler, HandlerResult, Request};
 use super::serve_options::ServeOptions;
 use super::serving::{Control, Served, Serving, Stop};
+use super::trace;
 use crate::address::Address;
 use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
@@ -180,9 +181,11 @@ async fn run_handler(
     attempt: u32,
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
+    let trace = agent.traces.then(|| trace::of_delivery(&delivery));
     let request = Request::new(delivery, attempt, agent);
     // Made inside the block: a handler may panic before it has a future to give.
-    let outcome = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind().await;
+    let outcome = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind();
+    let outcome = trace::handling(trace, outcome).await;
     outcome.unwrap_or_else(|panic| Err(format!("the handler panicked: {}", panic_text(&*panic)).into()))
 }
 

@@ -51,6 +51,7 @@ pub(crate) struct Script {
     pub(crate) subscribe_takes: Duration,
     pub(crate) ack_takes: Duration,
     pub(crate) close_hangs: bool,
+    pub(crate) sent: Vec<Outbound>,
     pub(crate) acked: Vec<Vec<AckTag>>,
     pub(crate) closes: u32,
     pub(crate) opened: Vec<Address>,
@@ -129,7 +130,11 @@ impl Transport for ScriptedTransport {
     }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        match self.with(|script| script.sends.pop_front()) {
+        let fate = self.with(|script| {
+            script.sent.push(message.clone());
+            script.sends.pop_front()
+        });
+        match fate {
             Some(Fate::Lost(kind, reached)) => {
                 Err(Error::new(kind, "send", "as the script says").with_reached(reached))
             }

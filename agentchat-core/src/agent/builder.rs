@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Instrument;
-
 use super::Agent;
 use super::heartbeat;
 use super::tasks::{AgentShared, Tasks};
 use crate::card::AgentCard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::CloseMode;
+use crate::telemetry::{observed, verb_span};
 use crate::transport::Connector;
 
 /// What an agent is started with.
@@ -63,7 +62,7 @@ impl<C: Connector> AgentBuilder<C> {
         let transport = self.connector.connect().await?;
         if let Some(card) = &self.card {
             let registered = match transport.capabilities().directory {
-                true => transport.register(card).instrument(tracing::info_span!("agent.register")).await,
+                true => observed(verb_span!(INFO, "agent.register"), transport.register(card)).await,
                 false => Err(Error::unsupported("register", "this network has no directory")),
             };
             if let Err(error) = registered {

@@ -17,7 +17,7 @@ use super::dispatch::{Dispatcher, Finished, Job, LaneKey, Task};
 use super::request::{Handler, HandlerResult, Request};
 use super::serve_options::ServeOptions;
 use super::serving::{Control, Served, Serving, Stop};
-use super::trace;
+use super::trace::Handling;
 use crate::address::Address;
 use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::ClientMsgId;
 use crate::message::Outbound;
 use crate::options::Inbox;
+use crate::telemetry::Hole;
 use crate::transport::{Event, EventStream};
 
 /// Begins to serve what `events` brings.
@@ -115,7 +116,7 @@ impl Server {
         match event {
             Event::Message(delivery) => self.acks.extend(self.dispatcher.admit(delivery, Instant::now())),
             Event::CaughtUp => tracing::debug!(name: "serve.caught_up", "what waited has been read"),
-            hole => tracing::warn!(name: "serve.hole", event = ?hole, "messages are missing"),
+            hole => tracing::warn!(name: "serve.hole", hole = %Hole(&hole), "messages are missing"),
         }
     }
 
@@ -181,12 +182,14 @@ async fn run_handler(
     attempt: u32,
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
-    let trace = agent.traces.then(|| trace::of_delivery(&delivery));
+    let handling = Handling::new(&delivery, attempt, agent.traces);
     let request = Request::new(delivery, attempt, agent);
     // Made inside the block: a handler may panic before it has a future to give.
     let outcome = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind();
-    let outcome = trace::handling(trace, outcome).await;
-    outcome.unwrap_or_else(|panic| Err(format!("the handler panicked: {}", panic_text(&*panic)).into()))
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        Err(format!("the handler panicked: {}", panic_text(&*panic)).into())
+    };
+    handling.run(outcome.map(|outcome| outcome.unwrap_or_else(panicked))).await
 }
 
 /// A request found after its deadline is answered, not run: nobody waits for its work any more. Nobody may

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::close::CloseReport;
 use super::replies::Replies;
@@ -17,6 +16,7 @@ use crate::capability::Capabilities;
 use crate::delivery::{Delivery, Receipt};
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::message::Outbound;
+use crate::telemetry::{message_span, observed};
 use crate::trace_context::TraceContext;
 use crate::transport::Transport;
 
@@ -74,8 +74,8 @@ impl AgentShared {
 
     async fn transmit_as(&self, message: &Outbound, line: Option<TraceContext>) -> Result<Receipt> {
         let message = trace::carrying(message, line);
-        let span = tracing::info_span!("agent.send", client_msg_id = %message.client_msg_id);
-        self.transport.send(&message).instrument(span).await
+        let span = message_span!(INFO, "agent.send", message, Some(&message.client_msg_id));
+        observed(span, self.transport.send(&message)).await
     }
 
     fn line(&self, message: &Outbound, within: Option<TraceContext>) -> Option<TraceContext> {

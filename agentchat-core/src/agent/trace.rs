@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::future::Future;
 
+use tracing::Span;
+
 use crate::delivery::Delivery;
+use crate::error::ErrorKind;
 use crate::message::Outbound;
+use crate::telemetry::{message_span, observed_by};
 use crate::trace_context::TraceContext;
 use crate::transport::Transport;
 
@@ -13,9 +17,23 @@ tokio::task_local! {
     static HANDLED: Option<TraceContext>;
 }
 
-/// Runs a handler: what it sends meanwhile belongs to `trace`. Tasks it spawns are on their own.
-pub(super) async fn handling<T>(trace: Option<TraceContext>, handler: impl Future<Output = T>) -> T {
-    HANDLED.scope(trace, handler).await
+/// What surrounds a handler: its span, and the trace of its message.
+pub(super) struct Handling {
+    span: Span,
+    trace: Option<TraceContext>,
+}
+
+impl Handling {
+    /// `traces` says whether what the handler sends belongs to the message's trace.
+    pub(super) fn new(delivery: &Delivery, attempt: u32, traces: bool) -> Self {
+        let span = message_span!(INFO, "agent.handle", delivery, delivery.client_msg_id.as_ref(), attempt);
+        Self { span, trace: traces.then(|| of_delivery(delivery)) }
+    }
+
+    /// Runs the handler. Tasks it spawns are on their own.
+    pub(super) async fn run<E>(self, handler: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+        observed_by(self.span, HANDLED.scope(self.trace, handler), |_| ErrorKind::Handler.as_str()).await
+    }
 }
 
 /// The trace of the message that is being handled by this task.

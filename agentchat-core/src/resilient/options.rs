@@ -35,6 +35,10 @@ pub struct ResilientOptions {
     /// Whether messages that come from the agent's own address are settled unseen, for networks that echo
     /// what one sends (default false: a message to oneself is delivered).
     pub skip_own: bool,
+    /// How often the session tells its status (default 60 s; zero is never).
+    pub status_interval: Duration,
+    /// What the session is for, as its status says (default `leader`).
+    pub role: String,
     /// What the spread of the waits is drawn from (default: chosen anew for each session).
     pub seed: Option<u64>,
 }
@@ -105,6 +109,18 @@ impl ResilientOptions {
         self
     }
 
+    /// Sets how often the session tells its status; zero is never.
+    pub fn with_status_interval(mut self, interval: Duration) -> Self {
+        self.status_interval = interval;
+        self
+    }
+
+    /// Names what the session is for.
+    pub fn with_role(mut self, role: impl Into<String>) -> Self {
+        self.role = role.into();
+        self
+    }
+
     /// Sets what the spread of the waits is drawn from.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -147,6 +163,8 @@ impl Default for ResilientOptions {
             drain_timeout: Duration::from_secs(5),
             receivers_dedup: true,
             skip_own: false,
+            status_interval: Duration::from_secs(60),
+            role: "leader".to_owned(),
             seed: None,
         }
     }

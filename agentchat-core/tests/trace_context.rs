@@ -60,7 +60,8 @@ async fn a_call_its_replies_and_what_its_handler_sends_are_one_trace_of_differen
     let _serving = pass_on(&middle, &last, &seen).await;
     let call = asker.call(middle.address(), CallRequest::new(Body::text("x"))).await.expect("sent");
     let reply = of(&soon(call.response()).await.expect("answered").delivery);
-    let (asked, passed) = (seen.lock().expect("not poisoned")[0], of(&next(&mut end).await));
+    let asked = seen.lock().expect("not poisoned")[0];
+    let passed = of(&next(&mut end).await);
     assert!(asked.is_sampled());
     assert_eq!([reply.trace_id(), passed.trace_id()], [asked.trace_id(); 2]);
     let steps = [asked.parent_id(), reply.parent_id(), passed.parent_id()];

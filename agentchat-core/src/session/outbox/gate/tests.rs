@@ -49,6 +49,8 @@ fn a_conversation_without_a_permit_holds_up_no_other_message() {
     assert_eq!(bench.start_all(), []);
     assert_eq!(bench.outbox.take_refusal(), Some(Limited::Conversation(bench.now + SECOND)));
     assert_eq!(bench.outbox.deadline(), Some(bench.now + SECOND));
+    let (later, last) = (bench.push(Some(3)), bench.push(None));
+    assert_eq!(bench.start_all(), [later, last]);
     bench.wait();
     assert_eq!(bench.start_all(), [second]);
 }

@@ -119,7 +119,7 @@ impl Request {
             return Ok(first.receipt());
         }
         if seq <= answers.taken {
-            let receipt = self.agent.transmit(&message).await?;
+            let receipt = self.agent.transmit_for(&self.delivery, &message).await?;
             run.made = seq;
             return Ok(receipt);
         }
@@ -127,7 +127,7 @@ impl Request {
             && doubtful.fingerprint() != message.fingerprint()
         {
             let doubtful = doubtful.clone();
-            let receipt = self.agent.transmit(&doubtful).await?;
+            let receipt = self.agent.transmit_for(&self.delivery, &doubtful).await?;
             answers.took(&doubtful, is_last(&doubtful), &receipt);
             run.made = answers.taken;
             if answers.ended().is_some() || !(last || run.doubts) {
@@ -141,7 +141,7 @@ impl Request {
         let doubted = answers.in_doubt.replace(message.clone()).is_some();
         run.doubts = true;
         self.agent.answered.weigh(&identity, &answers, Instant::now());
-        let sent = self.agent.transmit(&message).await;
+        let sent = self.agent.transmit_for(&self.delivery, &message).await;
         match &sent {
             Ok(receipt) => {
                 answers.took(&message, last, receipt);

@@ -19,10 +19,12 @@ use super::outcome::{HandlerError, HandlerResult, contained};
 use super::request::Request;
 use super::serve_options::{ServeOptions, ServePolicy};
 use super::serving::{Control, Served, Serving, Stop};
+use super::trace::Handling;
 use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Inbox;
+use crate::telemetry::Hole;
 use crate::transport::{Event, EventStream};
 
 /// Begins to serve what `events` brings.
@@ -114,7 +116,7 @@ impl Server {
         match event {
             Event::Message(delivery) => self.acks.extend(self.dispatcher.admit(delivery, Instant::now())),
             Event::CaughtUp => tracing::debug!(name: "serve.caught_up", "what waited has been read"),
-            hole => tracing::warn!(name: "serve.hole", event = ?hole, "messages are missing"),
+            hole => tracing::warn!(name: "serve.hole", hole = %Hole(&hole), "messages are missing"),
         }
     }
 
@@ -192,9 +194,10 @@ async fn run_handler(
     attempt: u32,
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
+    let handling = Handling::new(&delivery, attempt, agent.traces);
     let request = Request::new(delivery, attempt, agent);
     // Made inside the block: a handler may panic before it has a future to give.
-    contained(async { handler.handle(request).await }).await
+    handling.run(contained(async { handler.handle(request).await })).await
 }
 
 async fn run_batch(
@@ -205,9 +208,11 @@ async fn run_batch(
     attempt: u32,
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
+    // A batch is one run, and belongs to the trace of its first message.
+    let handling = Handling::new(&first, attempt, agent.traces);
     let request = |delivery| Request::new(delivery, attempt, Arc::clone(&agent));
     let requests = std::iter::once(first).chain(rest).map(request).collect();
-    contained(async { handler.handle_batch(requests).await }).await
+    handling.run(contained(async { handler.handle_batch(requests).await })).await
 }
 
 /// Adds to a counter of the agent, and takes it back when dropped: at the end, or wherever it is stopped.

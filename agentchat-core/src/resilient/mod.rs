@@ -5,12 +5,15 @@ mod connector;
 mod core;
 mod driver;
 mod events;
+mod observer;
 mod options;
 mod own_sends;
 mod sending;
 mod sends;
+mod session_event;
 mod shared;
 mod slots;
+mod spans;
 mod state;
 
 use std::fmt;
@@ -21,6 +24,7 @@ use async_trait::async_trait;
 pub use connector::ResilientConnector;
 pub use options::ResilientOptions;
 pub use sending::Sending;
+pub use session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};
 pub use state::{CloseReason, Parked, SessionState, SessionStats};
 
 use self::calls::{Answer, Call};
@@ -37,6 +41,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AckTag, ClientMsgId, ConversationId};
 use crate::message::{Body, Outbound};
 use crate::options::{CloseMode, SubscribeOptions};
+use crate::telemetry::observed;
 use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transport};
 
 /// A [`Transport`] over ever new connections of a [`Connector`]: it reconnects, sends again what may have
@@ -112,6 +117,13 @@ impl Resilient {
         self.shared.lock().stats()
     }
 
+    /// Tells what happens in the session from now on, until it is closed.
+    pub fn events(&self) -> SessionEvents {
+        let mut core = self.shared.lock();
+        let state = core.state();
+        core.watch.listen(&state, tokio::time::Instant::now())
+    }
+
     /// How many messages and bytes the outbox has room for.
     pub fn capacity(&self) -> (usize, usize) {
         self.shared.lock().sends.capacity()
@@ -169,11 +181,15 @@ impl Resilient {
     }
 
     async fn call(&self, call: Call) -> Result<Answer> {
-        let answer = self.shared.change(|core, now, _| {
-            core.check_open(call.operation())?;
-            core.calls.push(call, after(now, self.options.call_timeout))
-        })?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        let span = spans::call(&call);
+        let answered = async {
+            let answer = self.shared.change(|core, now, _| {
+                core.check_open(call.operation())?;
+                core.calls.push(call, after(now, self.options.call_timeout))
+            })?;
+            answer.await.unwrap_or_else(|_| Err(closed()))
+        };
+        observed(span, answered).await
     }
 }
 
@@ -209,7 +225,7 @@ impl Transport for Resilient {
     /// Waits for room in the outbox and then for the network's answer, over as many connections as it
     /// takes. Sends of the same message that are under way together share one answer.
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        self.begin_send(message)?.await
+        observed(spans::send(message), async { self.begin_send(message)?.await }).await
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
@@ -233,14 +249,17 @@ impl Transport for Resilient {
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
     /// acknowledges what is settled, and closes the attachment. Dropping the future does not stop it.
     async fn close(&self, mode: CloseMode) -> Result<()> {
-        match self.shared.change(|core, now, _| core.close(mode, now)) {
-            Some(closed) => closed.await.unwrap_or(Ok(())),
-            None => {
-                let mut states = self.shared.state.subscribe();
-                let _ = states.wait_for(|state| matches!(state, SessionState::Closed(_))).await;
-                Ok(())
+        let closed = async {
+            match self.shared.change(|core, now, _| core.close(mode, now)) {
+                Some(closed) => closed.await.unwrap_or(Ok(())),
+                None => {
+                    let mut states = self.shared.state.subscribe();
+                    let _ = states.wait_for(|state| matches!(state, SessionState::Closed(_))).await;
+                    Ok(())
+                }
             }
-        }
+        };
+        observed(spans::close(), closed).await
     }
 
     /// The tags of what is read from history cannot be acknowledged.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{BackoffPolicy, OutboxLimits};
+use crate::session::{BackoffPolicy, OutboxLimits, RateLimits};
 
 /// How a [`Resilient`](super::Resilient) session reconnects, retries, waits and ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,9 @@ pub struct ResilientOptions {
     pub retry: BackoffPolicy,
     /// How much may wait to be sent.
     pub outbox: OutboxLimits,
+    /// How often attempts to send are begun (default: without limits). What has no permit waits in the
+    /// outbox; nothing is dropped, and a conversation without a permit holds up no other.
+    pub rate: RateLimits,
     /// How long the first connection may take, all attempts together (default 30 s).
     pub connect_timeout: Duration,
     /// How long any call but `send` may take, waiting for a connection included, and how long one attempt
@@ -35,6 +38,10 @@ pub struct ResilientOptions {
     /// own messages are delivered like any other. Neither way concerns further inboxes (a message to
     /// one of those is delivered whoever sent it) or keyed state, which is not delivered.
     pub skip_own: bool,
+    /// How often the session tells its status (default 60 s; zero is never).
+    pub status_interval: Duration,
+    /// What the session is for, as its status says (default `leader`).
+    pub role: String,
     /// What the spread of the waits is drawn from (default: chosen anew for each session).
     pub seed: Option<u64>,
 }
@@ -60,6 +67,12 @@ impl ResilientOptions {
     /// Sets how much may wait to be sent.
     pub fn with_outbox(mut self, limits: OutboxLimits) -> Self {
         self.outbox = limits;
+        self
+    }
+
+    /// Sets how often attempts to send are begun.
+    pub fn with_rate(mut self, limits: RateLimits) -> Self {
+        self.rate = limits;
         self
     }
 
@@ -99,6 +112,18 @@ impl ResilientOptions {
         self
     }
 
+    /// Sets how often the session tells its status; zero is never.
+    pub fn with_status_interval(mut self, interval: Duration) -> Self {
+        self.status_interval = interval;
+        self
+    }
+
+    /// Names what the session is for.
+    pub fn with_role(mut self, role: impl Into<String>) -> Self {
+        self.role = role.into();
+        self
+    }
+
     /// Sets what the spread of the waits is drawn from.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -113,6 +138,7 @@ impl ResilientOptions {
         self.reconnect.check()?;
         self.retry.check()?;
         self.outbox.check()?;
+        self.rate.check()?;
         for (time, name) in [
             (self.connect_timeout, "`connect_timeout`"),
             (self.call_timeout, "`call_timeout`"),
@@ -133,12 +159,15 @@ impl Default for ResilientOptions {
             reconnect: BackoffPolicy::default(),
             retry: BackoffPolicy::default(),
             outbox: OutboxLimits::default(),
+            rate: RateLimits::default(),
             connect_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(5),
             receivers_dedup: true,
             skip_own: true,
+            status_interval: Duration::from_secs(60),
+            role: "leader".to_owned(),
             seed: None,
         }
     }

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::observer::Observer;
 use super::own_sends::OwnSends;
 use crate::address::Address;
 use crate::capability::Capabilities;
@@ -19,6 +20,7 @@ use crate::transport::{Event, EventStream};
 /// The inboxes by number.
 #[derive(Debug)]
 pub(super) struct Slots {
+    pub(super) observer: Observer,
     open: BTreeMap<u64, Slot>,
     next: u64,
     /// The upper half of what this session's ack tags begin with, so that another's are known for foreign;
@@ -52,6 +54,7 @@ pub(super) enum Verdict {
 
 struct Slot {
     inbox: Inbox,
+    observer: Observer,
     /// How it is read again on the next attachment.
     options: SubscribeOptions,
     own: bool,
@@ -87,6 +90,7 @@ enum Link {
 impl Slots {
     pub(super) fn new(session: u32, retry: BackoffPolicy, own: Option<Address>) -> Self {
         Self {
+            observer: Observer::default(),
             open: BTreeMap::new(),
             next: 0,
             session: u64::from(session) << 32,
@@ -126,6 +130,7 @@ impl Slots {
         let mut slot = Slot {
             room: limits.max_unsettled.max(1) + EVENTS,
             inbox: Inbox::new(limits, now),
+            observer: self.observer.clone(),
             options: again,
             own: is_own,
             reader: Some(Reader::default()),
@@ -229,7 +234,11 @@ impl Slots {
 
     pub(super) fn on_history(&mut self, number: u64, of: &ConversationId, rows: Vec<Delivery>, now: Instant) {
         if let Some(slot) = self.open.get_mut(&number) {
+            let filled = slot.inbox.stats().gaps_filled;
             slot.inbox.on_history(of, rows, now);
+            if slot.inbox.stats().gaps_filled > filled {
+                self.observer.hole_filled(of);
+            }
             slot.pump();
         }
     }
@@ -345,6 +354,11 @@ impl Slots {
         self.open.get(&number).is_some_and(|slot| matches!(slot.link, Link::Resting(_)))
     }
 
+    /// How many messages were taken in and not settled.
+    pub(super) fn unsettled(&self) -> usize {
+        self.open.values().map(|slot| slot.inbox.unsettled()).sum()
+    }
+
     pub(super) fn stats(&self) -> InboxStats {
         let mut sum = self.past;
         for slot in self.open.values() {
@@ -401,6 +415,9 @@ impl Slot {
 
     fn tell(&mut self, event: Event) {
         let Some(reader) = &mut self.reader else { return };
+        if let Event::Gap { conversation, expected, got } = &event {
+            self.observer.gap(conversation, *expected, *got);
+        }
         // The end of the first backlog is told; later ones are the session's own affair.
         if event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
             return;

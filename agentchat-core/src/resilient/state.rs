@@ -89,6 +89,8 @@ pub struct SessionStats {
     pub in_flight: usize,
     /// Messages that were given up while nobody waited for them.
     pub parked: usize,
+    /// Messages that were taken in and not settled.
+    pub unsettled: usize,
 }
 
 /// A message that could not be sent while nobody waited for it. It holds back the later ones of its

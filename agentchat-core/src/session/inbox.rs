@@ -322,6 +322,11 @@ impl Inbox {
         self.catching_up.is_some()
     }
 
+    /// How many messages were taken in and not settled.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled.total().messages
+    }
+
     /// What has happened.
     pub(crate) fn stats(&self) -> InboxStats {
         let order = self.order.stats();

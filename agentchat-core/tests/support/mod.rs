@@ -131,8 +131,11 @@ impl Transport for ScriptedTransport {
     }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        self.with(|script| script.sent.push(message.clone()));
-        match self.with(|script| script.sends.pop_front()) {
+        let fate = self.with(|script| {
+            script.sent.push(message.clone());
+            script.sends.pop_front()
+        });
+        match fate {
             Some(Fate::Lost(kind, reached)) => {
                 Err(Error::new(kind, "send", "as the script says").with_reached(reached))
             }

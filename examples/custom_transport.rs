@@ -277,7 +277,7 @@ impl Harness for Disk {
     fn expected_skips(&self) -> Vec<Skip> {
         let mut skips = vec![Skip::Directory, Skip::ReadableStatus, Skip::ServerDedup, Skip::Priority];
         skips.extend([Skip::Ttl, Skip::Delay, Skip::KeyedState, Skip::Replay, Skip::EndsWithConnection]);
-        skips.extend([Skip::Stall, Skip::Expire]);
+        skips.extend([Skip::Numbered, Skip::Stall, Skip::Expire]);
         skips
     }
 

@@ -23,6 +23,12 @@ pub struct Capabilities {
     pub ack: AckGuarantee,
     /// What order deliveries come in.
     pub order: OrderGuarantee,
+    /// `seq` counts every message of a conversation that the inbox gets or its owner sends, without holes:
+    /// what is missing between two numbers has not arrived yet. A session then puts each conversation of
+    /// that inbox in order by number, whatever `order` says, and asks [`replay`](crate::Transport::replay)
+    /// for what is missing. Where priorities overtake, or messages expire or are replaced, numbers have
+    /// holes that nothing fills: leave it off there.
+    pub numbered: bool,
     /// The server itself recognises a repeated `client_msg_id`.
     pub server_dedup: bool,
     /// Priorities other than normal are delivered first.
@@ -51,6 +57,18 @@ pub enum AckGuarantee {
     None,
     /// What is not acknowledged comes again on the next attachment. At least once.
     Redelivers,
+    /// The same, but the network keeps one cursor over the arrivals of a subscription: acknowledging a
+    /// delivery acknowledges everything that arrived before it there. So what is settled while something
+    /// before it is not may come again on the next attachment, too.
+    ///
+    /// Through a session ([`Resilient`](crate::Resilient)) tags are handed in in any order, as everywhere.
+    /// For implementers: it hands a tag on only when everything that arrived before it on this subscription
+    /// is settled, in that order; `ack` may move the cursor to the last of its tags and need not remember
+    /// what is settled below it. Whoever uses such a transport without a session has to do the same. Rows
+    /// read from history did not arrive on the subscription: their tags are not handed in, and the cursor
+    /// waits until they are settled. What never arrived below the cursor, because the network dropped it on
+    /// a living connection, is found in history as soon as its conversation goes on.
+    Cumulative,
 }
 
 /// What order deliveries come in.
@@ -76,6 +94,7 @@ impl Capabilities {
             durable_inbox: false,
             ack: AckGuarantee::None,
             order: OrderGuarantee::None,
+            numbered: false,
             server_dedup: false,
             priority: false,
             ttl: false,
@@ -86,6 +105,14 @@ impl Capabilities {
             reconnects: false,
             max_body: None,
         }
+    }
+
+    /// The same as a session over this network has it: it orders by number.
+    pub(crate) fn in_session(mut self) -> Self {
+        if self.numbered {
+            self.order = OrderGuarantee::Conversation;
+        }
+        self
     }
 
     /// Checks a message before the transport sees it.

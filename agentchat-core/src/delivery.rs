@@ -38,6 +38,10 @@ pub struct Delivery {
     pub deadline: Option<SystemTime>,
     /// Its number within the conversation, where the network numbers.
     pub seq: Option<u64>,
+    /// Messages of its conversation with higher numbers went before it: an [`Event::Gap`](crate::Event::Gap)
+    /// told of it, or nobody could know that it was missing. It is new all the same, and handed out once.
+    /// Only a session ([`Resilient`](crate::Resilient)) can tell; transports leave it `false`.
+    pub late: bool,
     /// When the network stored it.
     pub created: Option<SystemTime>,
     /// When it arrived here.
@@ -66,6 +70,7 @@ impl Delivery {
             tags: Vec::new(),
             deadline: None,
             seq: None,
+            late: false,
             created: None,
             received: SystemTime::now(),
             redelivered: false,
@@ -99,6 +104,10 @@ impl Delivery {
 pub struct Receipt {
     /// What became of the message.
     pub outcome: SendOutcome,
+    /// The number the network gave the message in its conversation, counted as in the sender's own inbox
+    /// (see [`Capabilities::numbered`](crate::Capabilities::numbered)). A session learns from it that this
+    /// number is not missing there.
+    pub seq: Option<u64>,
     /// Things the sender should know although the send succeeded.
     pub warnings: Vec<Warning>,
     /// Members of a group that did not get it.
@@ -108,7 +117,13 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt without warnings.
     pub fn new(outcome: SendOutcome) -> Self {
-        Self { outcome, warnings: Vec::new(), skipped: Vec::new() }
+        Self { outcome, seq: None, warnings: Vec::new(), skipped: Vec::new() }
+    }
+
+    /// Sets the number of the message in its conversation.
+    pub fn with_seq(mut self, seq: u64) -> Self {
+        self.seq = Some(seq);
+        self
     }
 
     /// The server's id, unless the message is deferred.

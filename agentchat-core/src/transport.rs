@@ -64,6 +64,7 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// | `readable_status` | what `report` told is in the entries that others discover |
 /// | `durable_inbox` | messages wait for an agent that is away, over restarts of the server |
 /// | `ack: Redelivers` | what was not acknowledged comes again, to the next subscription and the next attachment |
+/// | `ack: Cumulative` | the same, and nothing but one cursor for each subscription: a session hands tags in in the order of arrival, and so does whoever uses it without one |
 /// | `order` | the order of sending, within a conversation (and priority), also over reconnects |
 /// | `server_dedup` | a repeated `client_msg_id` of one sender is answered [`Duplicate`](crate::SendOutcome::Duplicate) with the first id, and stored once |
 /// | `priority` | what waits comes the most urgent class first |
@@ -71,6 +72,7 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// | `keyed_state` | `put` and `get`; of unread messages under one `key` the newest is kept |
 /// | `extra_inbox` | `subscribe` opens fresh inboxes that nobody can guess, and reads them again by address; calls need it |
 /// | `replay` | `replay` gives a stretch of a conversation by `seq`, settled or not |
+/// | `numbered` | `seq` counts each conversation of an inbox without holes, what its owner sends included |
 /// | `reconnects` | only for transports over many connections, such as [`Resilient`](crate::Resilient) |
 /// | `max_body` | a body of exactly so many bytes is carried, whatever they are |
 ///
@@ -173,14 +175,17 @@ pub trait Transport: Debug + Send + Sync + 'static {
 
     /// Ends the attachment: acknowledges at the server what is settled, unregisters when asked to,
     /// closes the connection. Subscriptions end with an error, [`Closed`](crate::ErrorKind::Closed), with
-    /// which further calls fail as well. Closing again is fine and ends at once. Dropping the future may leave the connection open until the transport is dropped.
+    /// which further calls fail as well. Closing again is fine and ends at once. Dropping the future may
+    /// leave the connection open until the transport is dropped.
     ///
     /// # Errors
     /// When settled messages could not be acknowledged, or the agent could not be unregistered; the
     /// attachment is closed all the same.
     async fn close(&self, mode: CloseMode) -> Result<()>;
 
-    /// Reads history of a conversation from `range.from` on, oldest first.
+    /// Reads history of a conversation as the agent's own inbox counts it, from number `range.from` on,
+    /// oldest first: settled messages too, and the agent's own where they have a number there. Where the
+    /// network acknowledges single messages, their tags can be acknowledged.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `replay`.

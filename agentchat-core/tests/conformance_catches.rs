@@ -203,7 +203,7 @@ impl Harness for Faulty<Loopback> {
     }
 
     fn expected_skips(&self) -> Vec<Skip> {
-        vec![Skip::EndsWithConnection, Skip::Replay]
+        vec![Skip::EndsWithConnection, Skip::Numbered]
     }
 
     async fn cut(&self) -> bool {

@@ -174,7 +174,7 @@ impl Harness for Channels {
     fn expected_skips(&self) -> Vec<Skip> {
         use Skip::*;
         vec![
-            Directory, ReadableStatus, ServerDedup, Priority, Ttl, Delay, KeyedState, Replay,
+            Directory, ReadableStatus, ServerDedup, Priority, Ttl, Delay, KeyedState, Replay, Numbered,
             EndsWithConnection, Outage, Restart, Stall, Expire,
         ]
     }

@@ -72,7 +72,7 @@ impl Harness for Embedded {
     }
 
     fn expected_skips(&self) -> Vec<Skip> {
-        vec![Skip::ServerDedup, Skip::Replay, Skip::EndsWithConnection]
+        vec![Skip::ServerDedup, Skip::Replay, Skip::Numbered, Skip::EndsWithConnection]
     }
 
     fn patience(&self) -> Duration {
@@ -163,7 +163,7 @@ mod resilient {
         }
 
         fn expected_skips(&self) -> Vec<Skip> {
-            vec![Skip::ServerDedup, Skip::Replay, Skip::Reconnects]
+            vec![Skip::ServerDedup, Skip::Replay, Skip::Numbered, Skip::Reconnects]
         }
 
         fn patience(&self) -> Duration {
@@ -234,7 +234,14 @@ mod behind_a_nats_server {
         }
 
         fn expected_skips(&self) -> Vec<Skip> {
-            vec![Skip::ServerDedup, Skip::Replay, Skip::EndsWithConnection, Skip::Stall, Skip::Expire]
+            vec![
+                Skip::ServerDedup,
+                Skip::Replay,
+                Skip::Numbered,
+                Skip::EndsWithConnection,
+                Skip::Stall,
+                Skip::Expire,
+            ]
         }
 
         fn patience(&self) -> Duration {

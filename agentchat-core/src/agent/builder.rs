@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::Instrument;
-
 use super::Agent;
 use super::heartbeat;
 use super::tasks::{AgentShared, Tasks};
 use crate::card::AgentCard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::CloseMode;
+use crate::telemetry::{observed, verb_span};
 use crate::transport::Connector;
 
 /// What an agent is started with.
@@ -20,11 +19,12 @@ pub struct AgentBuilder<C> {
     connector: C,
     card: Option<AgentCard>,
     heartbeat: Option<Duration>,
+    traces: bool,
 }
 
 impl<C: Connector> AgentBuilder<C> {
     pub(crate) fn new(connector: C) -> Self {
-        Self { connector, card: None, heartbeat: None }
+        Self { connector, card: None, heartbeat: None, traces: true }
     }
 
     /// Registers the agent with this card. Without one it is not in the directory.
@@ -36,6 +36,14 @@ impl<C: Connector> AgentBuilder<C> {
     /// Reports each `interval` that the agent is alive (default 60 s, when it has a card).
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = Some(interval);
+        self
+    }
+
+    /// Whether messages that carry no [trace context](crate::TraceContext) get one (default true): that of
+    /// the message being handled, else a fresh one. A repeated message carries the same line again, and a
+    /// line of the caller's own is never touched.
+    pub fn trace_context(mut self, add: bool) -> Self {
+        self.traces = add;
         self
     }
 
@@ -54,7 +62,7 @@ impl<C: Connector> AgentBuilder<C> {
         let transport = self.connector.connect().await?;
         if let Some(card) = &self.card {
             let registered = match transport.capabilities().directory {
-                true => transport.register(card).instrument(tracing::info_span!("agent.register")).await,
+                true => observed(verb_span!(INFO, "agent.register"), transport.register(card)).await,
                 false => Err(Error::unsupported("register", "this network has no directory")),
             };
             if let Err(error) = registered {
@@ -62,7 +70,9 @@ impl<C: Connector> AgentBuilder<C> {
                 return Err(error);
             }
         }
-        let shared = Arc::new(AgentShared::new(transport));
+        let mut shared = AgentShared::new(transport);
+        shared.traces = self.traces;
+        let shared = Arc::new(shared);
         let owner = Arc::new(Tasks::new(Arc::clone(&shared)));
         if self.card.is_some() {
             let interval = self.heartbeat.unwrap_or(HEARTBEAT);

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument;
 
 use super::Agent;
 use super::serving::Stop;
 use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::CloseMode;
+use crate::telemetry::{observed, verb_span};
 
 /// What was left when an agent closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Agent {
         owner.end_heartbeat(end).await;
         let report = self.drain(end).await;
         self.shared.replies.close();
-        let close = self.shared.transport.close(mode).instrument(tracing::info_span!("agent.close"));
+        let close = observed(verb_span!(INFO, "agent.close"), self.shared.transport.close(mode));
         timeout_at(grace(end), close).await.map_err(|_| late())??;
         *closing = Some(report);
         Ok(report)

@@ -10,6 +10,7 @@ use super::AgentShared;
 use crate::clock::FAR;
 use crate::directory::Heartbeat;
 use crate::error::ErrorKind;
+use crate::telemetry::{observed, verb_span};
 
 /// Reports each `interval`, beginning at once. A failed report is logged and not repeated: the next one
 /// is due anyway. Ends with the attachment.
@@ -24,7 +25,8 @@ pub(crate) async fn beat(agent: Arc<AgentShared>, interval: Duration) {
             Heartbeat::new(if active < slots || slots == 0 { "online" } else { "busy" }, interval);
         heartbeat.active_tasks = active;
         heartbeat.load = if slots == 0 { 0.0 } else { active as f32 / slots as f32 };
-        if let Err(error) = agent.transport.report(&heartbeat).await {
+        let reported = observed(verb_span!(INFO, "agent.report"), agent.transport.report(&heartbeat));
+        if let Err(error) = reported.await {
             tracing::debug!(name: "heartbeat.failed", %error, "the heartbeat was not taken");
             if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Closed) {
                 return;

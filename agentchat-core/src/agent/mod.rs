@@ -1,38 +1,52 @@
 //! The agent runtime: what a framework embeds.
 
 mod acks;
+mod answers;
 mod builder;
 mod call;
 mod call_request;
 mod calls;
 mod close;
+mod conclude;
+mod dead_letter;
 mod dispatch;
+mod handler;
 mod headers;
 mod heartbeat;
+mod outcome;
 mod pending;
+mod rehearsal;
 mod replies;
 mod reply_reader;
 mod request;
 mod sent;
 mod serve;
 mod serve_options;
+mod serve_stats;
 mod serving;
 mod tasks;
+mod trace;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument;
 
 pub use builder::AgentBuilder;
 pub use call::{Call, Reply};
 pub use call_request::CallRequest;
 pub use close::CloseReport;
+pub use dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
+pub use handler::{Handler, batch_handler};
 pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
-pub use request::{Handler, HandlerResult, Request};
-pub use serve_options::ServeOptions;
+pub use outcome::{HandlerError, HandlerResult};
+pub use rehearsal::Rehearsal;
+pub use request::Request;
+pub use serve_options::{ServeOptions, ServePolicy};
+pub use serve_stats::ServeStats;
 pub use serving::{Served, Serving};
+pub use turns::TurnGuard;
 
 use crate::address::Address;
 use crate::capability::Capabilities;
@@ -43,6 +57,7 @@ use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::CorrelationId;
 use crate::message::{Body, Outbound};
 use crate::options::Inbox;
+use crate::telemetry::{observed, verb_span};
 use crate::transport::{Connector, KeyedValue, Transport};
 use serving::Stop;
 use tasks::Tasks;
@@ -90,7 +105,7 @@ impl Agent {
         if !self.capabilities().directory {
             return Err(Error::unsupported("discover", "this network has no directory"));
         }
-        self.shared.transport.discover(query).instrument(tracing::info_span!("agent.discover")).await
+        observed(verb_span!(INFO, "agent.discover"), self.shared.transport.discover(query)).await
     }
 
     /// Sends a message. `Ok` is the network's own answer that it has it. After an error whose
@@ -172,12 +187,8 @@ impl Agent {
                 }
             }
         }
-        let subscription = self
-            .shared
-            .transport
-            .subscribe(options.subscribe.clone())
-            .instrument(tracing::info_span!("agent.subscribe"))
-            .await?;
+        let opened = self.shared.transport.subscribe(options.subscribe.clone());
+        let subscription = observed(verb_span!(INFO, "agent.subscribe"), opened).await?;
         let handler = Arc::new(handler);
         let serving = serve::start(Arc::clone(&self.shared), subscription.events, handler, options);
         self.owner.add_serving(serving.control());
@@ -191,7 +202,7 @@ impl Agent {
     /// # Errors
     /// The transport's.
     pub async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
-        self.shared.transport.report(heartbeat).instrument(tracing::info_span!("agent.report")).await
+        observed(verb_span!(INFO, "agent.report"), self.shared.transport.report(heartbeat)).await
     }
 
     /// Sets state under `key` in this agent's inbox, or reads it with [`Agent::state_of`].
@@ -200,7 +211,7 @@ impl Agent {
     /// [`Unsupported`](ErrorKind::Unsupported) on a network without keyed state; the transport's.
     pub async fn put_state(&self, key: &str, value: Body) -> Result<()> {
         self.check_state("put")?;
-        self.shared.transport.put(self.address(), key, value).await
+        observed(verb_span!(INFO, "agent.put"), self.shared.transport.put(self.address(), key, value)).await
     }
 
     /// Reads the newest state under `key` in the inbox `of`, without consuming anything.
@@ -209,7 +220,7 @@ impl Agent {
     /// As [`Agent::put_state`].
     pub async fn state_of(&self, of: &Address, key: &str) -> Result<Option<KeyedValue>> {
         self.check_state("get")?;
-        self.shared.transport.get(of, key).await
+        observed(verb_span!(INFO, "agent.get"), self.shared.transport.get(of, key)).await
     }
 
     fn check_state(&self, operation: &'static str) -> Result<()> {

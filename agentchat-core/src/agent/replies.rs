@@ -19,6 +19,7 @@ use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CorrelationId;
 use crate::options::SubscribeOptions;
+use crate::telemetry::{observed, verb_span};
 use crate::transport::Transport;
 
 /// Opens reply inboxes and enters calls.
@@ -112,7 +113,8 @@ impl Replies {
         let waits = deadline.saturating_duration_since(opened);
         let ttl = waits.saturating_mul(2).clamp(REPLY_TTL, LONGEST_TTL);
         let options = SubscribeOptions::fresh(ttl);
-        let subscription = self.transport.subscribe(options.clone()).await?;
+        let subscription =
+            observed(verb_span!(INFO, "agent.subscribe"), self.transport.subscribe(options.clone())).await?;
         let address = subscription.address.clone();
         let (room, congested) = (Arc::<Notify>::default(), Arc::<AtomicBool>::default());
         let reader = ReplyReader::new(

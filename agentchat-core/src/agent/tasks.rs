@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::Instrument;
 
+use super::answers::AnswerLog;
 use super::close::CloseReport;
 use super::replies::Replies;
 use super::sent::SentIds;
 use super::serving::{Control, Stop};
+use super::trace;
 use crate::capability::Capabilities;
-use crate::delivery::Receipt;
+use crate::delivery::{Delivery, Receipt};
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::message::Outbound;
+use crate::telemetry::{message_span, observed};
+use crate::trace_context::TraceContext;
 use crate::transport::Transport;
 
 /// What the agent's tasks share. They hold no [`Tasks`], so that dropping the agent ends them.
@@ -26,7 +29,10 @@ pub(crate) struct AgentShared {
     pub(crate) active: AtomicU32,
     pub(crate) slots: AtomicU32,
     pub(crate) replies: Replies,
+    pub(crate) answered: AnswerLog,
     sent: Mutex<SentIds>,
+    /// Whether messages that carry no trace context get one.
+    pub(crate) traces: bool,
 }
 
 /// What ends with the last handle of an agent.
@@ -49,7 +55,9 @@ impl AgentShared {
             transport,
             active: AtomicU32::new(0),
             slots: AtomicU32::new(0),
+            answered: AnswerLog::default(),
             sent: Mutex::default(),
+            traces: true,
         }
     }
 
@@ -59,15 +67,34 @@ impl AgentShared {
 
     /// One attempt at sending.
     pub(crate) async fn transmit(&self, message: &Outbound) -> Result<Receipt> {
-        let span = tracing::info_span!("agent.send", client_msg_id = %message.client_msg_id);
-        self.transport.send(message).instrument(span).await
+        self.transmit_as(message, self.line(message, trace::handled())).await
+    }
+
+    /// One attempt at answering `request`, or at passing it on.
+    pub(crate) async fn transmit_for(&self, request: &Delivery, message: &Outbound) -> Result<Receipt> {
+        self.transmit_as(message, self.line(message, Some(trace::of_delivery(request)))).await
+    }
+
+    async fn transmit_as(&self, message: &Outbound, line: Option<TraceContext>) -> Result<Receipt> {
+        let message = trace::carrying(message, line);
+        let span = message_span!(INFO, "agent.send", message, Some(&message.client_msg_id));
+        observed(span, self.transport.send(&message)).await
+    }
+
+    fn line(&self, message: &Outbound, within: Option<TraceContext>) -> Option<TraceContext> {
+        if self.traces { trace::line(message, &*self.transport, within) } else { None }
     }
 
     /// One attempt at sending, after checking that the id stands for this content. What counts as the
     /// content is in `content`, which has the id of `message`.
     pub(crate) async fn transmit_once(&self, content: &Outbound, message: &Outbound) -> Result<Receipt> {
-        let new = lock(&self.sent).record(content)?;
-        let sent = self.transmit(message).await;
+        let line = self.line(message, trace::handled());
+        let (new, line) = {
+            let mut sent = lock(&self.sent);
+            let new = sent.record(content)?;
+            (new, line.map(|line| sent.line(&content.client_msg_id, line)))
+        };
+        let sent = self.transmit_as(message, line).await;
         if let Err(error) = &sent
             && new
             && error.reached() != Reached::Unknown

@@ -32,7 +32,7 @@ pub async fn ack_settles_for_good(harness: &dyn Harness) -> Outcome {
 /// What was not acknowledged comes again to the next attachment, whatever was acknowledged around it.
 pub async fn ack_of_nothing_leaves_everything_to_come_again(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = pair(harness).await;
-    require!(bob; DurableInbox, Ack);
+    require!(bob; DurableInbox, Ack, AckInOrder);
     send_texts(&alice, bob.address(), numbers(0..3)).await;
     let mut events = read_own(&bob).await;
     let taken = take(&mut events, 2).await;
@@ -53,6 +53,7 @@ pub async fn ack_of_nothing_leaves_everything_to_come_again(harness: &dyn Harnes
 /// settled.
 pub async fn ack_out_of_order_settles_exactly_those(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = pair(harness).await;
+    require!(bob; AckInOrder);
     let mut events = read_own(&bob).await;
     send_texts(&alice, bob.address(), numbers(0..6)).await;
     let taken = take(&mut events, 6).await;

@@ -194,7 +194,7 @@ pub(super) fn once_each(deliveries: &[Delivery]) -> Vec<&str> {
 /// Whether what is unsettled waits for the next attachment.
 pub(super) fn redelivers(transport: &Attached) -> bool {
     let able = transport.capabilities();
-    able.durable_inbox && able.ack == AckGuarantee::Redelivers
+    able.durable_inbox && able.ack != AckGuarantee::None
 }
 
 /// A name no other run has used, since some directories keep what they were given.

@@ -28,7 +28,7 @@
 //!
 //!     fn expected_skips(&self) -> Vec<Skip> {
 //!         // What the network does not do, and the faults that this harness does not make.
-//!         let mut skips = vec![Skip::EndsWithConnection, Skip::Replay];
+//!         let mut skips = vec![Skip::EndsWithConnection, Skip::Numbered];
 //!         skips.extend([Skip::Outage, Skip::Restart, Skip::Stall, Skip::Expire]);
 //!         skips
 //!     }
@@ -214,6 +214,7 @@ macro_rules! conformance_tests {
             put_keeps_the_newest_value
             put_keeps_keys_and_inboxes_apart
             replay_gives_a_stretch_of_a_conversation
+            replay_numbers_both_sides_of_a_conversation
             call_gets_its_replies_in_order
             call_ends_by_its_deadline
             serve_tries_a_failed_message_again

@@ -19,8 +19,13 @@ pub enum Skip {
     DurableInbox,
     /// What is not acknowledged does not come again.
     Ack,
+    /// Acknowledging moves a cursor over everything before it, and there is no session that sees to the
+    /// order: the cases that settle out of order do not apply.
+    AckInOrder,
     /// No order is declared.
     Order,
+    /// The capability `numbered` is off.
+    Numbered,
     /// The capability `server_dedup` is off.
     ServerDedup,
     /// The capability `priority` is off.
@@ -62,6 +67,8 @@ impl Skip {
             Self::ReadableStatus => !able.readable_status,
             Self::DurableInbox => !able.durable_inbox,
             Self::Ack => able.ack == AckGuarantee::None,
+            Self::AckInOrder => able.ack == AckGuarantee::Cumulative && !able.reconnects,
+            Self::Numbered => !able.numbered,
             Self::Order => able.order == OrderGuarantee::None,
             Self::ServerDedup => !able.server_dedup,
             Self::Priority => !able.priority,
@@ -77,12 +84,14 @@ impl Skip {
     }
 
     /// The reasons that follow from what a network declares.
-    pub(super) const OF_CAPABILITIES: [Self; 14] = [
+    pub(super) const OF_CAPABILITIES: [Self; 16] = [
         Self::Directory,
         Self::ReadableStatus,
         Self::DurableInbox,
         Self::Ack,
+        Self::AckInOrder,
         Self::Order,
+        Self::Numbered,
         Self::ServerDedup,
         Self::Priority,
         Self::Ttl,
@@ -102,7 +111,9 @@ impl fmt::Display for Skip {
             Self::ReadableStatus => "others cannot read an agent's status on this network",
             Self::DurableInbox => "nothing waits for an agent that is away",
             Self::Ack => "the network delivers at most once",
+            Self::AckInOrder => "the network acknowledges only in the order of arrival",
             Self::Order => "the network keeps no order",
+            Self::Numbered => "the network does not count conversations without holes",
             Self::ServerDedup => "the network does not recognise repeated ids itself",
             Self::Priority => "the network has no priorities",
             Self::Ttl => "messages do not expire on this network",

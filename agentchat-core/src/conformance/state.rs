@@ -5,9 +5,11 @@ use super::kit::{
     text, texts, word,
 };
 use super::{Harness, Outcome};
+use crate::address::Address;
+use crate::delivery::Delivery;
 use crate::id::ConversationId;
 use crate::message::Body;
-use crate::transport::ReplayRange;
+use crate::transport::{EventStream, ReplayRange};
 
 /// Of several values under a key the newest is read; reading consumes nothing, and state is no message.
 pub async fn put_keeps_the_newest_value(harness: &dyn Harness) -> Outcome {
@@ -76,4 +78,39 @@ pub async fn replay_gives_a_stretch_of_a_conversation(harness: &dyn Harness) -> 
     send(&alice, &text(bob.address(), "live")).await;
     assert_eq!(word(&next_message(&mut events).await), "live", "reading history takes nothing away");
     Outcome::Held
+}
+
+/// Numbers count every message of a conversation that an inbox gets or its owner sends, without holes; the
+/// receipt tells the sender its number, and history has them all.
+pub async fn replay_numbers_both_sides_of_a_conversation(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    require!(bob; Numbered, Replay);
+    let (mut hers, mut his) = (read_own(&alice).await, read_own(&bob).await);
+    let mut numbers = Vec::new();
+    for (from_bob, words) in [(false, "one"), (false, "two"), (true, "three"), (false, "four")] {
+        let (from, to) = if from_bob { (&bob, &alice) } else { (&alice, &bob) };
+        let receipt = from.send(&in_conversation(to.address(), "c", words)).await.expect("accepted");
+        let own = if from_bob { &mut hers } else { &mut his };
+        let delivery = next_from(own, from.address()).await;
+        assert_eq!(word(&delivery), words);
+        let seq = if from_bob { receipt.seq } else { delivery.seq };
+        numbers.push(seq.expect("a number as bob's inbox counts"));
+    }
+    let first = numbers[0];
+    assert!(numbers.iter().copied().eq(first..first + 4), "{numbers:?}");
+    let conversation = ConversationId::new("c").expect("id");
+    let found = bob.replay(&conversation, ReplayRange::new(first, 10)).await.expect("an answer");
+    assert_eq!(texts(&found), ["one", "two", "three", "four"]);
+    assert!(found.iter().map(|row| row.seq).eq(numbers.into_iter().map(Some)));
+    Outcome::Held
+}
+
+/// The next message of that sender: a network may echo what its agent sends.
+async fn next_from(events: &mut EventStream, sender: &Address) -> Delivery {
+    loop {
+        let delivery = next_message(events).await;
+        if delivery.sender.as_ref() == Some(sender) {
+            return delivery;
+        }
+    }
 }

@@ -19,6 +19,14 @@ use crate::delivery::{Receipt, SendOutcome};
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{AckTag, ClientMsgId, MessageId};
 use crate::message::Outbound;
+use crate::options::SubscribeOptions;
+
+/// What may happen to a row on its way to a reader.
+pub(crate) struct Luck<'a> {
+    reorder: f64,
+    drop: f64,
+    dice: &'a mut fastrand::Rng,
+}
 
 /// Everything the attachments share.
 #[derive(Debug)]
@@ -33,7 +41,7 @@ pub(crate) struct Hub {
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
     /// What was accepted last, by sender and client id.
-    accepted: HashMap<(Address, ClientMsgId), MessageId>,
+    accepted: HashMap<(Address, ClientMsgId), Stamp>,
     accepted_order: VecDeque<(Address, ClientMsgId)>,
     attached: HashMap<u64, watch::Sender<Life>>,
     next_attachment: u64,
@@ -41,6 +49,10 @@ pub(crate) struct Hub {
     dice: fastrand::Rng,
     faults: LoopbackFaults,
 }
+
+/// What an accepted message is known by: its id, and its number as the sender counts.
+#[derive(Debug, Clone)]
+struct Stamp(MessageId, Option<u64>);
 
 impl Default for Hub {
     fn default() -> Self {
@@ -82,22 +94,26 @@ impl Hub {
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let order = match self.faults.reorder > 0.0 {
-            true => OrderGuarantee::None,
-            false => OrderGuarantee::ConversationAndPriority,
+        let LoopbackFaults { reorder, numbered, cursor, .. } = self.faults;
+        let order = match (reorder > 0.0, numbered) {
+            (true, _) => OrderGuarantee::None,
+            (false, true) => OrderGuarantee::Conversation,
+            (false, false) => OrderGuarantee::ConversationAndPriority,
         };
         Capabilities {
             directory: true,
             readable_status: true,
             durable_inbox: true,
-            ack: AckGuarantee::Redelivers,
+            ack: if cursor { AckGuarantee::Cumulative } else { AckGuarantee::Redelivers },
             order,
+            numbered,
             server_dedup: true,
-            priority: true,
-            ttl: true,
-            delay: true,
-            keyed_state: true,
+            priority: !numbered,
+            ttl: !numbered,
+            delay: !numbered,
+            keyed_state: !numbered,
             extra_inbox: true,
+            replay: true,
             ..Capabilities::none(&[SCHEME])
         }
     }
@@ -168,11 +184,17 @@ impl Hub {
         }
     }
 
-    /// The inbox of `address`, and the dice that decide about its order.
-    pub(crate) fn reading(&mut self, address: &Address) -> Option<(&mut InboxState, impl FnMut() -> bool)> {
-        let (chance, dice) = (self.faults.reorder, &mut self.dice);
-        let inbox = self.inboxes.get_mut(address)?;
-        Some((inbox, move || chance > 0.0 && dice.f64() < chance))
+    /// The inbox of `address`, and what decides about its rows.
+    pub(crate) fn reading(&mut self, address: &Address) -> Option<(&mut InboxState, Luck<'_>)> {
+        let LoopbackFaults { reorder, drop, .. } = self.faults;
+        let luck = Luck { reorder, drop, dice: &mut self.dice };
+        Some((self.inboxes.get_mut(address)?, luck))
+    }
+
+    pub(crate) fn open_view(&mut self, address: &Address, options: &SubscribeOptions) -> Result<u64> {
+        let (messages, bytes) = (options.max_unsettled, options.max_unsettled_bytes);
+        let inbox = self.inboxes.get_mut(address).ok_or_else(|| super::reader::gone("subscribe"))?;
+        Ok(inbox.open_view(Instant::now(), messages, bytes, self.faults.cursor))
     }
 
     pub(crate) fn acknowledge(&mut self, tag: &AckTag) -> Result<()> {
@@ -185,7 +207,7 @@ impl Hub {
         };
         // What expired meanwhile needs no acknowledgement.
         if let Some(inbox) = self.by_number.get(&number).and_then(|address| self.inboxes.get_mut(address)) {
-            inbox.acknowledge(row);
+            inbox.acknowledge(row, self.faults.cursor);
         }
         Ok(())
     }
@@ -225,11 +247,11 @@ impl Hub {
 
     fn accept(&mut self, sender: &Address, message: &Outbound) -> Result<Receipt> {
         let key = (sender.clone(), message.client_msg_id.clone());
-        if let Some(known) = self.accepted.get(&key) {
-            return Ok(Receipt::new(SendOutcome::Duplicate(known.clone())));
+        if let Some(Stamp(id, seq)) = self.accepted.get(&key).cloned() {
+            return Ok(receipt(SendOutcome::Duplicate(id), seq));
         }
-        let id = self.store(sender, message)?;
-        self.accepted.insert(key.clone(), id.clone());
+        let stamp = self.store(sender, message)?;
+        self.accepted.insert(key.clone(), stamp.clone());
         self.accepted_order.push_back(key);
         if self.accepted_order.len() > REMEMBERED
             && let Some(oldest) = self.accepted_order.pop_front()
@@ -237,17 +259,49 @@ impl Hub {
             self.accepted.remove(&oldest);
         }
         let delayed = message.delay.is_some_and(|delay| !delay.is_zero());
-        Ok(Receipt::new(if delayed { SendOutcome::Deferred } else { SendOutcome::Accepted(id) }))
+        Ok(match delayed {
+            true => Receipt::new(SendOutcome::Deferred),
+            false => receipt(SendOutcome::Accepted(stamp.0), stamp.1),
+        })
     }
 
-    fn store(&mut self, sender: &Address, message: &Outbound) -> Result<MessageId> {
+    fn store(&mut self, sender: &Address, message: &Outbound) -> Result<Stamp> {
+        let LoopbackFaults { numbered, echo, .. } = self.faults;
         let Some(inbox) = self.inboxes.get_mut(&message.to) else {
             return Err(Error::new(ErrorKind::NotFound, "send", "no such inbox").with_reached(Reached::Yes));
         };
         let id = self.next_id;
         self.next_id += 1;
-        inbox.store(id, message.clone(), sender.clone(), Instant::now());
-        MessageId::new(id.to_string())
+        let now = Instant::now();
+        let mut seq = inbox.store(id, message.clone(), sender.clone(), now);
+        if message.to != *sender {
+            seq = match self.inboxes.get_mut(sender) {
+                Some(own) if echo => own.store(id, message.clone(), sender.clone(), now),
+                Some(own) if numbered => own.record(id, message.clone(), sender.clone(), now).seq,
+                _ => None,
+            };
+        }
+        Ok(Stamp(MessageId::new(id.to_string())?, seq.filter(|_| numbered)))
+    }
+}
+
+impl Luck<'_> {
+    /// Whether, of two rows, the second goes first.
+    pub(crate) fn reorders(&mut self) -> bool {
+        self.reorder > 0.0 && self.dice.f64() < self.reorder
+    }
+
+    /// Whether a row does not get there.
+    pub(crate) fn drops(&mut self) -> bool {
+        self.drop > 0.0 && self.dice.f64() < self.drop
+    }
+}
+
+fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {
+    let receipt = Receipt::new(outcome);
+    match seq {
+        Some(seq) => receipt.with_seq(seq),
+        None => receipt,
     }
 }
 

@@ -9,12 +9,15 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::history::{History, Stored};
+use super::hub::Luck;
 use super::view::{Place, View};
 use crate::address::Address;
 use crate::clock::after;
 use crate::delivery::Delivery;
-use crate::id::{AckTag, ConversationId, MessageId};
+use crate::id::ConversationId;
 use crate::message::{Body, Outbound};
+use crate::transport::ReplayRange;
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
 #[derive(Debug, Default)]
@@ -38,6 +41,7 @@ pub(crate) struct InboxState {
     next_view: u64,
     /// How many messages each conversation had here.
     seqs: HashMap<ConversationId, u64>,
+    history: History,
     state: HashMap<String, (Body, SystemTime)>,
     /// Wakes subscriptions when something changed.
     pub(crate) changed: Arc<Notify>,
@@ -45,12 +49,7 @@ pub(crate) struct InboxState {
 
 #[derive(Debug)]
 struct Row {
-    message: Outbound,
-    sender: Address,
-    seq: Option<u64>,
-    created: SystemTime,
-    due: Instant,
-    expires: Option<Instant>,
+    stored: Arc<Stored>,
     deliveries: u32,
 }
 
@@ -67,26 +66,22 @@ impl InboxState {
         Self { number, expires, ..Self::default() }
     }
 
-    pub(crate) fn store(&mut self, id: u64, message: Outbound, sender: Address, now: Instant) {
+    /// Stores a message. Returns its number in the conversation.
+    pub(crate) fn store(&mut self, id: u64, message: Outbound, sender: Address, now: Instant) -> Option<u64> {
         self.tick(now);
         if self.clear_abandoned(now) {
-            return;
+            return None;
         }
         if let Some(key) = &message.key
             && let Some(older) = self.keys.insert(key.clone(), id)
         {
-            self.remove(older);
+            self.vanish(older);
         }
-        let seq = message.conversation.as_ref().map(|conversation| {
-            let seq = self.seqs.entry(conversation.clone()).or_default();
-            *seq += 1;
-            *seq
-        });
-        let due = after(now, message.delay.unwrap_or_default());
-        let expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
-        self.mortal.extend(expires.map(|at| (at, id)));
-        let place = Place::of(message.priority, id);
-        let row = Row { message, sender, seq, created: SystemTime::now(), due, expires, deliveries: 0 };
+        let stored = self.record(id, message, sender, now);
+        self.mortal.extend(stored.expires.map(|at| (at, id)));
+        let (due, seq) = (stored.due, stored.seq);
+        let row = Row { stored, deliveries: 0 };
+        let place = row.place(id);
         self.rows.insert(id, row);
         if due > now {
             self.held.insert((due, id));
@@ -94,10 +89,46 @@ impl InboxState {
             self.make_due(place);
         }
         self.changed.notify_waiters();
+        seq
     }
 
-    pub(crate) fn acknowledge(&mut self, id: u64) {
-        self.remove(id);
+    /// Numbers a message and keeps it in history, for nobody to read otherwise.
+    pub(crate) fn record(
+        &mut self,
+        id: u64,
+        message: Outbound,
+        sender: Address,
+        now: Instant,
+    ) -> Arc<Stored> {
+        let seq = message.conversation.as_ref().map(|conversation| {
+            let seq = self.seqs.entry(conversation.clone()).or_default();
+            *seq += 1;
+            *seq
+        });
+        let due = after(now, message.delay.unwrap_or_default());
+        let expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
+        let stored = Arc::new(Stored { message, sender, seq, created: SystemTime::now(), due, expires });
+        self.history.keep(id, &stored);
+        stored
+    }
+
+    pub(crate) fn replay(
+        &self,
+        conversation: &ConversationId,
+        range: ReplayRange,
+        now: Instant,
+    ) -> Vec<Delivery> {
+        self.history.read(self.number, conversation, range, now)
+    }
+
+    /// Settles a row; with `cursor` also what was given out before it in the same view.
+    pub(crate) fn acknowledge(&mut self, id: u64, cursor: bool) {
+        if cursor {
+            let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
+            passed.into_iter().for_each(|id| drop(self.remove(id)));
+        } else {
+            self.remove(id);
+        }
         self.changed.notify_waiters();
     }
 
@@ -110,12 +141,12 @@ impl InboxState {
     }
 
     /// Opens a view of everything that is stored and unsettled.
-    pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize) -> u64 {
+    pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize, cursor: bool) -> u64 {
         self.tick(now);
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        self.views.insert(self.next_view, View::new(self.due.clone(), messages, bytes));
+        self.views.insert(self.next_view, View::new(self.due.clone(), messages, bytes, cursor));
         self.next_view
     }
 
@@ -139,9 +170,8 @@ impl InboxState {
         abandoned
     }
 
-    /// The next event of a view. `skips` is asked, where there is a choice, whether the second row goes
-    /// before the first.
-    pub(crate) fn next(&mut self, view: u64, now: Instant, skips: impl FnMut() -> bool) -> Next {
+    /// The next event of a view, as luck will have it.
+    pub(crate) fn next(&mut self, view: u64, now: Instant, luck: &mut Luck<'_>) -> Next {
         self.tick(now);
         // A row that expires gives its credit back, so that is worth waking for.
         let expiring = self.mortal.first().map(|(at, _)| *at);
@@ -150,18 +180,27 @@ impl InboxState {
         if view.catches_up() {
             return Next::CaughtUp;
         }
-        let Some(id) = view.choose(skips) else { return wait };
-        let Some(row) = self.rows.get_mut(&id) else { return wait };
-        let delivery = row.deliver(self.number, id);
-        view.take(&row.place(id), delivery.size());
-        Next::Deliver(Box::new(delivery))
+        loop {
+            let Some(id) = view.choose(|| luck.reorders()) else { return wait };
+            let Some(row) = self.rows.get_mut(&id) else { return wait };
+            let place = row.place(id);
+            // Only what its owner can find in history is lost, and only on a connection that is caught up.
+            let recoverable = view.is_live() && self.expires.is_none() && self.history.has(id, &row.stored);
+            if recoverable && luck.drops() {
+                view.lose(&place);
+                continue;
+            }
+            let delivery = row.deliver(self.number, id);
+            view.take(&place, delivery.size());
+            return Next::Deliver(Box::new(delivery));
+        }
     }
 
     /// Lets rows become due, and expire.
     fn tick(&mut self, now: Instant) {
         while self.mortal.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = self.mortal.pop_first() else { return };
-            self.remove(id);
+            self.vanish(id);
         }
         while self.first_held().is_some_and(|at| at <= now) {
             let Some((_, id)) = self.held.pop_first() else { return };
@@ -182,15 +221,24 @@ impl InboxState {
         }
     }
 
-    fn remove(&mut self, id: u64) {
-        let Some(row) = self.rows.remove(&id) else { return };
+    /// Removes a row as if it had never been.
+    fn vanish(&mut self, id: u64) {
+        if let Some(row) = self.remove(id)
+            && let Some(conversation) = &row.stored.message.conversation
+        {
+            self.history.forget(id, conversation);
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Row> {
+        let row = self.rows.remove(&id)?;
         let place = row.place(id);
         self.due.remove(&place);
-        self.held.remove(&(row.due, id));
-        if let Some(at) = row.expires {
+        self.held.remove(&(row.stored.due, id));
+        if let Some(at) = row.stored.expires {
             self.mortal.remove(&(at, id));
         }
-        if let Some(key) = &row.message.key
+        if let Some(key) = &row.stored.message.key
             && self.keys.get(key) == Some(&id)
         {
             self.keys.remove(key);
@@ -198,34 +246,18 @@ impl InboxState {
         for view in self.views.values_mut() {
             view.forget(&place);
         }
+        Some(row)
     }
 }
 
 impl Row {
     fn place(&self, id: u64) -> Place {
-        Place::of(self.message.priority, id)
+        Place::of(self.stored.message.priority, id)
     }
 
     fn deliver(&mut self, inbox: u64, id: u64) -> Delivery {
         self.deliveries = self.deliveries.saturating_add(1);
-        let message = &self.message;
-        let mut delivery = Delivery::new(
-            MessageId::new(id.to_string()).expect("digits are visible ASCII"),
-            AckTag::new(format!("{inbox}.{id}")).expect("two numbers and a dot are visible ASCII"),
-            message.body.clone(),
-        );
-        delivery.client_msg_id = Some(message.client_msg_id.clone());
-        delivery.sender = Some(self.sender.clone());
-        delivery.conversation.clone_from(&message.conversation);
-        delivery.headers = message.headers.clone();
-        delivery.reply_to.clone_from(&message.reply_to);
-        delivery.correlation_id.clone_from(&message.correlation_id);
-        delivery.priority = message.priority;
-        delivery.key.clone_from(&message.key);
-        delivery.tags.clone_from(&message.tags);
-        delivery.deadline = message.deadline;
-        delivery.seq = self.seq;
-        delivery.created = Some(self.created);
+        let mut delivery = self.stored.deliver(inbox, id);
         delivery.redelivered = self.deliveries > 1;
         delivery
     }
@@ -246,7 +278,7 @@ mod tests {
         for (expires, kept) in [(None, 4), (Some(now + UNREAD * 9), 0)] {
             let mut inbox = InboxState::new(0, expires);
             inbox.store(1, message.clone(), to.clone(), now);
-            let view = inbox.open_view(now, 10, 10);
+            let view = inbox.open_view(now, 10, 10, false);
             inbox.store(2, message.clone(), to.clone(), now);
             assert_eq!(inbox.rows.len(), 2);
             inbox.close_view(view, now);

@@ -29,10 +29,7 @@ enum Step {
 
 impl Reader {
     pub(crate) fn open(ticket: Arc<Ticket>, inbox: Address, options: &SubscribeOptions) -> Result<Self> {
-        let mut hub = ticket.network.lock();
-        let state = hub.inboxes.get_mut(&inbox).ok_or_else(|| gone("subscribe"))?;
-        let view = state.open_view(Instant::now(), options.max_unsettled, options.max_unsettled_bytes);
-        drop(hub);
+        let view = ticket.network.lock().open_view(&inbox, options)?;
         Ok(Self { ticket, inbox, view })
     }
 
@@ -75,8 +72,8 @@ impl Reader {
         let now = Instant::now();
         let mut hub = self.ticket.network.lock();
         hub.sweep(now);
-        let (inbox, skips) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
-        Ok(match inbox.next(self.view, now, skips) {
+        let (inbox, mut luck) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
+        Ok(match inbox.next(self.view, now, &mut luck) {
             Next::Deliver(delivery) => Step::Event(Box::new(Event::Message(*delivery))),
             Next::CaughtUp => Step::Event(Box::new(Event::CaughtUp)),
             Next::Wait(until) => {

@@ -1,7 +1,7 @@
 //! What one subscription has been given of an inbox, and what it may have next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::message::Priority;
 
@@ -24,6 +24,8 @@ pub(crate) struct View {
     backlog: Option<BTreeSet<Place>>,
     /// Rows given out here and not settled, and their sizes.
     taken: HashMap<u64, usize>,
+    /// What was given out or lost here, in that order, behind the cursor of a network that keeps one.
+    given: Option<VecDeque<u64>>,
     bytes: usize,
     max_taken: usize,
     max_bytes: usize,
@@ -31,11 +33,12 @@ pub(crate) struct View {
 
 impl View {
     /// A view in which `due` waits. Bounds of 0 count as 1.
-    pub(crate) fn new(due: BTreeSet<Place>, max_taken: usize, max_bytes: usize) -> Self {
+    pub(crate) fn new(due: BTreeSet<Place>, max_taken: usize, max_bytes: usize, cursor: bool) -> Self {
         Self {
             waiting: due.clone(),
             backlog: Some(due),
             taken: HashMap::new(),
+            given: cursor.then(VecDeque::new),
             bytes: 0,
             max_taken: max_taken.max(1),
             max_bytes: max_bytes.max(1),
@@ -49,6 +52,11 @@ impl View {
             self.backlog = None;
         }
         all_given
+    }
+
+    /// Whether it has been told that it is caught up.
+    pub(crate) fn is_live(&self) -> bool {
+        self.backlog.is_none()
     }
 
     /// The row to give out next, unless too much is unsettled.
@@ -70,6 +78,20 @@ impl View {
         self.backlog.as_mut().map(|backlog| backlog.remove(place));
         self.taken.insert(place.1, size);
         self.bytes += size;
+        self.given.iter_mut().for_each(|given| given.push_back(place.1));
+    }
+
+    /// The row is lost on its way.
+    pub(crate) fn lose(&mut self, place: &Place) {
+        self.waiting.remove(place);
+        self.given.iter_mut().for_each(|given| given.push_back(place.1));
+    }
+
+    /// Moves the cursor over the row, if it was given out here. Returns what it has passed.
+    pub(crate) fn pass(&mut self, id: u64) -> Vec<u64> {
+        let Some(given) = &mut self.given else { return Vec::new() };
+        let at = given.iter().position(|other| *other == id);
+        at.map(|at| given.drain(..=at).collect()).unwrap_or_default()
     }
 
     pub(crate) fn add(&mut self, place: Place) {

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::calls::{Answer, Call, Calls};
+use super::observer::Watch;
 use super::options::ResilientOptions;
 use super::sends::Sends;
 use super::slots::{SlotWork, Slots, Verdict, ends_connection};
@@ -29,6 +30,7 @@ pub(super) struct Core {
     pub(super) sends: Sends,
     pub(super) calls: Calls,
     pub(super) slots: Slots,
+    pub(super) watch: Watch,
     options: ResilientOptions,
     address: Address,
     capabilities: Capabilities,
@@ -97,12 +99,14 @@ impl Core {
         reconnect: Backoff,
         mut rng: fastrand::Rng,
     ) -> Self {
-        let outbox = Outbox::new(options.outbox, options.retry, options.receivers_dedup);
+        let outbox =
+            Outbox::new(options.outbox, options.retry, options.receivers_dedup).with_rate(options.rate);
         let own = options.skip_own.then(|| address.clone());
         let mut core = Self {
             sends: Sends::new(outbox, options.send_timeout),
             calls: Calls::new(options.retry),
             slots: Slots::new(rng.u32(..), options.retry, own),
+            watch: Watch::new(options.role.clone(), options.status_interval),
             options,
             address,
             capabilities,
@@ -116,6 +120,8 @@ impl Core {
             ended: None,
             stopped: Vec::new(),
         };
+        core.sends.observer = core.watch.observer.clone();
+        core.slots.observer = core.watch.observer.clone();
         core.on_attached();
         core
     }
@@ -141,12 +147,15 @@ impl Core {
 
     /// Address and capabilities, which never change.
     pub(super) fn facts(&self) -> (Address, Capabilities) {
-        (self.address.clone(), self.capabilities.clone())
+        (self.address.clone(), self.capabilities.clone().in_session())
     }
 
     /// What to do now.
     pub(super) fn poll(&mut self, now: Instant, wall: SystemTime) -> Vec<Todo> {
         let mut todo = Vec::new();
+        if self.watch.is_due(now) {
+            self.watch.status(self.attached, &self.stats());
+        }
         let stopped = std::mem::take(&mut self.stopped);
         if self.ended.is_some() {
             todo.extend(stopped.into_iter().map(Todo::StopReading));
@@ -191,7 +200,7 @@ impl Core {
         let closing = self.closing.as_ref().filter(|closing| !closing.begun).map(|closing| closing.until);
         [self.sends.deadline(), self.calls.deadline(self.attached), self.slots.deadline(self.attached)]
             .into_iter()
-            .chain([self.connect_at, closing])
+            .chain([self.connect_at, closing, self.watch.deadline()])
             .flatten()
             .min()
     }
@@ -218,7 +227,7 @@ impl Core {
             Advice::Never if !attempted => Advice::Reconnect,
             advice => advice,
         };
-        tracing::warn!(name: "session.lost", %error, attempted, "there is no connection");
+        self.watch.observer.lost(&error, attempted);
         let again = if error.is_fatal() { None } else { self.reconnect.failed(now, advice, &mut self.rng) };
         match again {
             Some(at) => self.connect_at = Some(at),
@@ -231,6 +240,11 @@ impl Core {
         match done {
             Done::Sent(ticket, number, result) => {
                 let lost = result.as_ref().err().and_then(end_of_session);
+                if let Ok(Receipt { seq: Some(seq), .. }) = &result
+                    && let Some(conversation) = self.sends.conversation(ticket)
+                {
+                    self.slots.note_own_send(&conversation, *seq, now);
+                }
                 self.sends.on_result(ticket, number, result, now, &mut self.rng);
                 (None, lost)
             }
@@ -315,6 +329,13 @@ impl Core {
         self.ended.is_some()
     }
 
+    /// How the session stands, told to who listens.
+    pub(super) fn observe(&mut self, now: Instant) -> SessionState {
+        let state = self.state();
+        self.watch.state(&state, now);
+        state
+    }
+
     /// How the session stands.
     pub(super) fn state(&self) -> SessionState {
         match (&self.ended, self.connect_at) {
@@ -337,6 +358,10 @@ impl Core {
             delivered: inboxes.delivered,
             duplicates: inboxes.duplicates,
             self_filtered: inboxes.self_filtered,
+            late: inboxes.late,
+            gaps: inboxes.gaps,
+            gaps_filled: inboxes.gaps_filled,
+            unsettled: self.slots.unsettled(),
             ..SessionStats::default()
         };
         self.sends.count(&mut stats, self.options.outbox.max_bytes);
@@ -345,6 +370,7 @@ impl Core {
 
     fn on_attached(&mut self) {
         self.connects += 1;
+        self.watch.observer.connected(self.connects);
         self.attached = true;
         self.sends.on_connected();
     }
@@ -397,7 +423,7 @@ impl Core {
     }
 
     fn end_failed(&mut self, error: Error) {
-        tracing::error!(name: "session.failed", %error, "the session has ended");
+        tracing::error!(name: "session.failed", error_kind = error.kind().as_str(), %error, "the session has ended");
         self.end(CloseReason::failed(&error), error);
     }
 }

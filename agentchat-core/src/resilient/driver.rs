@@ -16,6 +16,7 @@ use super::events::Seat;
 use super::options::ResilientOptions;
 use super::shared::{Owner, Shared};
 use super::slots::SlotWork;
+use super::spans;
 use super::state::CloseReason;
 use crate::agent::Acks;
 use crate::card::AgentCard;
@@ -25,6 +26,7 @@ use crate::id::AckTag;
 use crate::options::CloseMode;
 use crate::session::backoff::Backoff;
 use crate::session::outbox::Attempt;
+use crate::telemetry::observed;
 use crate::transport::{Connector, ReplayRange, Transport};
 
 /// Makes the first connection and starts the task. Dropping the future attaches nothing.
@@ -109,12 +111,13 @@ impl Driver {
     async fn run(mut self, first: Arc<dyn Transport>) {
         // Whatever ends this task, nobody waits for it any more.
         let _end = EndOnDrop(Arc::clone(&self.shared));
-        self.attached = Some((Arc::clone(&first), Acks::new(first)));
+        self.attached = Some((Arc::clone(&first), Acks::of_session(first)));
         loop {
             let (todo, deadline, state, ended) = {
                 let mut core = self.shared.lock();
-                let todo = core.poll(Instant::now(), SystemTime::now());
-                (todo, core.deadline(), core.state(), core.has_ended())
+                let now = Instant::now();
+                let todo = core.poll(now, SystemTime::now());
+                (todo, core.deadline(), core.observe(now), core.has_ended())
             };
             self.shared.publish(state);
             let busy = !todo.is_empty();
@@ -184,8 +187,12 @@ impl Driver {
     fn send(&mut self, attempt: Attempt) {
         let limit = self.options.call_timeout;
         self.job(None, move |transport| async move {
-            let sent = timeout(limit, transport.send(&attempt.message)).await;
-            let sent = sent.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "send", SILENT)));
+            let span = spans::attempt(&attempt);
+            let sent = async {
+                let sent = timeout(limit, transport.send(&attempt.message)).await;
+                sent.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "send", SILENT)))
+            };
+            let sent = observed(span, sent).await;
             Done::Sent(attempt.ticket, attempt.number, sent.map_err(of_attachment))
         });
     }
@@ -315,7 +322,7 @@ impl Driver {
             Ok(transport) => {
                 let accepted = self.shared.lock().on_connected(transport.address(), Instant::now());
                 if accepted {
-                    self.attached = Some((Arc::clone(&transport), Acks::new(transport)));
+                    self.attached = Some((Arc::clone(&transport), Acks::of_session(transport)));
                 }
             }
             Err(error) => self.lose(error, true),
@@ -355,7 +362,7 @@ impl Driver {
         let state = {
             let mut core = self.shared.lock();
             core.finish(result);
-            core.state()
+            core.observe(Instant::now())
         };
         self.shared.publish(state);
     }

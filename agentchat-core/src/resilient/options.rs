@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{BackoffPolicy, OutboxLimits};
+use crate::session::{BackoffPolicy, OutboxLimits, RateLimits};
 
 /// How a [`Resilient`](super::Resilient) session reconnects, retries, waits and ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,9 @@ pub struct ResilientOptions {
     pub retry: BackoffPolicy,
     /// How much may wait to be sent.
     pub outbox: OutboxLimits,
+    /// How often attempts to send are begun (default: without limits). What has no permit waits in the
+    /// outbox; nothing is dropped, and a conversation without a permit holds up no other.
+    pub rate: RateLimits,
     /// How long the first connection may take, all attempts together (default 30 s).
     pub connect_timeout: Duration,
     /// How long any call but `send` may take, waiting for a connection included, and how long one attempt
@@ -29,9 +32,16 @@ pub struct ResilientOptions {
     /// Whether receivers recognise a repeated `client_msg_id`, as every agent of this crate does. Only
     /// then is a message sent again that may have arrived (default true).
     pub receivers_dedup: bool,
-    /// Whether messages that come from the agent's own address are settled unseen, for networks that echo
-    /// what one sends (default false: a message to oneself is delivered).
+    /// Whether what the agent itself sent is settled unseen when it comes back to its own inbox, as on
+    /// networks that show a conversation to everybody in it (default true). A message to the agent's own
+    /// address would then never be seen, so sending one is refused as [`ErrorKind::Invalid`]. Switched off,
+    /// own messages are delivered like any other. Neither way concerns further inboxes (a message to
+    /// one of those is delivered whoever sent it) or keyed state, which is not delivered.
     pub skip_own: bool,
+    /// How often the session tells its status (default 60 s; zero is never).
+    pub status_interval: Duration,
+    /// What the session is for, as its status says (default `leader`).
+    pub role: String,
     /// What the spread of the waits is drawn from (default: chosen anew for each session).
     pub seed: Option<u64>,
 }
@@ -57,6 +67,12 @@ impl ResilientOptions {
     /// Sets how much may wait to be sent.
     pub fn with_outbox(mut self, limits: OutboxLimits) -> Self {
         self.outbox = limits;
+        self
+    }
+
+    /// Sets how often attempts to send are begun.
+    pub fn with_rate(mut self, limits: RateLimits) -> Self {
+        self.rate = limits;
         self
     }
 
@@ -90,9 +106,21 @@ impl ResilientOptions {
         self
     }
 
-    /// Sets whether messages from the agent's own address are settled unseen.
+    /// Sets whether the agent's own messages that come back to its inbox are settled unseen.
     pub fn with_skip_own(mut self, skip: bool) -> Self {
         self.skip_own = skip;
+        self
+    }
+
+    /// Sets how often the session tells its status; zero is never.
+    pub fn with_status_interval(mut self, interval: Duration) -> Self {
+        self.status_interval = interval;
+        self
+    }
+
+    /// Names what the session is for.
+    pub fn with_role(mut self, role: impl Into<String>) -> Self {
+        self.role = role.into();
         self
     }
 
@@ -110,6 +138,7 @@ impl ResilientOptions {
         self.reconnect.check()?;
         self.retry.check()?;
         self.outbox.check()?;
+        self.rate.check()?;
         for (time, name) in [
             (self.connect_timeout, "`connect_timeout`"),
             (self.call_timeout, "`call_timeout`"),
@@ -130,12 +159,15 @@ impl Default for ResilientOptions {
             reconnect: BackoffPolicy::default(),
             retry: BackoffPolicy::default(),
             outbox: OutboxLimits::default(),
+            rate: RateLimits::default(),
             connect_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(5),
             receivers_dedup: true,
-            skip_own: false,
+            skip_own: true,
+            status_interval: Duration::from_secs(60),
+            role: "leader".to_owned(),
             seed: None,
         }
     }

@@ -7,17 +7,19 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::observer::Observer;
 use super::state::{Parked, SessionStats};
 use crate::clock::after;
 use crate::delivery::Receipt;
 use crate::error::{Advice, Error, ErrorKind, Reached, Result};
-use crate::id::ClientMsgId;
+use crate::id::{ClientMsgId, ConversationId};
 use crate::message::Outbound;
 use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Queued, State, Ticket};
 
 /// Messages on their way out, with their senders.
 #[derive(Debug)]
 pub(super) struct Sends {
+    pub(super) observer: Observer,
     outbox: Outbox,
     timeout: Duration,
     waiters: HashMap<Ticket, Vec<Waiter>>,
@@ -45,6 +47,7 @@ pub(super) type Place = (u64, oneshot::Receiver<Result<Receipt>>);
 impl Sends {
     pub(super) fn new(outbox: Outbox, timeout: Duration) -> Self {
         Self {
+            observer: Observer::default(),
             outbox,
             timeout,
             waiters: HashMap::new(),
@@ -123,7 +126,11 @@ impl Sends {
         self.expire(now);
         self.admit(now, wall);
         loop {
-            match self.outbox.poll(now)? {
+            let action = self.outbox.poll(now);
+            while let Some(limited) = self.outbox.take_refusal() {
+                self.observer.limited(limited, now);
+            }
+            match action? {
                 Action::Start(attempt) => return Some(attempt),
                 Action::Parked(ticket, error) => self.parked(ticket, error),
             }
@@ -146,9 +153,21 @@ impl Sends {
                 }
             }
             Outcome::Parked(error) => self.parked(ticket, error),
-            Outcome::Retry(_) | Outcome::AwaitConnection => self.end_overdue(ticket, now),
+            Outcome::Retry(at) => {
+                self.retried(ticket, Some(at.saturating_duration_since(now)));
+                self.end_overdue(ticket, now);
+            }
+            Outcome::AwaitConnection => {
+                self.retried(ticket, None);
+                self.end_overdue(ticket, now);
+            }
             Outcome::Ignored => {}
         }
+    }
+
+    /// What the message under way is ordered within.
+    pub(super) fn conversation(&self, ticket: Ticket) -> Option<ConversationId> {
+        self.outbox.get(ticket)?.message.conversation.clone()
     }
 
     /// Nothing can be sent any more: everybody is told why. What nobody waits for stays to be looked at.
@@ -265,8 +284,10 @@ impl Sends {
     /// A message was given up: its senders get the error and it leaves. Without senders it stays.
     fn parked(&mut self, ticket: Ticket, error: Arc<Error>) {
         let waiters = self.take_waiters(ticket);
+        if let Some(pending) = self.outbox.get(ticket) {
+            self.observer.given_up(&pending, &error, waiters.is_empty());
+        }
         if waiters.is_empty() {
-            tracing::warn!(name: "send.parked", %error, "a message that nobody waits for was given up");
             return;
         }
         self.outbox.discard(ticket);
@@ -274,6 +295,12 @@ impl Sends {
         let original = Arc::try_unwrap(error).unwrap_or_else(|shared| shared.copy());
         for (waiter, error) in waiters.into_iter().zip(std::iter::once(original).chain(copies)) {
             let _ = waiter.reply.send(Err(error));
+        }
+    }
+
+    fn retried(&self, ticket: Ticket, wait: Option<Duration>) {
+        if let Some(pending) = self.outbox.get(ticket) {
+            self.observer.retried(&pending, wait);
         }
     }
 
@@ -322,6 +349,7 @@ impl Sends {
             // Those who joined later have time left: the message goes on for them.
             let alone = self.waiters.get(&ticket).is_none_or(|waiters| waiters.len() == 1);
             if alone {
+                self.observer.given_up(&pending, &error, false);
                 self.outbox.discard(ticket);
                 for waiter in self.take_waiters(ticket) {
                     let _ = waiter.reply.send(Err(error.copy()));

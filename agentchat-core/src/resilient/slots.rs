@@ -5,8 +5,10 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::observer::Observer;
+use super::own_sends::OwnSends;
 use crate::address::Address;
-use crate::capability::{Capabilities, OrderGuarantee};
+use crate::capability::Capabilities;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AckTag, ConversationId};
@@ -18,13 +20,16 @@ use crate::transport::{Event, EventStream};
 /// The inboxes by number.
 #[derive(Debug)]
 pub(super) struct Slots {
+    pub(super) observer: Observer,
     open: BTreeMap<u64, Slot>,
     next: u64,
     /// The upper half of what this session's ack tags begin with, so that another's are known for foreign;
     /// the lower half is the slot.
     session: u64,
     retry: BackoffPolicy,
+    /// Whose messages are not handed out in the agent's own inbox.
     own: Option<Address>,
+    sent: OwnSends,
     /// The counts of inboxes that are no longer read.
     past: InboxStats,
     /// What was settled in inboxes that are forgotten.
@@ -49,6 +54,7 @@ pub(super) enum Verdict {
 
 struct Slot {
     inbox: Inbox,
+    observer: Observer,
     /// How it is read again on the next attachment.
     options: SubscribeOptions,
     own: bool,
@@ -84,11 +90,13 @@ enum Link {
 impl Slots {
     pub(super) fn new(session: u32, retry: BackoffPolicy, own: Option<Address>) -> Self {
         Self {
+            observer: Observer::default(),
             open: BTreeMap::new(),
             next: 0,
             session: u64::from(session) << 32,
             retry,
             own,
+            sent: OwnSends::default(),
             past: InboxStats::default(),
             acks: Vec::new(),
         }
@@ -110,20 +118,19 @@ impl Slots {
         if let Some((number, slot)) = idle {
             slot.reader = Some(Reader::default());
             slot.inbox.on_subscribed(now);
+            slot.note_earlier_sends(&self.sent, now);
             slot.link = Link::Resting(stream);
             return *number;
         }
         let number = self.next;
         self.next += 1;
-        let own_address = self.own.clone().unwrap_or_else(|| address.clone());
-        let mut limits = InboxLimits::new(self.session | number, own_address, capabilities, options);
-        limits.own = self.own.clone();
-        // Numbers run over all priorities, so they are no order where priorities overtake; and where the
-        // network keeps that order, there is nothing to put right.
-        limits.numbered = capabilities.order != OrderGuarantee::ConversationAndPriority;
-        let slot = Slot {
+        let mut limits = InboxLimits::new(self.session | number, is_own, capabilities, options);
+        // Nothing of an agent's own comes back to its other inboxes but what it sent there on purpose.
+        limits.own = self.own.clone().filter(|_| is_own);
+        let mut slot = Slot {
             room: limits.max_unsettled.max(1) + EVENTS,
             inbox: Inbox::new(limits, now),
+            observer: self.observer.clone(),
             options: again,
             own: is_own,
             reader: Some(Reader::default()),
@@ -133,6 +140,7 @@ impl Slots {
             acks: Vec::new(),
             asks: VecDeque::new(),
         };
+        slot.note_earlier_sends(&self.sent, now);
         self.open.insert(number, slot);
         number
     }
@@ -226,7 +234,20 @@ impl Slots {
 
     pub(super) fn on_history(&mut self, number: u64, of: &ConversationId, rows: Vec<Delivery>, now: Instant) {
         if let Some(slot) = self.open.get_mut(&number) {
+            let filled = slot.inbox.stats().gaps_filled;
             slot.inbox.on_history(of, rows, now);
+            if slot.inbox.stats().gaps_filled > filled {
+                self.observer.hole_filled(of);
+            }
+            slot.pump();
+        }
+    }
+
+    /// The network gave this number to a message of this session.
+    pub(super) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
+        self.sent.note(conversation, seq);
+        for slot in self.open.values_mut().filter(|slot| slot.own && slot.reader.is_some()) {
+            slot.inbox.note_own_send(conversation, seq, now);
             slot.pump();
         }
     }
@@ -333,6 +354,11 @@ impl Slots {
         self.open.get(&number).is_some_and(|slot| matches!(slot.link, Link::Resting(_)))
     }
 
+    /// How many messages were taken in and not settled.
+    pub(super) fn unsettled(&self) -> usize {
+        self.open.values().map(|slot| slot.inbox.unsettled()).sum()
+    }
+
     pub(super) fn stats(&self) -> InboxStats {
         let mut sum = self.past;
         for slot in self.open.values() {
@@ -354,6 +380,12 @@ impl Slot {
         self.acks.clear();
         self.asks.clear();
         self.pump();
+    }
+
+    fn note_earlier_sends(&mut self, sent: &OwnSends, now: Instant) {
+        for (conversation, seq) in sent.iter().filter(|_| self.own) {
+            self.inbox.note_earlier_send(conversation, *seq, now);
+        }
     }
 
     fn failed(&mut self, error: Error, now: Instant, rng: &mut fastrand::Rng) {
@@ -383,6 +415,9 @@ impl Slot {
 
     fn tell(&mut self, event: Event) {
         let Some(reader) = &mut self.reader else { return };
+        if let Event::Gap { conversation, expected, got } = &event {
+            self.observer.gap(conversation, *expected, *got);
+        }
         // The end of the first backlog is told; later ones are the session's own affair.
         if event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
             return;
@@ -394,7 +429,10 @@ impl Slot {
     fn pump(&mut self) {
         while let Some(action) = self.inbox.poll() {
             match action {
-                InboxAction::Deliver { delivery, .. } => self.tell(Event::Message(*delivery)),
+                InboxAction::Deliver { mut delivery, late } => {
+                    delivery.late = late;
+                    self.tell(Event::Message(*delivery));
+                }
                 InboxAction::Ack(tags) => self.acks.extend(tags),
                 InboxAction::AskHistory { conversation, from, limit } => {
                     self.asks.push_back((conversation, from, limit));
@@ -437,6 +475,9 @@ fn add(sum: &mut InboxStats, more: &InboxStats) {
     sum.delivered += more.delivered;
     sum.duplicates += more.duplicates;
     sum.self_filtered += more.self_filtered;
+    sum.late += more.late;
+    sum.gaps += more.gaps;
+    sum.gaps_filled += more.gaps_filled;
 }
 
 /// How many inboxes that nobody reads are remembered.

@@ -66,8 +66,8 @@ pub(crate) struct Inbox {
 #[derive(Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(crate) enum InboxAction {
-    /// Hand it to the reader, under a tag of the inbox's own. `late`: messages with higher numbers went
-    /// before it.
+    /// Hand it to the reader, under a tag of the inbox's own. `late`: messages with higher numbers,
+    /// own ones included, went before it.
     Deliver { delivery: Box<Delivery>, late: bool },
     /// Acknowledge these on the connection of now.
     Ack(Vec<AckTag>),
@@ -164,7 +164,7 @@ impl Inbox {
             self.acks.settle(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else {
-            let numbered = self.admit(identity, delivery, Some(wire));
+            let numbered = self.admit(identity, delivery, wire);
             match (&numbered.1.conversation, numbered.1.seq) {
                 (Some(conversation), Some(seq)) if self.limits.numbered => {
                     let conversation = conversation.clone();
@@ -210,9 +210,18 @@ impl Inbox {
         self.flow(now);
     }
 
-    /// An own message got this number: it leaves no hole. Without effect when own messages are delivered.
-    #[cfg_attr(not(test), expect(dead_code, reason = "waits for receipts that tell a number"))]
+    /// An own message got this number, by the network's word on sending it: it leaves no hole. Without
+    /// effect when own messages are delivered.
     pub(crate) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
+        if self.limits.own.is_some() && self.limits.numbered {
+            self.order.sent(conversation, seq, now);
+            self.flow(now);
+        }
+    }
+
+    /// The same for a message that was sent before this inbox was read. What came between then and now may
+    /// have been handled elsewhere, so nothing is concluded about it.
+    pub(crate) fn note_earlier_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
         if self.limits.own.is_some() {
             self.note(Some(conversation), Some(seq), now);
             self.flow(now);
@@ -311,6 +320,11 @@ impl Inbox {
     /// Whether the backlog is being read.
     pub(crate) fn is_catching_up(&self) -> bool {
         self.catching_up.is_some()
+    }
+
+    /// How many messages were taken in and not settled.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled.total().messages
     }
 
     /// What has happened.

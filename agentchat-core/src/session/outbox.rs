@@ -17,6 +17,7 @@
 mod agenda;
 mod attempts;
 mod entry;
+mod gate;
 mod lanes;
 mod limits;
 mod verdict;
@@ -31,6 +32,7 @@ use self::agenda::Agenda;
 use self::attempts::expired;
 use self::entry::Entry;
 pub(crate) use self::entry::{Action, Attempt, Outcome, Pending, Queued, Refused, State, Ticket};
+use self::gate::Gate;
 use self::lanes::Lanes;
 pub use self::limits::OutboxLimits;
 use self::limits::cost;
@@ -38,6 +40,7 @@ use crate::error::{Error, ErrorKind, Reached};
 use crate::id::ClientMsgId;
 use crate::message::Outbound;
 use crate::session::backoff::{Backoff, BackoffPolicy, FAR};
+use crate::session::rate::RateLimits;
 
 /// The queue. It begins without a connection; after every call that changes something, and at
 /// [`Outbox::deadline`], ask [`Outbox::poll`] until it has nothing more to do.
@@ -51,6 +54,7 @@ pub(crate) struct Outbox {
     ids: HashMap<ClientMsgId, Ticket>,
     lanes: Lanes,
     agenda: Agenda,
+    gate: Gate,
     /// Parked without the caller knowing yet.
     unreported: BTreeSet<Ticket>,
     bytes: usize,
@@ -70,6 +74,7 @@ impl Outbox {
             ids: HashMap::new(),
             lanes: Lanes::default(),
             agenda: Agenda::default(),
+            gate: Gate::new(RateLimits::new()),
             unreported: BTreeSet::new(),
             bytes: 0,
             next: 0,
@@ -180,8 +185,10 @@ impl Outbox {
 
     /// When to ask [`Outbox::poll`] again though nothing happened.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let retry = self.agenda.next_retry().filter(|_| self.connected);
-        retry.into_iter().chain(self.agenda.next_deadline()).min()
+        let gate = self.gate.opens_at().filter(|_| self.agenda.first_ready().is_some());
+        let starts = [self.agenda.next_retry(), self.agenda.next_held(), gate];
+        let starts = starts.into_iter().flatten().filter(|_| self.connected);
+        starts.chain(self.agenda.next_deadline()).min()
     }
 
     /// What is in the queue, in the order it came.

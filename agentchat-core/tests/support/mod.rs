@@ -48,6 +48,8 @@ pub(crate) enum Fate {
 pub(crate) struct Script {
     pub(crate) acks: VecDeque<ErrorKind>,
     pub(crate) sends: VecDeque<Fate>,
+    /// Every message that was tried to be sent.
+    pub(crate) sent: Vec<Outbound>,
     pub(crate) subscribe_takes: Duration,
     pub(crate) ack_takes: Duration,
     pub(crate) close_hangs: bool,
@@ -129,7 +131,11 @@ impl Transport for ScriptedTransport {
     }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        match self.with(|script| script.sends.pop_front()) {
+        let fate = self.with(|script| {
+            script.sent.push(message.clone());
+            script.sends.pop_front()
+        });
+        match fate {
             Some(Fate::Lost(kind, reached)) => {
                 Err(Error::new(kind, "send", "as the script says").with_reached(reached))
             }

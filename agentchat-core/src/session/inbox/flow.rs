@@ -32,17 +32,12 @@ impl Inbox {
         }
     }
 
-    pub(super) fn admit(
-        &mut self,
-        identity: Arc<str>,
-        mut delivery: Delivery,
-        wire: Option<Wire>,
-    ) -> Numbered {
+    pub(super) fn admit(&mut self, identity: Arc<str>, mut delivery: Delivery, wire: Wire) -> Numbered {
         self.stats.received += 1;
         let loose = self.unsettled.find(&identity).map(|(number, _)| number);
         let loose = loose.and_then(|number| self.unsettled.remove(number));
         delivery.redelivered |= loose.is_some();
-        let number = self.unsettled.admit(identity, &mut delivery, wire.into_iter().collect());
+        let number = self.unsettled.admit(identity, &mut delivery, vec![wire]);
         if let Some(loose) = loose {
             self.unsettled.inherit(loose, number);
         }

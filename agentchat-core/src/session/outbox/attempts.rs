@@ -28,10 +28,12 @@ impl Outbox {
         while let Some(ticket) = self.agenda.due(now) {
             self.turn(ticket, State::Ready);
         }
+        self.agenda.release(now);
+        self.gate.tick(now);
         if !self.connected || self.agenda.in_flight().len() >= self.limits.in_flight {
             return None;
         }
-        let ticket = self.agenda.first_ready()?;
+        let ticket = self.first_permitted(now)?;
         let entry = self.turn(ticket, State::InFlight)?;
         entry.attempts += 1;
         entry.tries += 1;

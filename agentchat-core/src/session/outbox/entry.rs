@@ -63,7 +63,7 @@ pub(crate) enum Outcome {
     /// The network has it; the ticket has ended.
     Accepted(Receipt),
     /// It is sent again then, if the connection holds.
-    Retry(#[cfg_attr(not(test), expect(dead_code, reason = "the queue's deadline covers it"))] Instant),
+    Retry(Instant),
     /// It is set aside until the caller resumes or discards it.
     Parked(Arc<Error>),
     /// The connection is gone; it is among the first on the next one.

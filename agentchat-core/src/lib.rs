@@ -34,7 +34,8 @@ pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
 pub use message::{Body, Outbound, Priority};
 pub use options::{CloseMode, Inbox, SubscribeOptions};
 pub use resilient::{
-    CloseReason, Parked, Resilient, ResilientConnector, ResilientOptions, Sending, SessionState, SessionStats,
+    CloseReason, Parked, Resilient, ResilientConnector, ResilientOptions, Sending, SessionState,
+    SessionStats, Stores,
 };
 pub use session::{BackoffPolicy, OutboxLimits};
 pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};

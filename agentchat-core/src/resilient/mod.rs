@@ -5,12 +5,17 @@ mod connector;
 mod core;
 mod driver;
 mod events;
+mod gate;
+mod keeping;
 mod options;
+mod positions;
+mod recall;
 mod sending;
 mod sends;
 mod shared;
 mod slots;
 mod state;
+mod stores;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +26,7 @@ pub use connector::ResilientConnector;
 pub use options::ResilientOptions;
 pub use sending::Sending;
 pub use state::{CloseReason, Parked, SessionState, SessionStats};
+pub use stores::Stores;
 
 use self::calls::{Answer, Call};
 use self::core::closed;
@@ -208,10 +214,7 @@ impl Transport for Resilient {
 
     /// The tags of a subscription of this session. They stay good over lost connections.
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
-        self.shared.change(|core, now, _| {
-            core.check_ended("ack")?;
-            core.slots.settle(tags, now)
-        })
+        keeping::settle(&self.shared, &self.options.stores, self.options.call_timeout, tags).await
     }
 
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],

@@ -69,7 +69,7 @@ enum Have {
 enum Turn {
     Idle,
     Due,
-    Later(Instant),
+    Later,
     /// The change that is under way, and what else the store holds when it did not take its place there.
     UnderWay(Doing, Option<Have>),
 }
@@ -207,7 +207,7 @@ impl Journal {
         let tired = page.backoff.attempt() >= SAVES && error.kind() != ErrorKind::Backpressure;
         match again {
             Some(at) if !(awaited && tired) => {
-                page.turn = Turn::Later(at);
+                page.turn = Turn::Later;
                 self.later.insert((at, id.clone()));
                 if awaited { Noted::Delayed(ticket, error) } else { Noted::Nothing }
             }

@@ -66,6 +66,14 @@ impl Outbox {
         }
     }
 
+    /// Sets aside what was restored and cannot be sent.
+    pub(crate) fn refuse(&mut self, ticket: Ticket, error: Error) {
+        if self.get(ticket).is_some_and(|pending| !matches!(pending.state, State::InFlight | State::Parked)) {
+            self.park(ticket, error);
+            self.unreported.insert(ticket);
+        }
+    }
+
     /// The next change for the store to make, where there is one.
     pub(crate) fn poll_store(&mut self, now: Instant) -> Option<StoreOp> {
         self.journal.as_mut()?.poll(now)

@@ -244,6 +244,11 @@ impl Inbox {
         self.unsettled.identity(self.unsettled.by_handle(tag)?)
     }
 
+    /// Whether the numbers of deliveries are looked at.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.limits.numbered
+    }
+
     /// The number that is due in the conversation: all before it are accounted for.
     pub(crate) fn due(&self, conversation: &ConversationId) -> Option<u64> {
         self.order.due(conversation)

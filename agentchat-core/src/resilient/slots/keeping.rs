@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Slot, Slots};
 use crate::address::Address;
-use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
+use crate::capability::{AckGuarantee, Capabilities};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::id::{AckTag, ConversationId};
@@ -44,8 +44,8 @@ impl Slots {
         // Where nothing comes again there is nothing to flag. Where history cannot be read, a position that
         // lags behind would only report gaps that are none.
         let gate = (remembers && capabilities.ack != AckGuarantee::None).then(Gate::new);
-        let numbered = capabilities.order != OrderGuarantee::ConversationAndPriority;
-        let track = (positions && capabilities.replay && numbered).then(Track::default);
+        let track = positions && capabilities.replay && slot.inbox.is_numbered();
+        let track = track.then(Track::default);
         if !remembers && track.is_none() {
             return None;
         }
@@ -73,7 +73,7 @@ impl Slots {
 
     /// What to write now; with `hurry` also what could wait.
     pub(in crate::resilient) fn poll_keep(&mut self, now: Instant, hurry: bool) -> Option<Keep> {
-        if !self.recall.remembers && !self.recall.positions {
+        if !self.keeps() {
             return None;
         }
         if let Some(batch) = self.drafts.poll(now, hurry) {
@@ -117,8 +117,15 @@ impl Slots {
         self.drafts.is_idle()
     }
 
+    fn keeps(&self) -> bool {
+        self.recall.remembers || self.recall.positions
+    }
+
     /// What was handed out under `tag` is settled.
     pub(super) fn draft(&mut self, number: u64, tag: &AckTag, now: Instant) {
+        if !self.recall.positions {
+            return;
+        }
         let Some(slot) = self.open.get_mut(&number) else { return };
         let Some(kept) = slot.keep.as_deref_mut() else { return };
         let Some((conversation, first)) = kept.track.as_mut().and_then(|track| track.settled(tag)) else {
@@ -130,6 +137,9 @@ impl Slots {
     }
 
     pub(super) fn keep_deadline(&self) -> Option<Instant> {
+        if !self.keeps() {
+            return None;
+        }
         let gates = self.open.values().filter_map(|slot| slot.keep.as_ref()?.gate.as_ref()?.deadline());
         gates.chain(self.drafts.deadline()).min()
     }

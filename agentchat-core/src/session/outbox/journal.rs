@@ -198,7 +198,7 @@ impl Journal {
         };
         if let Some(instead) = replaced {
             page.have = instead;
-        } else if let (Doing::Save(_), Have::Nothing) = (&doing, &page.have) {
+        } else if !matches!((&doing, &page.have), (Doing::Save(_), Have::Queued(_)) | (_, Have::Other)) {
             page.have = Have::Unsure;
         }
         let again = page.backoff.failed(now, error.advice(), rng);

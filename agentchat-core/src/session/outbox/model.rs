@@ -53,6 +53,8 @@ struct Item {
     /// `Ready` stands for `Waiting` too: the list looks who is first when it needs to.
     state: State,
     attempts: u32,
+    /// Attempts of an earlier process, whose answers never come.
+    before: u32,
     tries: u32,
     holders: usize,
     unknown: bool,
@@ -263,7 +265,7 @@ impl Pair {
 
     /// The answer to an attempt that is not under way any more.
     fn late(&mut self, which: usize, receipt: bool) {
-        let cut_off = |item: &Item| item.attempts > 0 && item.state != State::InFlight;
+        let cut_off = |item: &Item| item.attempts > item.before && item.state != State::InFlight;
         let Some(at) = self.pick(which, cut_off) else { return };
         if receipt {
             return self.answer(at, Answer::Accepted);

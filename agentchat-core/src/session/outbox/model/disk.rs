@@ -54,6 +54,7 @@ impl Pair {
             lane,
             state: State::Ready,
             attempts: 0,
+            before: 0,
             tries: 0,
             holders: 1,
             unknown: false,
@@ -194,7 +195,8 @@ impl Pair {
             self.pushed(ticket, send.message, lane);
             let dedup = self.dedup;
             let item = self.item(ticket);
-            (item.attempts, item.holders, item.noted) = (send.attempts, 0, Some(send.attempts));
+            (item.attempts, item.before, item.holders) = (send.attempts, send.attempts, 0);
+            item.noted = Some(send.attempts);
             item.unknown = match &error {
                 Some(error) => error.reached() == Reached::Unknown,
                 None => send.attempts > 0,

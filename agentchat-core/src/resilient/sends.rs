@@ -336,8 +336,8 @@ impl Sends {
             let alone = self.waiters.get(&ticket).is_none_or(|waiters| waiters.len() == 1);
             if alone {
                 self.outbox.discard(ticket);
-                for waiter in self.take_waiters(ticket) {
-                    let _ = waiter.reply.send(Err(error.copy()));
+                if let Some(waiter) = self.take_waiters(ticket).pop() {
+                    let _ = waiter.reply.send(Err(error));
                 }
             } else if let Some(waiters) = self.waiters.get_mut(&ticket) {
                 self.tickets.remove(&number);

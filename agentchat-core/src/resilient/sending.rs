@@ -55,8 +55,12 @@ impl Sending {
     /// Lets the message go on with nobody waiting for it. If it is given up, it is kept as
     /// [parked](super::Resilient::parked). To have it survive the process, wait for [`Sending::kept`] before.
     pub fn detach(mut self) {
-        if let Some((number, _)) = self.place.take() {
+        if let Some((number, mut outcome)) = self.place.take() {
             self.shared.change(|core, _, _| core.sends.forget(number));
+            // It was given up just before, while somebody still waited: nobody else will tell.
+            if let Ok(Err(error)) = outcome.try_recv() {
+                tracing::warn!(name: "send.parked", %error, "a message was given up and then detached");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A small network over a local socket, so that one side of it can be killed: lines of JSON to a server in
 //! another process. The server keeps what is not acknowledged and gives it out again, without saying so.
+#![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Write};

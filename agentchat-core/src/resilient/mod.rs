@@ -53,6 +53,9 @@ use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transpo
 /// - **Other calls** wait for a connection and are repeated until their time is over.
 /// - **Reading**: a subscription goes on over new connections. What comes again is recognised: a message
 ///   is handed out once for each subscription. It is acknowledged when it is settled.
+/// - **Restarts**: with [stores](ResilientOptions::with_store), what was taken into the outbox and what was
+///   settled survives the process. Then nothing is tried or handed out before the store knows, and `Ok` from
+///   `ack` says that the store has it. What the session could not send stays there for the next one.
 /// - **State**: [`Resilient::state`] and [`Resilient::state_changed`] tell how the session stands.
 ///
 /// Dropping the last handle and the last subscription ends everything at once, without a runtime;
@@ -133,12 +136,14 @@ impl Resilient {
     }
 
     /// The messages that were given up while nobody waited for them, oldest first; once the session has
-    /// ended, everything it could not send. They take room in the outbox, which bounds their number.
+    /// ended, everything it could not send. They take room in the outbox, which bounds their number. With a
+    /// store they are there again after a restart.
     pub fn parked(&self) -> Vec<Parked> {
         self.shared.lock().sends.parked_messages()
     }
 
-    /// Takes a parked message out, so that the later ones of its conversation go on.
+    /// Takes a parked message out, so that the later ones of its conversation go on. It leaves the store, too,
+    /// unless the session has ended: then the store keeps it for the next one.
     pub fn discard(&self, id: &ClientMsgId) -> Option<Outbound> {
         self.shared.change(|core, _, _| core.sends.discard(id))
     }
@@ -212,7 +217,8 @@ impl Transport for Resilient {
         }
     }
 
-    /// The tags of a subscription of this session. They stay good over lost connections.
+    /// The tags of a subscription of this session. They stay good over lost connections. With a store for it,
+    /// `Ok` means that the store has them as settled; after an error none of them is acknowledged.
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
         keeping::settle(&self.shared, &self.options.stores, self.options.call_timeout, tags).await
     }

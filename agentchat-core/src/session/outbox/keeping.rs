@@ -159,3 +159,6 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -208,7 +208,7 @@ async fn nothing_is_tried_before_it_is_kept_and_kept_tells() {
     soon(sending.kept()).await.expect("kept");
     assert_eq!(next(&mut events).await.body.as_str(), Some("slow"));
     soon(&mut sending).await.expect("sent");
-    let bare = ResilientOptions::new();
+    let bare = ResilientOptions::new().with_skip_own(false);
     let without = soon(Resilient::connect(Loopback::new().connector("x").expect("name"), bare)).await;
     let without = without.expect("connected");
     let mut sending = without.try_send(note(without.address(), "x")).expect("there is room");

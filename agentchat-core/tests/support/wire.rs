@@ -175,7 +175,7 @@ impl Connector for WireConnector {
         let reading = BufReader::new(stream.try_clone().map_err(|_| lost("connect"))?);
         let mut able = Capabilities::none(&["wire"]);
         (able.ack, able.order) = (AckGuarantee::Redelivers, OrderGuarantee::Conversation);
-        (able.durable_inbox, able.replay) = (true, true);
+        (able.durable_inbox, able.replay, able.numbered) = (true, true, true);
         let calls = Arc::new(Mutex::new(Calls::default()));
         let shared = Arc::clone(&calls);
         std::thread::spawn(move || read(reading, &shared));

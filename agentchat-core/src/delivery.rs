@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::address::Address;
 use crate::header::Headers;
-use crate::id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
+use crate::id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId, digest};
 use crate::message::{Body, Priority};
 
 /// A message as received.
@@ -83,11 +83,15 @@ impl Delivery {
         self.body.bytes.len() + self.headers.size()
     }
 
-    /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id.
+    /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id. It
+    /// is short enough for the key of a store.
     pub(crate) fn identity(&self) -> String {
         match &self.client_msg_id {
             // No id and no name has a line break, so that no two pairs are written the same.
-            Some(id) => format!("c{id}\n{}", self.sender.as_ref().map_or("", |sender| sender.name())),
+            Some(id) => match self.sender.as_ref().map_or("", |sender| sender.name()) {
+                name if name.len() > LONG_NAME => format!("h{id}\n{}", digest(name)),
+                name => format!("c{id}\n{name}"),
+            },
             None => format!("s{}", self.id),
         }
     }
@@ -158,4 +162,32 @@ pub enum Warning {
         /// How many messages wait there.
         waiting: u64,
     },
+}
+
+/// Names beyond it are told apart by their digest.
+const LONG_NAME: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_fits_the_key_of_a_store_and_long_names_stay_apart() {
+        let from = |name: &str, id: &str| {
+            let mut delivery = Delivery::new(
+                MessageId::new("m").expect("valid"),
+                AckTag::new("t").expect("valid"),
+                Body::text(""),
+            );
+            delivery.client_msg_id = Some(ClientMsgId::new(id).expect("valid"));
+            delivery.sender = Some(Address::of("loopback", name).expect("valid"));
+            delivery.identity()
+        };
+        let (long, id) = ("n".repeat(5_000), "i".repeat(128));
+        assert_eq!(from("bob", "1"), "c1\nbob");
+        assert!(from(&long, &id).len() <= 200 && from(&"n".repeat(512), &id).len() <= 900);
+        assert_eq!(from(&long, &id), from(&long, &id));
+        assert_ne!(from(&long, &id), from(&format!("{long}n"), &id));
+        assert_ne!(from(&long, "1"), from(&long, "2"));
+    }
 }

@@ -40,7 +40,7 @@ pub use message::{Body, Outbound, Priority};
 pub use options::{CloseMode, Inbox, SubscribeOptions};
 pub use resilient::{
     CloseReason, Parked, RateScope, Resilient, ResilientConnector, ResilientOptions, Sending, SessionEvent,
-    SessionEvents, SessionState, SessionStats, StateEvent,
+    SessionEvents, SessionState, SessionStats, StateEvent, Stores,
 };
 pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
 pub use trace_context::TraceContext;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 async fn session(network: &Loopback, options: ResilientOptions) -> Resilient {
     let plain = BackoffPolicy::new().with_jitter(0.0);
-    let options = options.with_reconnect(plain).with_retry(plain);
+    let options = options.with_skip_own(false).with_reconnect(plain).with_retry(plain);
     soon(Resilient::connect(network.connector("alice").expect("name"), options)).await.expect("connected")
 }
 
@@ -81,7 +81,9 @@ async fn failed_attempts_and_given_up_messages_are_told_with_their_ids() {
         .into();
     });
     let plain = BackoffPolicy::new().with_jitter(0.0);
-    let session = soon(Resilient::connect(scripted, ResilientOptions::new().with_retry(plain))).await;
+    let session =
+        soon(Resilient::connect(scripted, ResilientOptions::new().with_skip_own(false).with_retry(plain)))
+            .await;
     let session = session.expect("connected");
     let mut events = session.events();
     let (first, second) = (note(&session, None), note(&session, None));

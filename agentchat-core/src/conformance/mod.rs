@@ -106,7 +106,7 @@ pub use ordering::*;
 pub use reconnect::*;
 pub use register::*;
 pub use report::{Report, run_all};
-pub use run::{Case, CaseFuture, Outcome, run_as_test};
+pub use run::{Case, CaseFuture, Outcome, print_skipped, run_as_test};
 pub use send::*;
 pub use shutdown::*;
 pub use skip::Skip;

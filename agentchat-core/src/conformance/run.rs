@@ -73,7 +73,7 @@ pub async fn run_as_test(backend: &str, case: &Case, harness: Option<&dyn Harnes
         }
     };
     if let Outcome::Skipped(why) = outcome {
-        say(&format!("skipped {backend} {}: {why}", case.name));
+        print_skipped(&format!("{backend} {}", case.name), &why.to_string());
     }
     if let Some(directory) = std::env::var_os(REPORT) {
         let written = write(Path::new(&directory), backend, case, outcome);
@@ -82,6 +82,11 @@ pub async fn run_as_test(backend: &str, case: &Case, harness: Option<&dyn Harnes
     if let Some(sum) = sum_up(backend, outcome) {
         say(&sum);
     }
+}
+
+/// Says that a test was skipped, past the test runner, which hides what passing tests print.
+pub fn print_skipped(name: &str, why: &str) {
+    say(&format!("skipped {name}: {why}"));
 }
 
 /// Adds a line to the report of `backend`: how the case ended, its name and why, between tabs.
@@ -110,7 +115,7 @@ fn sum_up(backend: &str, outcome: Outcome) -> Option<String> {
     all.then(|| format!("conformance of {backend}: {held} held, {skipped} skipped"))
 }
 
-/// Prints past the test runner, which hides what passing tests print.
+/// In one write, so that tests that run side by side do not mix their lines.
 fn say(line: &str) {
     let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -1,5 +1,7 @@
 //! The session as a whole: what has happened, and what to do next. Knows no clock, socket or task.
 
+mod keeping;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::calls::{Answer, Call, Calls};
+use super::keeping::{Keep, Kept};
 use super::observer::Watch;
 use super::options::ResilientOptions;
 use super::sends::Sends;
@@ -65,6 +68,8 @@ pub(super) enum Todo {
     /// To be stopped once what was settled in it is acknowledged.
     StopReading(Stopped),
     Slot(SlotWork),
+    /// A change for the stores.
+    Keep(Keep),
     /// Acknowledge what is settled, close, and hand the result to [`Core::finish`].
     Finish(CloseMode),
 }
@@ -80,6 +85,7 @@ pub(super) enum Done {
     Subscribed(u64, Result<EventStream>),
     Read(u64, EventStream, Option<Result<Event>>),
     History(u64, ConversationId, Vec<Delivery>),
+    Kept(Kept),
     Nothing,
 }
 
@@ -170,6 +176,7 @@ impl Core {
         while let Some(attempt) = self.sends.poll(now, wall) {
             todo.push(Todo::Send(attempt));
         }
+        self.poll_keeps(now, &mut todo);
         if self.attached {
             todo.extend(self.slots.work(now).into_iter().map(Todo::Slot));
         }
@@ -181,10 +188,10 @@ impl Core {
                 todo.push(Todo::Call(number, call, card.flatten()));
             }
         }
-        let attached = self.attached;
+        let (attached, settled) = (self.attached, self.closing.is_some() && self.has_kept_all());
         if let Some(closing) = self.closing.as_mut().filter(|closing| !closing.begun) {
             let needs_connection = closing.mode == CloseMode::Retire && !attached;
-            if closing.until <= now || (self.sends.is_idle() && !needs_connection) {
+            if closing.until <= now || (settled && self.sends.is_idle() && !needs_connection) {
                 closing.begun = true;
                 todo.push(Todo::Finish(closing.mode));
             }
@@ -263,6 +270,10 @@ impl Core {
                 }
             }
             Done::Nothing => (None, None),
+            Done::Kept(kept) => {
+                self.on_kept(kept, now);
+                (None, None)
+            }
             Done::History(number, of, rows) => {
                 self.slots.on_history(number, &of, rows, now);
                 (None, None)
@@ -291,19 +302,12 @@ impl Core {
     /// Closing is over, with this result for what was acknowledged and closed at the network.
     pub(super) fn finish(&mut self, result: Result<()>) {
         let left = self.sends.len();
+        let (kept, unwritten) = (self.sends.kept(), self.sends.unwritten());
         let reply = self.closing.take().map(|closing| closing.reply);
         self.end(CloseReason::Requested, closed());
-        let result = match left {
-            0 => result,
-            left => {
-                let what = format!("{left} queued messages were not sent");
-                let error = Error::new(ErrorKind::Timeout, "close", what).with_advice(Advice::Never);
-                let error = error.with_context("unsent", left.to_string());
-                Err(match result {
-                    Err(cause) => error.with_source(cause),
-                    Ok(()) => error,
-                })
-            }
+        let result = match (left, unwritten) {
+            (0, 0) => result,
+            _ => Err(keeping::unsent(left, kept, unwritten, result)),
         };
         if let Some(reply) = reply {
             let _ = reply.send(result);

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::calls::{Answer, Call};
 use super::core::{Core, Done, Reply, Stopped, Todo};
 use super::events::Seat;
+use super::keeping::{self, Keeping};
 use super::options::ResilientOptions;
 use super::shared::{Owner, Shared};
 use super::slots::SlotWork;
@@ -38,15 +39,18 @@ pub(super) async fn start(
     let mut rng = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let mut backoff = Backoff::new(options.reconnect);
     let until = after(Instant::now(), options.connect_timeout);
+    let loaded = keeping::load(&options.stores, until).await?;
     let first = first(&*connector, &mut backoff, &mut rng, until).await?;
     backoff.connected(Instant::now());
     let mut capabilities = first.capabilities().clone();
     capabilities.reconnects = true;
-    let core = Core::new(options.clone(), first.address().clone(), capabilities, backoff, rng);
+    let mut core = Core::new(options.clone(), first.address().clone(), capabilities, backoff, rng);
+    core.restore(loaded, Instant::now(), SystemTime::now());
     let shared = Arc::new(Shared::new(core));
     let driver = Driver {
         shared: Arc::clone(&shared),
         connector,
+        keeping: Keeping::new(options.stores.clone(), options.call_timeout),
         options,
         jobs: FuturesUnordered::new(),
         running: HashMap::new(),
@@ -86,6 +90,7 @@ struct Driver {
     options: ResilientOptions,
     jobs: Jobs,
     running: HashMap<Job, AbortHandle>,
+    keeping: Keeping,
     attached: Option<(Arc<dyn Transport>, Acks)>,
     connecting: Option<BoxFuture<'static, Result<Arc<dyn Transport>>>>,
 }
@@ -128,7 +133,7 @@ impl Driver {
                 }
             }
             if ended {
-                return;
+                return self.keeping.finish(LAST_WORDS).await;
             }
             if busy {
                 continue;
@@ -159,6 +164,7 @@ impl Driver {
         tokio::select! {
             () = self.shared.wake.notified() => Woken::Wake,
             Some(done) = self.jobs.next(), if !self.jobs.is_empty() => done.map_or(Woken::Stopped, Woken::Done),
+            Some(kept) = self.keeping.next(), if !self.keeping.is_empty() => Woken::Done(Done::Kept(kept)),
             () = acked => Woken::Acked,
             connected = connected => Woken::Connected(connected),
             () = sleep_until(due) => Woken::Due,
@@ -173,6 +179,7 @@ impl Driver {
             Todo::Send(attempt) => self.send(attempt),
             Todo::Call(number, call, card) => self.call(number, call, card),
             Todo::Slot(work) => self.work(work),
+            Todo::Keep(keep) => self.keeping.start(keep),
             Todo::Finish(_) => {}
         }
     }
@@ -294,7 +301,7 @@ impl Driver {
         match &done {
             Done::Called(number, _) => drop(self.running.remove(&Job::Call(*number))),
             Done::Subscribed(slot, _) | Done::Read(slot, ..) => drop(self.running.remove(&Job::Read(*slot))),
-            Done::Sent(..) | Done::History(..) | Done::Nothing => {}
+            Done::Sent(..) | Done::History(..) | Done::Kept(_) | Done::Nothing => {}
         }
         let (reply, lost) = self.shared.lock().on_done(done, Instant::now());
         match reply {

@@ -5,9 +5,13 @@ mod connector;
 mod core;
 mod driver;
 mod events;
+mod gate;
+mod keeping;
 mod observer;
 mod options;
 mod own_sends;
+mod positions;
+mod recall;
 mod sending;
 mod sends;
 mod session_event;
@@ -15,6 +19,7 @@ mod shared;
 mod slots;
 mod spans;
 mod state;
+mod stores;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +31,7 @@ pub use options::ResilientOptions;
 pub use sending::Sending;
 pub use session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};
 pub use state::{CloseReason, Parked, SessionState, SessionStats};
+pub use stores::Stores;
 
 use self::calls::{Answer, Call};
 use self::core::closed;
@@ -59,6 +65,9 @@ use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transpo
 ///   [`late`](Delivery::late). While what waited is being read, newer messages of the same conversation
 ///   wait for it; other conversations do not. The numbers of up to 10,000 conversations are remembered.
 /// - **Own messages** that come back are settled unseen ([`ResilientOptions::skip_own`]) and leave no gap.
+/// - **Restarts**: with [stores](ResilientOptions::with_store), what was taken into the outbox and what was
+///   settled survives the process. Then nothing is tried or handed out before the store knows, and `Ok` from
+///   `ack` says that the store has it. What the session could not send stays there for the next one.
 /// - **State**: [`Resilient::state`] and [`Resilient::state_changed`] tell how the session stands.
 ///
 /// Dropping the last handle and the last subscription ends everything at once, without a runtime;
@@ -146,12 +155,14 @@ impl Resilient {
     }
 
     /// The messages that were given up while nobody waited for them, oldest first; once the session has
-    /// ended, everything it could not send. They take room in the outbox, which bounds their number.
+    /// ended, everything it could not send. They take room in the outbox, which bounds their number. With a
+    /// store they are there again after a restart.
     pub fn parked(&self) -> Vec<Parked> {
         self.shared.lock().sends.parked_messages()
     }
 
-    /// Takes a parked message out, so that the later ones of its conversation go on.
+    /// Takes a parked message out, so that the later ones of its conversation go on. It leaves the store, too,
+    /// unless the session has ended: then the store keeps it for the next one.
     pub fn discard(&self, id: &ClientMsgId) -> Option<Outbound> {
         self.shared.change(|core, _, _| core.sends.discard(id))
     }
@@ -238,12 +249,10 @@ impl Transport for Resilient {
         }
     }
 
-    /// The tags of a subscription of this session. They stay good over lost connections.
+    /// The tags of a subscription of this session. They stay good over lost connections. With a store for it,
+    /// `Ok` means that the store has them as settled; after an error none of them is acknowledged.
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
-        self.shared.change(|core, now, _| {
-            core.check_ended("ack")?;
-            core.slots.settle(tags, now)
-        })
+        keeping::settle(&self.shared, &self.options.stores, self.options.call_timeout, tags).await
     }
 
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::stores::Stores;
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::{BackoffPolicy, OutboxLimits, RateLimits};
+use crate::store::{CursorStore, DedupStore, OutboxStore};
 
 /// How a [`Resilient`](super::Resilient) session reconnects, retries, waits and ends.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ResilientOptions {
     /// When to connect again. Former failures are forgotten only after a connection that lived for
@@ -42,6 +44,8 @@ pub struct ResilientOptions {
     pub status_interval: Duration,
     /// What the session is for, as its status says (default `leader`).
     pub role: String,
+    /// What survives the process, and where it is kept (default: nothing).
+    pub stores: Stores,
     /// What the spread of the waits is drawn from (default: chosen anew for each session).
     pub seed: Option<u64>,
 }
@@ -124,6 +128,40 @@ impl ResilientOptions {
         self
     }
 
+    /// Sets what survives the process, and where it is kept.
+    pub fn with_stores(mut self, stores: Stores) -> Self {
+        self.stores = stores;
+        self
+    }
+
+    /// Keeps everything that must survive the process in `store`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
+    /// use std::sync::Arc;
+    ///
+    /// use agentchat_core::store::{MemoryStore, OutboxStore};
+    /// use agentchat_core::{Body, CloseMode, Connector, Loopback, Outbound, Resilient, ResilientOptions, Transport};
+    ///
+    /// // In a process that ends: `DurableStore::open("agent.store").await?` (feature `store-redb`).
+    /// let store = Arc::new(MemoryStore::new());
+    /// let options = ResilientOptions::new().with_store(Arc::clone(&store));
+    /// let network = Loopback::new();
+    /// let peer = network.connector("peer")?.connect().await?;
+    /// let session = Resilient::connect(network.connector("worker")?, options).await?;
+    ///
+    /// let note = Outbound::new(peer.address().clone(), Body::text("for later"));
+    /// let mut sending = session.try_send(note).map_err(|refused| refused.1)?;
+    /// sending.kept().await?; // from here on it goes out, if need be by the next process
+    /// sending.detach();
+    /// session.close(CloseMode::Detach).await?;
+    /// assert!(store.load().await?.is_empty(), "the network has it now");
+    /// # Ok(()) }
+    /// ```
+    pub fn with_store(self, store: impl OutboxStore + CursorStore + DedupStore) -> Self {
+        self.with_stores(Stores::all_in(store))
+    }
+
     /// Sets what the spread of the waits is drawn from.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -168,6 +206,7 @@ impl Default for ResilientOptions {
             skip_own: true,
             status_interval: Duration::from_secs(60),
             role: "leader".to_owned(),
+            stores: Stores::none(),
             seed: None,
         }
     }

@@ -1,5 +1,7 @@
 //! The outbox and who waits for what becomes of its messages. Knows no clock.
 
+mod keeping;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub(super) use self::keeping::Watch;
 use super::observer::Observer;
 use super::state::{Parked, SessionStats};
 use crate::clock::after;
@@ -30,6 +33,8 @@ pub(super) struct Sends {
     expiry: BTreeSet<(Instant, u64)>,
     next: u64,
     ended: bool,
+    /// Whether there is a store for the outbox.
+    stored: bool,
 }
 
 #[derive(Debug)]
@@ -39,6 +44,8 @@ struct Waiter {
     /// Its time was over while an attempt was under way, the last one it waits for.
     overdue: bool,
     reply: oneshot::Sender<Result<Receipt>>,
+    /// Told once the message is kept.
+    kept: Option<oneshot::Sender<()>>,
 }
 
 /// A sender's place: its number and where the outcome comes.
@@ -56,6 +63,7 @@ impl Sends {
             expiry: BTreeSet::new(),
             next: 0,
             ended: false,
+            stored: false,
         }
     }
 
@@ -174,14 +182,22 @@ impl Sends {
     pub(super) fn end(&mut self, why: &Error) {
         self.ended = true;
         self.outbox.on_disconnected();
+        let stored = self.outbox.leave_store();
         for (_, waiter) in std::mem::take(&mut self.queue) {
             let _ = waiter.reply.send(Err(why.copy().with_reached(Reached::No)));
         }
         for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
-            let reached = self.outbox.get(ticket).map_or(Reached::Unknown, |pending| pending.reached);
-            self.outbox.discard(ticket);
+            let pending = self.outbox.get(ticket);
+            let (reached, kept) =
+                pending.map_or((Reached::Unknown, false), |pending| (pending.reached, pending.kept));
+            if !stored {
+                self.outbox.discard(ticket);
+            }
             for waiter in self.take_waiters(ticket) {
-                let _ = waiter.reply.send(Err(why.copy().with_reached(reached)));
+                let _ = waiter.reply.send(Err(match stored {
+                    true => Self::left_behind(why, reached, kept),
+                    false => why.copy().with_reached(reached),
+                }));
             }
         }
         self.expiry.clear();
@@ -269,7 +285,7 @@ impl Sends {
         let (reply, outcome) = oneshot::channel();
         let until = after(now, left.unwrap_or(self.timeout).min(self.timeout));
         self.expiry.insert((until, number));
-        (Waiter { number, until, overdue: false, reply }, (number, outcome))
+        (Waiter { number, until, overdue: false, reply, kept: None }, (number, outcome))
     }
 
     fn take_waiters(&mut self, ticket: Ticket) -> Vec<Waiter> {
@@ -351,8 +367,8 @@ impl Sends {
             if alone {
                 self.observer.given_up(&pending, &error, false);
                 self.outbox.discard(ticket);
-                for waiter in self.take_waiters(ticket) {
-                    let _ = waiter.reply.send(Err(error.copy()));
+                if let Some(waiter) = self.take_waiters(ticket).pop() {
+                    let _ = waiter.reply.send(Err(error));
                 }
             } else if let Some(waiters) = self.waiters.get_mut(&ticket) {
                 self.tickets.remove(&number);

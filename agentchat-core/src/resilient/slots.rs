@@ -1,5 +1,7 @@
 //! The inboxes a session reads, each over all its connections. Knows no clock.
 
+mod keeping;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
@@ -7,6 +9,8 @@ use tokio::time::Instant;
 
 use super::observer::Observer;
 use super::own_sends::OwnSends;
+use super::positions::Drafts;
+use super::recall::Recall;
 use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::delivery::Delivery;
@@ -34,6 +38,8 @@ pub(super) struct Slots {
     past: InboxStats,
     /// What was settled in inboxes that are forgotten.
     acks: Vec<AckTag>,
+    recall: Recall,
+    drafts: Drafts,
 }
 
 /// What has to be done for an inbox.
@@ -66,6 +72,7 @@ struct Slot {
     acks: Vec<AckTag>,
     asks: VecDeque<(ConversationId, u64, usize)>,
     room: usize,
+    keep: Option<Box<keeping::Kept>>,
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +106,8 @@ impl Slots {
             sent: OwnSends::default(),
             past: InboxStats::default(),
             acks: Vec::new(),
+            recall: Recall::default(),
+            drafts: Drafts::new(),
         }
     }
 
@@ -139,7 +148,9 @@ impl Slots {
             stash: None,
             acks: Vec::new(),
             asks: VecDeque::new(),
+            keep: None,
         };
+        slot.keep = self.keep_for(&mut slot, address, capabilities, now);
         slot.note_earlier_sends(&self.sent, now);
         self.open.insert(number, slot);
         number
@@ -157,6 +168,7 @@ impl Slots {
             slot.stash = None;
             slot.asks.clear();
             slot.inbox.on_abandoned(now);
+            slot.forget_handed();
             slot.pump();
         }
         let idle = self.open.iter().filter(|(_, slot)| slot.reader.is_none());
@@ -212,10 +224,13 @@ impl Slots {
         };
         slot.link = Link::Resting(stream);
         match item {
-            Some(Ok(Event::Message(delivery))) => match slot.inbox.admits(&delivery) {
-                true => slot.inbox.on_delivery(delivery, now),
-                false => slot.stash = Some(delivery),
-            },
+            Some(Ok(Event::Message(delivery))) => {
+                slot.resume(&delivery, now);
+                match slot.inbox.admits(&delivery) {
+                    true => slot.inbox.on_delivery(delivery, now),
+                    false => slot.stash = Some(delivery),
+                }
+            }
             Some(Ok(Event::CaughtUp)) => slot.inbox.on_caught_up(now),
             Some(Ok(other)) => slot.tell(other),
             Some(Err(error)) if ends_connection(&error) || error.is_fatal() => return Verdict::Lost(error),
@@ -255,10 +270,7 @@ impl Slots {
     /// Settles what was handed out under `tags`.
     pub(super) fn settle(&mut self, tags: &[AckTag], now: Instant) -> Result<()> {
         for tag in tags {
-            let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
-            let number = begins.map(|begins| begins ^ self.session).filter(|slot| *slot < self.next);
-            let foreign = || Error::new(ErrorKind::Invalid, "ack", "this tag is not from this session");
-            let number = number.ok_or_else(foreign)?;
+            let number = self.number(tag)?;
             // The slot of an inbox that is no longer read is gone, and with it what its tags meant.
             let Some(slot) = self.open.get_mut(&number) else { continue };
             if !slot.inbox.issued(tag) {
@@ -267,6 +279,7 @@ impl Slots {
             slot.inbox.settled(tag, now);
             slot.refill(now);
             slot.pump();
+            self.draft(number, tag, now);
         }
         Ok(())
     }
@@ -296,7 +309,7 @@ impl Slots {
                 work.push(SlotWork::History { slot: *number, conversation, from, limit });
             }
             let Some(reader) = slot.reader.as_ref().filter(|reader| !reader.is_over()) else { continue };
-            let readable = slot.stash.is_none() && reader.ready.len() < slot.room;
+            let readable = slot.stash.is_none() && reader.ready.len() + slot.held_back() < slot.room;
             match std::mem::replace(&mut slot.link, Link::Reading) {
                 Link::Resting(stream) if readable => work.push(SlotWork::Read(*number, stream)),
                 Link::Down => slot.link = slot.open(*number, &mut work),
@@ -315,7 +328,7 @@ impl Slots {
             };
             slot.inbox.deadline().into_iter().chain(later)
         });
-        moments.min()
+        moments.chain(self.keep_deadline()).min()
     }
 
     /// Every subscription ends with `why`, after what was handed over already.
@@ -365,6 +378,15 @@ impl Slots {
             add(&mut sum, &slot.inbox.stats());
         }
         sum
+    }
+}
+
+impl Slots {
+    /// Which inbox handed `tag` out.
+    fn number(&self, tag: &AckTag) -> Result<u64> {
+        let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
+        let number = begins.map(|begins| begins ^ self.session).filter(|slot| *slot < self.next);
+        number.ok_or_else(foreign)
     }
 }
 
@@ -422,6 +444,14 @@ impl Slot {
         if event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
             return;
         }
+        if let Some(event) = self.hold(event) {
+            self.hand(event);
+        }
+    }
+
+    /// The reader may have it now.
+    fn hand(&mut self, event: Event) {
+        let Some(reader) = &mut self.reader else { return };
         reader.ready.push_back(event);
         reader.wake();
     }
@@ -431,6 +461,9 @@ impl Slot {
             match action {
                 InboxAction::Deliver { mut delivery, late } => {
                     delivery.late = late;
+                    if !late {
+                        self.track(&delivery);
+                    }
                     self.tell(Event::Message(*delivery));
                 }
                 InboxAction::Ack(tags) => self.acks.extend(tags),
@@ -462,6 +495,10 @@ impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Slot").field("own", &self.own).finish_non_exhaustive()
     }
+}
+
+fn foreign() -> Error {
+    Error::new(ErrorKind::Invalid, "ack", "this tag is not from this session")
 }
 
 /// Whether nothing more can be had of the connection that gave this error.

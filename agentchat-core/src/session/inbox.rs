@@ -15,7 +15,7 @@ mod seen;
 mod tests;
 mod unsettled;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -59,6 +59,8 @@ pub(crate) struct Inbox {
     catching_up: Option<(Instant, Instant)>,
     /// The backlog has been read; it has passed when no older row than this is held.
     caught_up_at: Option<u64>,
+    /// Handed out in an earlier session and not settled.
+    outstanding: HashSet<String>,
     stats: InboxStats,
 }
 
@@ -103,6 +105,7 @@ impl Inbox {
             steps: VecDeque::new(),
             catching_up: Some((now, now)),
             caught_up_at: None,
+            outstanding: HashSet::new(),
             stats: InboxStats::default(),
             limits,
         }
@@ -229,16 +232,35 @@ impl Inbox {
     }
 
     /// `next` is the first number of the conversation that was not handled in an earlier session.
-    #[cfg_attr(not(test), expect(dead_code, reason = "waits for cursors kept in a store"))]
     pub(crate) fn resume(&mut self, conversation: &ConversationId, next: u64, now: Instant) {
         self.order.resume(conversation, next, now);
         self.flow(now);
     }
 
     /// `identity` was settled in an earlier session.
-    #[cfg_attr(not(test), expect(dead_code, reason = "waits for ids kept in a store"))]
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
         self.seen.settle(identity, now);
+    }
+
+    /// These were handed out in an earlier session, and perhaps handled, but not settled: when they come
+    /// they are redelivered.
+    pub(crate) fn restore_outstanding(&mut self, identities: HashSet<String>) {
+        self.outstanding = identities;
+    }
+
+    /// The identity of what is handed out under `tag` and not settled.
+    pub(crate) fn identity(&self, tag: &AckTag) -> Option<&Arc<str>> {
+        self.unsettled.identity(self.unsettled.by_handle(tag)?)
+    }
+
+    /// Whether the numbers of deliveries are looked at.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.limits.numbered
+    }
+
+    /// The number that is due in the conversation: all before it are accounted for.
+    pub(crate) fn due(&self, conversation: &ConversationId) -> Option<u64> {
+        self.order.due(conversation)
     }
 
     /// The reader settled what it was handed under `tag`. Gives the identity to keep for
@@ -247,6 +269,9 @@ impl Inbox {
         let entry = self.unsettled.remove(self.unsettled.by_handle(tag)?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
         self.seen.settle(&entry.identity, now);
+        if !self.outstanding.is_empty() {
+            self.outstanding.remove(&*entry.identity);
+        }
         self.progress(now);
         self.flow(now);
         Some(entry.identity)

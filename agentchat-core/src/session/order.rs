@@ -206,6 +206,11 @@ impl<T> Order<T> {
         self.out.pop_front()
     }
 
+    /// The number that is due, once a row or a cursor has set it.
+    pub(crate) fn due(&self, conversation: &ConversationId) -> Option<u64> {
+        self.lines.get(conversation)?.due()
+    }
+
     /// The question to history that is open for the conversation: from where, and how many rows.
     pub(crate) fn asked(&self, conversation: &ConversationId) -> Option<(u64, usize)> {
         self.lines.get(conversation)?.asked()

@@ -37,6 +37,7 @@ impl Inbox {
         let loose = self.unsettled.find(&identity).map(|(number, _)| number);
         let loose = loose.and_then(|number| self.unsettled.remove(number));
         delivery.redelivered |= loose.is_some();
+        delivery.redelivered |= !self.outstanding.is_empty() && self.outstanding.contains(&*identity);
         let number = self.unsettled.admit(identity, &mut delivery, vec![wire]);
         if let Some(loose) = loose {
             self.unsettled.inherit(loose, number);

@@ -103,6 +103,10 @@ impl Unsettled {
         self.by_handle.get(handle).copied()
     }
 
+    pub(super) fn identity(&self, number: u64) -> Option<&Arc<str>> {
+        self.entries.get(&number).map(|entry| &entry.identity)
+    }
+
     pub(super) fn contains(&self, number: u64) -> bool {
         self.entries.contains_key(&number)
     }

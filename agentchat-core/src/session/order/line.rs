@@ -56,6 +56,10 @@ impl<T> Line<T> {
         Self { next: None, busy: None }
     }
 
+    pub(super) fn due(&self) -> Option<u64> {
+        self.next
+    }
+
     pub(super) fn held(&self) -> usize {
         self.busy.as_ref().map_or(0, |busy| busy.held.len())
     }

@@ -29,7 +29,7 @@ impl Agenda {
             State::Ready | State::Interrupted => _ = self.ready.insert(rank(ticket, entry)),
             State::Retrying(at) => _ = self.retries.insert((at, ticket)),
             State::InFlight => _ = self.in_flight.insert(ticket),
-            State::Waiting | State::Parked => {}
+            State::Keeping | State::Waiting | State::Parked => {}
         }
         if let Some(deadline) = watched_deadline(entry) {
             self.deadlines.insert((deadline, ticket));
@@ -41,7 +41,7 @@ impl Agenda {
             State::Ready | State::Interrupted => self.remove_ready(rank(ticket, entry)),
             State::Retrying(at) => _ = self.retries.remove(&(at, ticket)),
             State::InFlight => _ = self.in_flight.remove(&ticket),
-            State::Waiting | State::Parked => {}
+            State::Keeping | State::Waiting | State::Parked => {}
         }
         if let Some(deadline) = watched_deadline(entry) {
             self.deadlines.remove(&(deadline, ticket));

@@ -95,6 +95,7 @@ impl Outbox {
     pub(crate) fn on_connected(&mut self) {
         self.on_disconnected();
         self.connected = true;
+        self.note_attempts();
     }
 
     /// The connection is gone. Hand in the results that are known first: every attempt still under way

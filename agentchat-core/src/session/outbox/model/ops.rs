@@ -8,17 +8,55 @@ use crate::{Advice, Error, ErrorKind, MessageId, Priority, Reached, Receipt, Res
 
 #[derive(Debug, Clone)]
 pub(super) enum Op {
-    Push { lane: u8, size: usize, priority: Priority, deadline: Option<u64> },
-    Repeat { which: usize, altered: bool },
+    Push {
+        lane: u8,
+        size: usize,
+        priority: Priority,
+        deadline: Option<u64>,
+    },
+    Repeat {
+        which: usize,
+        altered: bool,
+    },
     Poll(usize),
-    Answer { which: usize, answer: Answer },
-    Late { which: usize, receipt: bool },
+    Answer {
+        which: usize,
+        answer: Answer,
+    },
+    Late {
+        which: usize,
+        receipt: bool,
+    },
     Withdraw(usize),
     Resume(usize),
     Discard(usize),
     Disconnect,
     Connect,
     Pass(u64),
+    /// A message that has ended is handed in again under its id.
+    Again {
+        which: usize,
+        altered: bool,
+    },
+    /// The driver takes this many changes for the store.
+    Write(usize),
+    Written {
+        which: usize,
+        fate: Fate,
+    },
+    /// The process ends, with the changes under way made or not; another one begins.
+    Kill(bool),
+}
+
+/// What comes of a change in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Made,
+    MadeButFailed,
+    Failed,
+    Full,
+    /// It cannot be made, now or ever.
+    Broken,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,5 +114,19 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Disconnect),
         2 => Just(Op::Connect),
         3 => (0_u64..20_000).prop_map(Op::Pass),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(which, altered)| Op::Again { which, altered }),
+        6 => (1_usize..5).prop_map(Op::Write),
+        8 => (any::<usize>(), fate()).prop_map(|(which, fate)| Op::Written { which, fate }),
+        1 => any::<bool>().prop_map(Op::Kill),
+    ]
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        12 => Just(Fate::Made),
+        2 => Just(Fate::MadeButFailed),
+        2 => Just(Fate::Failed),
+        1 => Just(Fate::Full),
+        1 => Just(Fate::Broken),
     ]
 }

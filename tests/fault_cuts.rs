@@ -29,7 +29,7 @@ fn boundaries(frame: &Frame<'_>) -> Vec<Boundary> {
 async fn run(wire: &Wire, count: u64, seed: u64) {
     let network = Loopback::new();
     let behind = |name| wire.connector(name, network.connector(name).expect("a name"));
-    script::run(behind("alice"), behind("bob"), count, seed).await;
+    script::run(behind("alice"), behind("bob"), count, seed, 60 * SECOND).await;
 }
 
 /// Every boundary of the script when nothing is cut.

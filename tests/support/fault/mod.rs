@@ -60,10 +60,11 @@ pub async fn session(connector: impl Connector, seed: u64) -> Resilient {
     soon("connecting", Resilient::connect(connector, options(seed))).await.expect("connects")
 }
 
-/// The next message; `None` when nothing comes for a minute.
-pub async fn message(events: &mut EventStream) -> Option<Delivery> {
+/// The next message; `None` when nothing comes for so long.
+pub async fn message(events: &mut EventStream, patience: Duration) -> Option<Delivery> {
+    let until = tokio::time::Instant::now() + patience;
     loop {
-        match tokio::time::timeout(60 * SECOND, events.next()).await {
+        match tokio::time::timeout_at(until, events.next()).await {
             Ok(Some(Ok(Event::Message(delivery)))) => return Some(delivery),
             Ok(Some(Ok(_))) => {}
             Ok(other) => panic!("the subscription ended: {other:?}"),

@@ -4,7 +4,7 @@
 //! messages are in hand (but for a logarithm where moments are ordered).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -58,6 +58,8 @@ struct Lane {
 struct Queued {
     delivery: Delivery,
     id: String,
+    /// Its deadline, told once when it came: a clock that is set later does not move it.
+    expires: Option<Instant>,
     /// How often its handler failed.
     failures: u32,
     /// How often it could not be buried.
@@ -125,7 +127,9 @@ impl Dispatcher {
         };
         let lane = self.lanes.entry(key.clone()).or_default();
         let idle = lane.queue.is_empty() && lane.running.is_none();
-        lane.queue.push_back(Queued { delivery, id, failures: 0, burials: 0 });
+        let left = delivery.deadline.map(|at| at.duration_since(delivery.received).unwrap_or_default());
+        let expires = left.map(|left| after(now, left));
+        lane.queue.push_back(Queued { delivery, id, expires, failures: 0, burials: 0 });
         self.queued += 1;
         if idle {
             self.ready.push_back(key);
@@ -134,7 +138,7 @@ impl Dispatcher {
     }
 
     /// The next thing to do, when a slot is free and something may start.
-    pub(crate) fn start(&mut self, now: Instant, clock: SystemTime) -> Option<Job> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Job> {
         self.wake(now);
         if self.running >= self.policy.concurrency {
             return None;
@@ -146,7 +150,7 @@ impl Dispatcher {
         delivery.redelivered |= queued.failures > 0;
         let task = if self.policy.max_attempts.is_some_and(|most| queued.failures >= most) {
             Task::Bury { failures: queued.failures }
-        } else if delivery.deadline.is_some_and(|deadline| deadline <= clock) {
+        } else if queued.expires.is_some_and(|at| at <= now) {
             Task::Expire
         } else {
             Task::Handle { attempt: queued.failures.saturating_add(1) }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
 
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
@@ -119,7 +118,7 @@ impl Server {
     }
 
     fn start_jobs(&mut self) {
-        while let Some(job) = self.dispatcher.start(Instant::now(), SystemTime::now()) {
+        while let Some(job) = self.dispatcher.start(Instant::now()) {
             let Job { lane, delivery, task } = job;
             let (agent, handler) = (Arc::clone(&self.agent), Arc::clone(&self.handler));
             let morgue = self.options.dead_letter.as_ref().map(|(address, _)| address.clone());

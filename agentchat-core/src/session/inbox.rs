@@ -57,6 +57,10 @@ pub(crate) struct Inbox {
     steps: VecDeque<Step>,
     /// While the backlog is read: since when, and when something happened last.
     catching_up: Option<(Instant, Instant)>,
+    /// Until when settled ids have aged; while `behind` they do not, so that what comes again after a long
+    /// time without a connection is recognised.
+    aged: Instant,
+    behind: bool,
     /// The backlog has been read; it has passed when no older row than this is held.
     caught_up_at: Option<u64>,
     stats: InboxStats,
@@ -102,6 +106,8 @@ impl Inbox {
             acks: AckLog::new(limits.ack),
             steps: VecDeque::new(),
             catching_up: Some((now, now)),
+            aged: now,
+            behind: true,
             caught_up_at: None,
             stats: InboxStats::default(),
             limits,
@@ -120,6 +126,7 @@ impl Inbox {
     pub(crate) fn on_disconnected(&mut self, now: Instant) {
         self.acks.reset();
         self.unsettled.clear_wires();
+        self.behind = true;
         self.on_subscribed(now);
     }
 
@@ -136,8 +143,9 @@ impl Inbox {
         let loose = self.unsettled.all_in(Place::Loose);
         let surplus = loose.len().saturating_sub(self.limits.max_unsettled);
         forgotten.extend(&loose[..surplus]);
+        let aged = self.aged(now);
         for entry in forgotten.into_iter().filter_map(|number| self.unsettled.remove(number)) {
-            self.seen.abandon(entry.identity, now);
+            self.seen.abandon(entry.identity, aged);
         }
         self.on_disconnected(now);
     }
@@ -148,6 +156,7 @@ impl Inbox {
         self.progress(now);
         let wire = self.acks.arrived(delivery.tag.clone());
         let identity: Arc<str> = delivery.identity().into();
+        let aged = self.aged(now);
         if self.is_own(&delivery) {
             self.stats.received += 1;
             self.stats.self_filtered += 1;
@@ -158,7 +167,7 @@ impl Inbox {
             self.stats.duplicates += 1;
             self.join(&identity, wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if self.seen.settled(&identity, now) {
+        } else if self.seen.settled(&identity, aged) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
             self.acks.settle(wire);
@@ -179,6 +188,7 @@ impl Inbox {
     /// The transport has handed over what waited when the subscription began.
     pub(crate) fn on_caught_up(&mut self, now: Instant) {
         self.catching_up = None;
+        self.behind = false;
         self.caught_up_at = Some(self.order.arrivals());
         self.order.end_catch_up(now);
         self.flow(now);
@@ -197,9 +207,10 @@ impl Inbox {
         rows.truncate(limit);
         let proven = rows.last().map(|(seq, _)| *seq);
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
+        let aged = self.aged(now);
         for (seq, row) in rows {
             let identity: Arc<str> = row.identity().into();
-            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, now) {
+            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, aged) {
                 known.push(seq);
             } else {
                 let wire = self.acks.read(row.tag.clone());
@@ -229,7 +240,8 @@ impl Inbox {
     /// `identity` was settled in an earlier session.
     #[cfg_attr(not(test), expect(dead_code, reason = "waits for ids kept in a store"))]
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
-        self.seen.settle(identity, now);
+        let aged = self.aged(now);
+        self.seen.settle(identity, aged);
     }
 
     /// The reader settled what it was handed under `tag`. Gives the identity to keep for
@@ -237,7 +249,8 @@ impl Inbox {
     pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
         let entry = self.unsettled.remove(self.unsettled.by_handle(tag)?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
-        self.seen.settle(&entry.identity, now);
+        let aged = self.aged(now);
+        self.seen.settle(&entry.identity, aged);
         self.progress(now);
         self.flow(now);
         Some(entry.identity)

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use agentchat_core::{
     AckTag, Address, AgentCard, Body, Capabilities, CloseMode, Connector, ConversationId, Delivery, Discovered,
@@ -50,6 +50,8 @@ pub enum Fate {
     CutAll,
 }
 
+/// Gives the hours by which a clock is off.
+type Skew = Box<dyn FnMut() -> i64 + Send>;
 type Judge = Box<dyn FnMut(&Frame<'_>) -> Fate + Send>;
 
 /// All connections of a network, and what happens to their frames.
@@ -63,6 +65,8 @@ struct State {
     /// How often each request is made and each event is delivered.
     times: usize,
     latency: Duration,
+    /// How far the clocks of the network and of the receiver are off, for each delivery anew.
+    skew: Option<Skew>,
     frames: u64,
     cuts: u64,
     connects: HashMap<String, u64>,
@@ -86,6 +90,7 @@ impl Wire {
             judge: Box::new(judge),
             times: 1,
             latency: Duration::ZERO,
+            skew: None,
             frames: 0,
             cuts: 0,
             connects: HashMap::new(),
@@ -114,6 +119,12 @@ impl Wire {
     /// Lets each frame take so long.
     pub fn with_latency(self, latency: Duration) -> Self {
         self.lock().latency = latency;
+        self
+    }
+
+    /// Stores and receives each message at a time of day that is off by so many hours.
+    pub fn with_skew(self, hours: impl FnMut() -> i64 + Send + 'static) -> Self {
+        self.lock().skew = Some(Box::new(hours));
         self
     }
 
@@ -389,7 +400,11 @@ impl Reading {
             item = inner.next() => item,
             () = self.link.broken() => None,
         };
-        let event = item.unwrap_or_else(|| Err(disconnected("subscribe")))?;
+        let mut event = item.unwrap_or_else(|| Err(disconnected("subscribe")))?;
+        if let (Event::Message(delivery), Some(skew)) = (&mut event, &mut self.link.wire.lock().skew) {
+            delivery.created = delivery.created.map(|at| off(at, skew()));
+            delivery.received = off(delivery.received, skew());
+        }
         let texts = match &event {
             Event::Message(delivery) => vec![said(delivery)],
             _ => Vec::new(),
@@ -410,6 +425,11 @@ async fn next_event(reading: Option<Reading>) -> Option<(Result<Event>, Option<R
         Ok(event) => Some((Ok(event), Some(reading))),
         Err(error) => Some((Err(error), None)),
     }
+}
+
+fn off(at: SystemTime, hours: i64) -> SystemTime {
+    let by = Duration::from_secs(3_600) * u32::try_from(hours.unsigned_abs()).expect("some hours");
+    if hours < 0 { at - by } else { at + by }
 }
 
 fn said(delivery: &Delivery) -> String {

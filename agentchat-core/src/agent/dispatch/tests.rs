@@ -28,7 +28,7 @@ fn texts(tags: &[AckTag]) -> Vec<&str> {
 }
 
 fn start(dispatcher: &mut Dispatcher, now: Instant) -> Option<Job> {
-    dispatcher.start(now, SystemTime::now())
+    dispatcher.start(now)
 }
 
 fn finish(dispatcher: &mut Dispatcher, job: &Job, finished: Finished, now: Instant) -> Vec<AckTag> {
@@ -252,7 +252,7 @@ proptest! {
                 }
                 Step::Wait { millis } => now += Duration::from_millis(millis),
             }
-            while let Some(job) = dispatcher.start(now, SystemTime::now()) {
+            while let Some(job) = dispatcher.start(now) {
                 let same = |other: &Job| other.lane == job.lane;
                 prop_assert!(!running.iter().any(same), "two of one conversation at once");
                 running.push(job);

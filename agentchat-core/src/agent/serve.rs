@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
@@ -71,7 +72,11 @@ impl Server {
             let stopped = *stop.borrow_and_update();
             match stopped {
                 Stop::No => self.start_jobs(),
-                Stop::Late | Stop::Gone => return self.dropped(stopped),
+                Stop::Late => {
+                    self.last_acks().await;
+                    return self.dropped(stopped);
+                }
+                Stop::Gone => return self.dropped(stopped),
                 Stop::Lost | Stop::Drain if self.running.is_empty() && self.acks.is_empty() => {
                     return self.ended(lost);
                 }
@@ -152,6 +157,21 @@ impl Server {
             }
             next = self.running.try_join_next_with_id();
         }
+    }
+
+    /// Drops what still runs, and acknowledges what has been settled, as far as that goes quickly.
+    async fn last_acks(&mut self) {
+        if let Some(done) = self.running.try_join_next_with_id() {
+            self.settle(done);
+        }
+        self.running.abort_all();
+        self.acks.finish_soon();
+        let flushed = async {
+            while !self.acks.is_empty() {
+                self.acks.work().await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_ACKS, flushed).await;
     }
 
     fn ended(&self, error: Option<Error>) -> Served {
@@ -241,5 +261,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
+/// What acknowledging gets once the deadline for the handlers has passed; less than what waits for it.
+const LAST_ACKS: Duration = Duration::from_millis(500);
 /// On a dead letter: how often its handler failed.
 const DEAD_LETTER_ATTEMPTS: &str = "agentchat-dead-letter-attempts";

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{Address, Body, ClientMsgId, MessageId};
 use proptest::prelude::*;
+use std::time::SystemTime;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -151,6 +152,20 @@ fn a_message_past_its_deadline_is_not_run() {
         message.deadline = Some(deadline);
         dispatcher.admit(message, now);
         assert_eq!(start(&mut dispatcher, now).expect("job").task, task);
+    }
+}
+
+#[test]
+fn a_deadline_is_reached_by_what_passes_after_the_message_came() {
+    let now = Instant::now();
+    for (waited, task) in [(59, Task::Handle { attempt: 1 }), (60, Task::Expire)] {
+        let mut dispatcher = Dispatcher::new(policy(1));
+        let mut message = delivery(0, None);
+        // The clock of sender and receiver is set back a day, and forward again before the message's turn.
+        message.received -= 24 * 3600 * SECOND;
+        message.deadline = Some(message.received + 60 * SECOND);
+        dispatcher.admit(message, now);
+        assert_eq!(start(&mut dispatcher, now + waited * SECOND).expect("job").task, task);
     }
 }
 

@@ -37,7 +37,11 @@ impl Cutoff {
     /// What `future` gave, unless it was dropped before.
     pub async fn run<F: Future>(self, future: F) -> Option<F::Output> {
         match self {
-            Self::Polls(times) => pending_at_most(times, future).await,
+            // What waits for nothing that comes is dropped after a while, too.
+            Self::Polls(times) => {
+                let bounded = tokio::time::timeout(60 * super::SECOND, pending_at_most(times, future));
+                bounded.await.ok().flatten()
+            }
             Self::Millis(millis) => {
                 tokio::time::timeout(std::time::Duration::from_millis(millis), future).await.ok()
             }

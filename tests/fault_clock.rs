@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use agentchat_core::{
-    Agent, AgentCard, Body, CallRequest, ConversationId, ErrorKind, Loopback, Outbound, Request, ServeOptions,
-    SubscribeOptions, Transport,
+    Agent, AgentCard, Body, CallRequest, ConversationId, ErrorKind, Loopback, Outbound, Request,
+    ServeOptions, SubscribeOptions, Transport,
 };
 use fault::frames::{Fate, Wire};
 use fault::script::{self, Order};
@@ -105,7 +105,8 @@ async fn a_machine_that_slept_for_a_day_comes_back_politely_and_loses_nothing() 
             }
         };
         let _serving = soon("serving", agent.serve(handler, ServeOptions::default())).await.expect("served");
-        let alice = Agent::builder(network.connector("alice").expect("a name")).start().await.expect("started");
+        let alice =
+            Agent::builder(network.connector("alice").expect("a name")).start().await.expect("started");
         for number in 0..60 {
             let note = script::outbound(agent.address(), number);
             soon("sending", alice.send(&note)).await.expect("accepted");

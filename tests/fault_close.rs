@@ -126,7 +126,8 @@ async fn close_in_the_middle(case: Case) {
     }
     let found = network.connector("watcher").expect("a name");
     let watcher = soon("starting", Agent::builder(found).start()).await.expect("started");
-    let found = soon("asking", watcher.discover(&Query::name("worker"))).await.expect("an answer").agents.len();
+    let found =
+        soon("asking", watcher.discover(&Query::name("worker"))).await.expect("an answer").agents.len();
     let retired = case.who != Who::Caller && case.mode == CloseMode::Retire;
     assert_eq!(found, usize::from(!retired));
     if by_callee.is_some() {

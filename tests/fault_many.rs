@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use agentchat_core::{
-    Agent, Body, ConversationId, Loopback, Outbound, Request, ResilientConnector, ServeOptions, SubscribeOptions,
+    Agent, Body, ConversationId, Loopback, Outbound, Request, ResilientConnector, ServeOptions,
+    SubscribeOptions,
 };
 use fault::frames::{Fate, Wire};
 use fault::{MS, SECOND, Seed, options, seeds, soon};

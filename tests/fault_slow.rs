@@ -103,8 +103,7 @@ async fn a_stalled_inbox_stops_the_intake_within_its_bounds_and_no_other_inbox()
         for (messages, bytes) in [(MOST, usize::MAX), (10_000, 20 * EACH)] {
             let world = world(seed).await;
             let (gate, log) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
-            let bounds =
-                SubscribeOptions::own().with_max_unsettled(messages).with_max_unsettled_bytes(bytes);
+            let bounds = SubscribeOptions::own().with_max_unsettled(messages).with_max_unsettled_bytes(bytes);
             let options = ServeOptions::default().with_subscribe(bounds);
             let handler = handler(Arc::clone(&gate), Arc::clone(&log));
             let serving = soon("serving", world.bob.serve(handler, options)).await.expect("served");
@@ -149,7 +148,8 @@ async fn a_subscription_that_nobody_reads_takes_in_no_more_than_its_bound() {
         let _seed = Seed(seed);
         let world = world(seed).await;
         let bounds = SubscribeOptions::own().with_max_unsettled(MOST);
-        let mut stalled = soon("subscribing", world.session.subscribe(bounds)).await.expect("subscribed").events;
+        let mut stalled =
+            soon("subscribing", world.session.subscribe(bounds)).await.expect("subscribed").events;
         let fresh = SubscribeOptions::fresh(86_400 * SECOND);
         let mut other = soon("subscribing", world.session.subscribe(fresh)).await.expect("subscribed");
         for number in 0..300 {

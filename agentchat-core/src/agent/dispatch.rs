@@ -240,4 +240,6 @@ const SEEN_IDS: usize = 65_536;
 const SEEN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
+pub(crate) mod fuzz;
+#[cfg(test)]
 mod tests;

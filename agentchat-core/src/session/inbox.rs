@@ -4,7 +4,7 @@
 mod acks;
 mod flow;
 #[cfg(test)]
-mod fuzz;
+pub(crate) mod fuzz;
 pub(crate) mod limits;
 #[cfg(test)]
 mod properties;
@@ -57,9 +57,10 @@ pub(crate) struct Inbox {
     steps: VecDeque<Step>,
     /// While the backlog is read: since when, and when something happened last.
     catching_up: Option<(Instant, Instant)>,
-    /// Until when settled ids have aged; while `behind` they do not, so that what comes again after a long
-    /// time without a connection is recognised.
+    /// How far settled ids have aged, and until when that was counted. While `behind` they do not age, so
+    /// that what comes again after a long time without a connection is recognised.
     aged: Instant,
+    counted: Instant,
     behind: bool,
     /// The backlog has been read; it has passed when no older row than this is held.
     caught_up_at: Option<u64>,
@@ -107,6 +108,7 @@ impl Inbox {
             steps: VecDeque::new(),
             catching_up: Some((now, now)),
             aged: now,
+            counted: now,
             behind: true,
             caught_up_at: None,
             stats: InboxStats::default(),
@@ -188,7 +190,7 @@ impl Inbox {
     /// The transport has handed over what waited when the subscription began.
     pub(crate) fn on_caught_up(&mut self, now: Instant) {
         self.catching_up = None;
-        self.behind = false;
+        (self.behind, self.counted) = (false, now);
         self.caught_up_at = Some(self.order.arrivals());
         self.order.end_catch_up(now);
         self.flow(now);

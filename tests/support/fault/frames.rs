@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, SystemTime};
 
 use agentchat_core::{
-    AckTag, Address, AgentCard, Body, Capabilities, CloseMode, Connector, ConversationId, Delivery, Discovered,
-    Error, ErrorKind, Event, EventStream, Heartbeat, KeyedValue, Outbound, Query, ReplayRange, Receipt,
-    Result, SubscribeOptions, Subscription, Transport,
+    AckTag, Address, AgentCard, Body, Capabilities, CloseMode, Connector, ConversationId, Delivery,
+    Discovered, Error, ErrorKind, Event, EventStream, Heartbeat, KeyedValue, Outbound, Query, Receipt,
+    ReplayRange, Result, SubscribeOptions, Subscription, Transport,
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};

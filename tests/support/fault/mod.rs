@@ -1,7 +1,12 @@
 //! What the fault scenarios share: seeds that can be replayed, sessions that reconnect fast, frames that can
 //! be cut, a proxy that cuts bytes, and futures that are dropped wherever they wait.
 
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its own part of this module")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test file uses its own part of this module"
+)]
 
 pub mod chopper;
 pub mod drops;

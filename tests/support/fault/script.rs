@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use agentchat_core::{
-    Body, CloseMode, Connector, ConversationId, ErrorKind, Event, Outbound, Resilient, SubscribeOptions, Transport,
+    Body, CloseMode, Connector, ConversationId, ErrorKind, Event, Outbound, Resilient, SubscribeOptions,
+    Transport,
 };
 use futures_util::StreamExt;
 
@@ -15,7 +16,7 @@ const CONVERSATIONS: u64 = 7;
 
 /// Which conversation message `number` belongs to.
 pub fn line(number: u64) -> Option<u64> {
-    (number % 5 != 4).then(|| number % CONVERSATIONS)
+    (number % 5 != 4).then_some(number % CONVERSATIONS)
 }
 
 /// Message `number` of a script.
@@ -82,7 +83,10 @@ pub async fn run(
     let mut clean = true;
     for session in [writer, reader] {
         let closed = soon("closing", session.close(CloseMode::Detach)).await;
-        assert!(closed.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Disconnected), "{closed:?}");
+        assert!(
+            closed.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Disconnected),
+            "{closed:?}"
+        );
         clean &= closed.is_ok();
     }
     // A closing that was cut may have left acknowledgements behind.

@@ -20,7 +20,8 @@ impl Inbox {
     /// come only once there is a connection.
     pub(super) fn aged(&mut self, now: Instant) -> Instant {
         if !self.behind {
-            self.aged = now;
+            self.aged += now.saturating_duration_since(self.counted);
+            self.counted = now;
         }
         self.aged
     }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use self::ops::{Answer, Op, op};
 use super::*;
+use crate::fuzz::Dice;
 use crate::{Address, Body, ConversationId, Priority};
 
 proptest! {
@@ -25,6 +26,20 @@ proptest! {
     }
 }
 
+/// Reads the operations from bytes.
+pub(crate) fn fuzz(dice: &mut Dice) {
+    let mut pair = Pair::new(dice.bool(), dice.u64(0..256));
+    while !dice.is_spent() {
+        let op = ops::decode(dice);
+        let oldest = pair.items.first().map(|item| std::mem::discriminant(&item.state));
+        let state = (pair.items.len().min(4), pair.in_flight(), pair.connected, pair.dedup);
+        dice.reached((op.kind(), state, oldest, pair.unreported.is_empty()));
+        pair.apply(op);
+        pair.compare();
+    }
+    pair.finish();
+}
+
 /// The queue, the list, and what has happened so far.
 struct Pair {
     outbox: Outbox,
@@ -38,6 +53,8 @@ struct Pair {
     newest: HashMap<(u8, &'static str), Ticket>,
     start: Instant,
     now: Instant,
+    /// How far the time of day has been set forward or back, in seconds.
+    skew: i64,
     rng: fastrand::Rng,
 }
 
@@ -70,6 +87,7 @@ impl Pair {
             newest: HashMap::new(),
             start: now,
             now,
+            skew: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -98,6 +116,7 @@ impl Pair {
                 self.connected = true;
             }
             Op::Pass(millis) => self.now += Duration::from_millis(millis),
+            Op::SetClock(hours) => self.skew = 3_600 * i64::from(hours),
         }
     }
 
@@ -411,7 +430,10 @@ impl Pair {
     }
 
     fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + (self.now - self.start)
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * 365);
+        let shown = noon + (self.now - self.start);
+        let by = Duration::from_secs(self.skew.unsigned_abs());
+        if self.skew < 0 { shown - by } else { shown + by }
     }
 }
 

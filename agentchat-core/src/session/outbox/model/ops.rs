@@ -4,21 +4,84 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::fuzz::Dice;
 use crate::{Advice, Error, ErrorKind, MessageId, Priority, Reached, Receipt, Result, SendOutcome};
 
 #[derive(Debug, Clone)]
 pub(super) enum Op {
-    Push { lane: u8, size: usize, priority: Priority, deadline: Option<u64> },
-    Repeat { which: usize, altered: bool },
+    Push {
+        lane: u8,
+        size: usize,
+        priority: Priority,
+        deadline: Option<u64>,
+    },
+    Repeat {
+        which: usize,
+        altered: bool,
+    },
     Poll(usize),
-    Answer { which: usize, answer: Answer },
-    Late { which: usize, receipt: bool },
+    Answer {
+        which: usize,
+        answer: Answer,
+    },
+    Late {
+        which: usize,
+        receipt: bool,
+    },
     Withdraw(usize),
     Resume(usize),
     Discard(usize),
     Disconnect,
     Connect,
     Pass(u64),
+    /// The time of day is off by so many hours from now on.
+    SetClock(i8),
+}
+
+impl Op {
+    /// Which operation it is.
+    pub(super) fn kind(&self) -> (std::mem::Discriminant<Self>, Option<std::mem::Discriminant<Answer>>) {
+        let answer = match self {
+            Self::Answer { answer, .. } => Some(std::mem::discriminant(answer)),
+            _ => None,
+        };
+        (std::mem::discriminant(self), answer)
+    }
+}
+
+/// The next operation that some bytes stand for.
+pub(super) fn decode(dice: &mut Dice) -> Op {
+    let which = |dice: &mut Dice| dice.usize(0..256);
+    match dice.u8(0..32) {
+        0..8 => Op::Push {
+            lane: dice.u8(0..4),
+            size: dice.usize(0..600),
+            priority: if dice.u8(0..5) == 0 { Priority::Urgent } else { Priority::Normal },
+            deadline: (dice.u8(0..4) == 0).then(|| dice.u64(0..40_000)),
+        },
+        8 => Op::Repeat { which: which(dice), altered: dice.bool() },
+        9..16 => Op::Poll(dice.usize(1..5)),
+        16..22 => Op::Answer {
+            which: which(dice),
+            answer: match dice.u8(0..10) {
+                0 => Answer::Busy,
+                1 => Answer::SlowDown(dice.u64(0..60_000)),
+                2 => Answer::TimedOut,
+                3 => Answer::Lost,
+                4 => Answer::LostBefore,
+                5 => Answer::Forbidden,
+                _ => Answer::Accepted,
+            },
+        },
+        22 => Op::Late { which: which(dice), receipt: dice.bool() },
+        23 => Op::Withdraw(which(dice)),
+        24 => Op::Resume(which(dice)),
+        25 => Op::Discard(which(dice)),
+        26 => Op::Disconnect,
+        27 => Op::Connect,
+        28 => Op::SetClock(i8::try_from(dice.u8(0..97)).expect("small") - 48),
+        _ => Op::Pass(dice.u64(0..20_000)),
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,5 +139,6 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Disconnect),
         2 => Just(Op::Connect),
         3 => (0_u64..20_000).prop_map(Op::Pass),
+        1 => (-48_i8..48).prop_map(Op::SetClock),
     ]
 }

@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentchat_core::{
-    Agent, AgentCard, Body, CallRequest, CloseMode, ConversationId, ErrorKind, Loopback, Query, Request,
-    ResilientConnector, ServeOptions,
+    Agent, AgentCard, Body, CallRequest, CloseMode, ConversationId, ErrorKind, Loopback, Outbound, Query,
+    Request, ResilientConnector, ServeOptions, SubscribeOptions, Transport,
 };
 use fault::frames::Wire;
 use fault::script::rest;
-use fault::{MS, SECOND, Seed, options, seeds, soon, tasks};
+use fault::{MS, SECOND, Seed, message, options, seeds, session, soon, tasks};
 
 /// Who closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +170,37 @@ async fn every_call_ends_and_a_later_incarnation_finishes_the_work() {
                 }
             }
         }
+    }
+}
+
+/// Settled in time, but the connection went away before the network knew: closing says so, and a later
+/// incarnation gets it again. Given the time to come back, nothing is left to say.
+#[tokio::test(start_paused = true)]
+async fn what_was_settled_and_not_acknowledged_is_told_at_the_close() {
+    for comes_back in [false, true] {
+        let network = Loopback::new();
+        let wire = Wire::clear().with_latency(MS);
+        let bob = session(wire.connector("bob", network.connector("bob").expect("a name")), 1).await;
+        let opened = soon("subscribing", bob.subscribe(SubscribeOptions::own())).await.expect("subscribed");
+        let mut events = opened.events;
+        let note = Outbound::new(bob.address().clone(), Body::text("x"));
+        soon("sending", bob.send(&note)).await.expect("accepted");
+        let delivery = message(&mut events, SECOND).await.expect("it came");
+        wire.cut_all();
+        bob.ack(&[delivery.tag]).await.expect("settled");
+        if comes_back {
+            tokio::time::sleep(SECOND).await;
+        }
+        let closed = soon("closing", bob.close(CloseMode::Detach)).await;
+        assert_eq!(closed.is_ok(), comes_back, "{closed:?}");
+        if let Err(error) = closed {
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            assert!(error.to_string().contains("settled messages could not be acknowledged"), "{error}");
+        }
+        let again = session(wire.connector("bob", network.connector("bob").expect("a name")), 2).await;
+        let opened = soon("subscribing", again.subscribe(SubscribeOptions::own())).await.expect("subscribed");
+        let mut events = opened.events;
+        assert_eq!(message(&mut events, SECOND).await.is_none(), comes_back);
     }
 }
 

@@ -55,8 +55,7 @@ async fn run_with_cuts(at: BTreeSet<Boundary>, count: u64, seed: u64) -> BTreeSe
         if met > 0 { Fate::Cut } else { Fate::Pass }
     });
     run(&wire.with_latency(MS), count, seed).await;
-    let left = std::mem::take(&mut *left.lock().expect("no panic"));
-    left
+    std::mem::take(&mut *left.lock().expect("no panic"))
 }
 
 #[tokio::test(start_paused = true)]

@@ -258,6 +258,11 @@ impl Inbox {
         Some(entry.identity)
     }
 
+    /// Whether settling `tag` can be acknowledged only when its message has come again.
+    pub(crate) fn must_come_again(&self, tag: &AckTag) -> bool {
+        self.unsettled.by_handle(tag).is_some_and(|number| !self.unsettled.arrived(number))
+    }
+
     /// Whether this inbox handed `tag` out, settled since or not.
     pub(crate) fn issued(&self, tag: &AckTag) -> bool {
         self.unsettled.issued(tag)

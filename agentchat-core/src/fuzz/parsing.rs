@@ -54,7 +54,13 @@ fn address(text: &str, dice: &mut Dice) {
     assert_eq!(Address::parse(address.to_string()).expect("it was read before"), address);
     let authority = address.authority().map(|host| format!("{host}/")).unwrap_or_default();
     assert_eq!(format!("{}://{authority}{}", address.scheme(), address.name()), text);
-    assert!(!address.name().is_empty() && !address.scheme().is_empty());
+    assert!(!address.name().is_empty() && !address.name().contains('/'));
+    assert!(address.scheme().starts_with(|c: char| c.is_ascii_lowercase()));
+    if let Some(host) = address.authority() {
+        assert!(!host.is_empty() && !host.contains('@'), "credentials in an address");
+        let port = host.rsplit_once(':').filter(|_| !host.ends_with(']')).map(|(_, port)| port);
+        assert!(port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0)), "{port:?}");
+    }
     assert!(!text.chars().any(|c| c.is_whitespace() || c.is_control()));
     let shown = format!("{address:?}");
     assert!(address.name().chars().count() <= 4 || !shown.contains(&format!("{}…)", address.name())));

@@ -22,9 +22,9 @@ fn text(bytes: &[u8]) -> String {
     let mut rest = bytes;
     while let Some((first, after)) = rest.split_first() {
         rest = after;
-        match WORDS.get(usize::from(*first)) {
-            Some(word) => text.push_str(word),
-            None => text.push(char::from(*first)),
+        match *first {
+            0..0x60 => text.push_str(WORDS[usize::from(*first) % WORDS.len()]),
+            letter => text.push(char::from(letter)),
         }
         // Everything of Unicode can be said, too.
         if *first == 0xff && rest.len() >= 3 {
@@ -118,7 +118,7 @@ fn name(text: &str, dice: &mut Dice) {
     dice.reached(("name", id.err().map(|error| error.to_string().len())));
 }
 
-const WORDS: [&str; 26] = [
+const WORDS: [&str; 32] = [
     "://",
     "/",
     ":",
@@ -143,6 +143,12 @@ const WORDS: [&str; 26] = [
     ",",
     "\"description\":",
     "{",
-    "a-_.",
-    "99999",
+    "-_.",
+    "9",
+    "A",
+    "?",
+    "\\",
+    "mq9://host",
+    "\"name\":",
+    "loopback://b",
 ];

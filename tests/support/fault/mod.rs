@@ -12,6 +12,7 @@ pub mod chopper;
 pub mod drops;
 pub mod frames;
 pub mod script;
+pub mod world;
 
 use std::future::Future;
 use std::ops::Range;

@@ -420,6 +420,8 @@ impl Slot {
     fn disconnect(&mut self, now: Instant) {
         self.inbox.on_disconnected(now);
         (self.stash, self.link) = (None, Link::Down);
+        // Settled, but not handed to the attachment yet.
+        self.owes |= !self.acks.is_empty();
         self.acks.clear();
         self.asks.clear();
         self.pump();

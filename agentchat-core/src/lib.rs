@@ -11,6 +11,8 @@ mod dedup;
 mod delivery;
 mod directory;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod header;
 mod id;
 mod loopback;

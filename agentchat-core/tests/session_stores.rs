@@ -292,6 +292,7 @@ async fn what_could_not_be_sent_stays_in_the_store_and_everybody_is_told() {
             let error = soon(first.close(CloseMode::Detach)).await.expect_err("it was not sent");
             assert!(error.to_string().contains("the store keeps them"), "{error}");
             assert_eq!(error.context().collect::<Vec<_>>(), [("unsent", "1"), ("kept", "1")]);
+            assert_eq!(first.parked().len(), 1, "and it can be looked at here");
         }
         kill(first).await;
         let error = soon(waiting).await.expect_err("the session has ended");

@@ -9,7 +9,7 @@ mod policy;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -98,7 +98,7 @@ impl Dispatcher {
             self.held.remove(&at);
             starts = true;
         }
-        lane.queue.push_back(Queued::new(delivery, id));
+        lane.queue.push_back(Queued::new(delivery, id, now));
         if starts {
             self.ready.push_back(key);
         }
@@ -106,7 +106,7 @@ impl Dispatcher {
     }
 
     /// The next thing to do, when a slot is free and something may start.
-    pub(crate) fn start(&mut self, now: Instant, clock: SystemTime) -> Option<Job> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Job> {
         self.wake(now);
         if self.running >= self.policy.concurrency {
             return None;
@@ -114,14 +114,14 @@ impl Dispatcher {
         let key = self.ready.pop_front()?;
         let lane = self.lanes.get_mut(&key)?;
         let mut head = lane.queue.pop_front()?;
-        let task = head.task(&mut self.gate, now, clock);
+        let task = head.task(&mut self.gate, now);
         let mut rest = Vec::new();
         if let Task::Handle { .. } = task {
             let room = self.policy.batch_after(head.failures).saturating_sub(1);
             while rest.len() < room
                 && let Some(next) = lane.queue.front_mut()
                 && next.failures == head.failures
-                && matches!(next.task(&mut self.gate, now, clock), Task::Handle { .. })
+                && matches!(next.task(&mut self.gate, now), Task::Handle { .. })
             {
                 rest.extend(lane.queue.pop_front());
             }
@@ -279,5 +279,7 @@ impl Dispatcher {
 const SEEN_IDS: usize = 65_536;
 const SEEN_AGE: Duration = Duration::from_secs(24 * 3600);
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,8 @@ use serving::Stop;
 use tasks::Tasks;
 
 pub(crate) use acks::Acks;
+#[cfg(test)]
+pub(crate) use dispatch::fuzz::run as fuzz_dispatcher;
 pub(crate) use tasks::AgentShared;
 
 /// A running agent: an inbox, a place in the directory, and the verbs.

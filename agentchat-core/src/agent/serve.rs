@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::watch;
@@ -73,7 +73,11 @@ impl Server {
             let stopped = *stop.borrow_and_update();
             match stopped {
                 Stop::No => self.start_jobs(),
-                Stop::Late | Stop::Gone => return self.dropped(stopped),
+                Stop::Late => {
+                    self.last_acks().await;
+                    return self.dropped(stopped);
+                }
+                Stop::Gone => return self.dropped(stopped),
                 Stop::Lost | Stop::Drain if self.running.is_empty() && self.acks.is_empty() => {
                     return self.ended(lost);
                 }
@@ -121,7 +125,7 @@ impl Server {
     }
 
     fn start_jobs(&mut self) {
-        while let Some(job) = self.dispatcher.start(Instant::now(), SystemTime::now()) {
+        while let Some(job) = self.dispatcher.start(Instant::now()) {
             let (lane, run) = self.prepare(job);
             self.jobs.insert(self.running.spawn(run).id(), lane);
         }
@@ -164,6 +168,21 @@ impl Server {
             }
             next = self.running.try_join_next_with_id();
         }
+    }
+
+    /// Drops what still runs, and acknowledges what has been settled, as far as that goes quickly.
+    async fn last_acks(&mut self) {
+        if let Some(done) = self.running.try_join_next_with_id() {
+            self.settle(done);
+        }
+        self.running.abort_all();
+        self.acks.finish_soon();
+        let flushed = async {
+            while !self.acks.is_empty() {
+                self.acks.work().await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_ACKS, flushed).await;
     }
 
     fn ended(&self, error: Option<Error>) -> Served {
@@ -241,3 +260,6 @@ fn panicked(died: JoinError) -> HandlerError {
         Err(died) => HandlerError::retry(died),
     }
 }
+
+/// What acknowledging gets once the deadline for the handlers has passed; less than what waits for it.
+const LAST_ACKS: Duration = Duration::from_millis(500);

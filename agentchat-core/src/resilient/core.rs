@@ -303,6 +303,8 @@ impl Core {
     pub(super) fn finish(&mut self, result: Result<()>) {
         let left = self.sends.len();
         let (kept, unwritten) = (self.sends.kept(), self.sends.unwritten());
+        let owed = || Error::new(ErrorKind::Timeout, "close", OWED).with_advice(Advice::Never);
+        let result = if self.slots.owes() { result.and_then(|()| Err(owed())) } else { result };
         let reply = self.closing.take().map(|closing| closing.reply);
         self.end(CloseReason::Requested, closed());
         let result = match (left, unwritten) {
@@ -450,3 +452,5 @@ fn closing(operation: &'static str) -> Error {
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "session", "the session was closed")
 }
+
+const OWED: &str = "some settled messages could not be acknowledged over a connection and will come again";

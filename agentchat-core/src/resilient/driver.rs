@@ -319,8 +319,12 @@ impl Driver {
     fn lose(&mut self, error: Error, attempted: bool) {
         self.jobs = FuturesUnordered::new();
         self.running.clear();
-        self.attached = None;
-        self.shared.lock().on_lost(error, attempted, Instant::now());
+        let owes = self.attached.take().is_some_and(|(_, acks)| acks.len() + acks.lost() > 0);
+        let mut core = self.shared.lock();
+        if owes {
+            core.slots.owe();
+        }
+        core.on_lost(error, attempted, Instant::now());
     }
 
     fn connected(&mut self, result: Result<Arc<dyn Transport>>) {

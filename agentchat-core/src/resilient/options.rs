@@ -173,8 +173,10 @@ impl ResilientOptions {
     /// # Errors
     /// [`ErrorKind::Config`], naming the field.
     pub fn check(&self) -> Result<()> {
-        self.reconnect.check()?;
-        self.retry.check()?;
+        for (policy, name) in [(&self.reconnect, "`reconnect`"), (&self.retry, "`retry`")] {
+            let named = |fault: Error| Error::new(ErrorKind::Config, "connect", format!("{name}: {fault}"));
+            policy.check().map_err(named)?;
+        }
         self.outbox.check()?;
         self.rate.check()?;
         for (time, name) in [

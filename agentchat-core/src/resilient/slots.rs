@@ -66,6 +66,8 @@ struct Slot {
     own: bool,
     reader: Option<Reader>,
     link: Link,
+    /// Something was settled that the network can be told of only when it has come again.
+    owes: bool,
     backoff: Backoff,
     /// Read although there was no credit, so that the end of a backlog is seen: waits for credit.
     stash: Option<Delivery>,
@@ -144,6 +146,7 @@ impl Slots {
             own: is_own,
             reader: Some(Reader::default()),
             link: Link::Resting(stream),
+            owes: false,
             backoff: Backoff::new(self.retry),
             stash: None,
             acks: Vec::new(),
@@ -231,7 +234,11 @@ impl Slots {
                     false => slot.stash = Some(delivery),
                 }
             }
-            Some(Ok(Event::CaughtUp)) => slot.inbox.on_caught_up(now),
+            Some(Ok(Event::CaughtUp)) => {
+                // What is owed has come again before this, and was acknowledged then.
+                slot.owes = false;
+                slot.inbox.on_caught_up(now);
+            }
             Some(Ok(other)) => slot.tell(other),
             Some(Err(error)) if ends_connection(&error) || error.is_fatal() => return Verdict::Lost(error),
             Some(Err(error)) => {
@@ -276,12 +283,26 @@ impl Slots {
             if !slot.inbox.issued(tag) {
                 return Err(foreign());
             }
+            slot.owes |= slot.inbox.must_come_again(tag);
             slot.inbox.settled(tag, now);
             slot.refill(now);
             slot.pump();
             self.draft(number, tag, now);
         }
         Ok(())
+    }
+
+    /// A connection was lost with acknowledgements on their way.
+    pub(super) fn owe(&mut self) {
+        for slot in self.open.values_mut() {
+            slot.owes = true;
+        }
+    }
+
+    /// Whether messages of the agent's own inbox were settled that will come again. Of other inboxes it does
+    /// not matter: they end with what was asked for in them.
+    pub(super) fn owes(&self) -> bool {
+        self.open.values().any(|slot| slot.own && slot.owes)
     }
 
     /// Does what is due by time.
@@ -399,6 +420,8 @@ impl Slot {
     fn disconnect(&mut self, now: Instant) {
         self.inbox.on_disconnected(now);
         (self.stash, self.link) = (None, Link::Down);
+        // Settled, but not handed to the attachment yet.
+        self.owes |= !self.acks.is_empty();
         self.acks.clear();
         self.asks.clear();
         self.pump();

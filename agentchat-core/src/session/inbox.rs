@@ -4,7 +4,7 @@
 mod acks;
 mod flow;
 #[cfg(test)]
-mod fuzz;
+pub(crate) mod fuzz;
 pub(crate) mod limits;
 #[cfg(test)]
 mod properties;
@@ -57,6 +57,11 @@ pub(crate) struct Inbox {
     steps: VecDeque<Step>,
     /// While the backlog is read: since when, and when something happened last.
     catching_up: Option<(Instant, Instant)>,
+    /// How far settled ids have aged, and until when that was counted. While `behind` they do not age, so
+    /// that what comes again after a long time without a connection is recognised.
+    aged: Instant,
+    counted: Instant,
+    behind: bool,
     /// The backlog has been read; it has passed when no older row than this is held.
     caught_up_at: Option<u64>,
     /// Handed out in an earlier session and not settled.
@@ -104,6 +109,9 @@ impl Inbox {
             acks: AckLog::new(limits.ack),
             steps: VecDeque::new(),
             catching_up: Some((now, now)),
+            aged: now,
+            counted: now,
+            behind: true,
             caught_up_at: None,
             outstanding: HashSet::new(),
             stats: InboxStats::default(),
@@ -123,6 +131,7 @@ impl Inbox {
     pub(crate) fn on_disconnected(&mut self, now: Instant) {
         self.acks.reset();
         self.unsettled.clear_wires();
+        self.behind = true;
         self.on_subscribed(now);
     }
 
@@ -139,8 +148,9 @@ impl Inbox {
         let loose = self.unsettled.all_in(Place::Loose);
         let surplus = loose.len().saturating_sub(self.limits.max_unsettled);
         forgotten.extend(&loose[..surplus]);
+        let aged = self.aged(now);
         for entry in forgotten.into_iter().filter_map(|number| self.unsettled.remove(number)) {
-            self.seen.abandon(entry.identity, now);
+            self.seen.abandon(entry.identity, aged);
         }
         self.on_disconnected(now);
     }
@@ -151,6 +161,7 @@ impl Inbox {
         self.progress(now);
         let wire = self.acks.arrived(delivery.tag.clone());
         let identity: Arc<str> = delivery.identity().into();
+        let aged = self.aged(now);
         if self.is_own(&delivery) {
             self.stats.received += 1;
             self.stats.self_filtered += 1;
@@ -161,7 +172,7 @@ impl Inbox {
             self.stats.duplicates += 1;
             self.join(&identity, wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if self.seen.settled(&identity, now) {
+        } else if self.seen.settled(&identity, aged) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
             self.acks.settle(wire);
@@ -182,6 +193,7 @@ impl Inbox {
     /// The transport has handed over what waited when the subscription began.
     pub(crate) fn on_caught_up(&mut self, now: Instant) {
         self.catching_up = None;
+        (self.behind, self.counted) = (false, now);
         self.caught_up_at = Some(self.order.arrivals());
         self.order.end_catch_up(now);
         self.flow(now);
@@ -200,9 +212,10 @@ impl Inbox {
         rows.truncate(limit);
         let proven = rows.last().map(|(seq, _)| *seq);
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
+        let aged = self.aged(now);
         for (seq, row) in rows {
             let identity: Arc<str> = row.identity().into();
-            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, now) {
+            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, aged) {
                 known.push(seq);
             } else {
                 let wire = self.acks.read(row.tag.clone());
@@ -239,7 +252,8 @@ impl Inbox {
 
     /// `identity` was settled in an earlier session.
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
-        self.seen.settle(identity, now);
+        let aged = self.aged(now);
+        self.seen.settle(identity, aged);
     }
 
     /// These were handed out in an earlier session, and perhaps handled, but not settled: when they come
@@ -268,13 +282,19 @@ impl Inbox {
     pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
         let entry = self.unsettled.remove(self.unsettled.by_handle(tag)?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
-        self.seen.settle(&entry.identity, now);
+        let aged = self.aged(now);
+        self.seen.settle(&entry.identity, aged);
         if !self.outstanding.is_empty() {
             self.outstanding.remove(&*entry.identity);
         }
         self.progress(now);
         self.flow(now);
         Some(entry.identity)
+    }
+
+    /// Whether settling `tag` can be acknowledged only when its message has come again.
+    pub(crate) fn must_come_again(&self, tag: &AckTag) -> bool {
+        self.unsettled.by_handle(tag).is_some_and(|number| !self.unsettled.arrived(number))
     }
 
     /// Whether this inbox handed `tag` out, settled since or not.

@@ -3,6 +3,8 @@
 //! Numbers only say what comes after what. Whether a message was seen is decided by its id, before it gets
 //! here: so a row whose number is below what has passed is *late*, not a repetition, and passes at once.
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod line;
 mod lines;
 #[cfg(test)]

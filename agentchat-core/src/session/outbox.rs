@@ -110,20 +110,23 @@ impl Outbox {
         let refuse = |message, kind, why| Err(Box::new(Refused { message, error: refusal(kind, why) }));
         if let Some(ticket) = self.ids.get(&message.client_msg_id).copied() {
             let known = self.entries.get_mut(&ticket).filter(|entry| *entry.message == message);
-            let Some(entry) = known else { return refuse(message, ErrorKind::Conflict, REUSED) };
+            let Some(entry) = known else { return refuse(message, ErrorKind::Conflict, REUSED.to_owned()) };
             entry.holders += 1;
             return Ok(Queued::Joined(ticket));
         }
         let cost = cost(&message);
         if cost > self.limits.max_bytes {
-            return refuse(message, ErrorKind::TooLarge, "the message is larger than the whole outbox");
+            let most = self.limits.max_bytes;
+            let why = format!("the message takes {cost} bytes of the outbox, whose `max_bytes` are {most}");
+            return refuse(message, ErrorKind::TooLarge, why);
         }
         let left = message.deadline.map(|deadline| deadline.duration_since(wall).unwrap_or_default());
         if left.is_some_and(|left| left.is_zero()) {
             return Err(Box::new(Refused { message, error: expired(None) }));
         }
         if !self.has_room(cost) {
-            return refuse(message, ErrorKind::Backpressure, "the outbox is full");
+            let why = self.why_full(cost);
+            return refuse(message, ErrorKind::Backpressure, why);
         }
         let deadline = left.map(|left| now + left.min(FAR));
         let ticket = self.insert(Entry::new(message, cost, deadline, self.retry, self.next_position));
@@ -230,6 +233,17 @@ impl Outbox {
         ticket
     }
 
+    /// Which limit leaves no room.
+    fn why_full(&self, cost: usize) -> String {
+        let OutboxLimits { max_messages, max_bytes, .. } = self.limits;
+        match self.capacity() {
+            (0, _) => format!("the outbox is full: its `max_messages` are {max_messages}"),
+            (_, left) => {
+                format!("the outbox is full: {left} of its `max_bytes`, {max_bytes}, are left for {cost}")
+            }
+        }
+    }
+
     /// Every change of state goes through here, so that the indexes follow.
     fn turn(&mut self, ticket: Ticket, state: State) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(&ticket)?;
@@ -275,7 +289,7 @@ impl Outbox {
     }
 }
 
-fn refusal(kind: ErrorKind, why: &'static str) -> Error {
+fn refusal(kind: ErrorKind, why: impl Into<String>) -> Error {
     Error::new(kind, "send", why).with_reached(Reached::No)
 }
 
@@ -284,6 +298,6 @@ const REUSED: &str =
     "this client message id is in the outbox with another content; a new message needs a new id";
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

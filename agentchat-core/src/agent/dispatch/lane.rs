@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -10,6 +9,7 @@ use super::Task;
 use crate::agent::outcome::HandlerError;
 use crate::agent::request::waits_for_reply;
 use crate::agent::turns::Gate;
+use crate::clock::after;
 use crate::delivery::Delivery;
 
 /// A lane is in exactly one state: idle, ready, held or running.
@@ -26,6 +26,8 @@ pub(super) struct Lane {
 pub(super) struct Queued {
     pub(super) delivery: Arc<Delivery>,
     pub(super) id: String,
+    /// Its deadline, told once when it came: a clock that is set later does not move it.
+    expires: Option<Instant>,
     /// How often its handler failed.
     pub(super) failures: u32,
     pub(super) fate: Fate,
@@ -56,9 +58,11 @@ impl Lane {
 }
 
 impl Queued {
-    pub(super) fn new(delivery: Delivery, id: String) -> Self {
+    pub(super) fn new(delivery: Delivery, id: String, now: Instant) -> Self {
+        let left = delivery.deadline.map(|at| at.duration_since(delivery.received).unwrap_or_default());
+        let expires = left.map(|left| after(now, left));
         let fate = Fate::Handle;
-        Self { delivery: Arc::new(delivery), id, failures: 0, fate, tries: 0, passed: false }
+        Self { delivery: Arc::new(delivery), id, expires, failures: 0, fate, tries: 0, passed: false }
     }
 
     /// Whether it waits to be handled.
@@ -67,8 +71,8 @@ impl Queued {
     }
 
     /// What is to be done for it now; that may close its fate.
-    pub(super) fn task(&mut self, gate: &mut Gate, now: Instant, clock: SystemTime) -> Task {
-        if self.is_open() && self.delivery.deadline.is_some_and(|deadline| deadline <= clock) {
+    pub(super) fn task(&mut self, gate: &mut Gate, now: Instant) -> Task {
+        if self.is_open() && self.expires.is_some_and(|at| at <= now) {
             self.fate = Fate::Expire;
         } else if let Fate::Handle = self.fate
             && !self.passed

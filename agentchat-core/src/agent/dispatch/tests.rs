@@ -36,7 +36,7 @@ fn texts(tags: &[AckTag]) -> Vec<&str> {
 }
 
 fn start(dispatcher: &mut Dispatcher, now: Instant) -> Option<Job> {
-    dispatcher.start(now, SystemTime::now())
+    dispatcher.start(now)
 }
 
 fn settle(dispatcher: &mut Dispatcher, job: &Job, now: Instant) -> Vec<AckTag> {
@@ -168,15 +168,30 @@ fn attempts_end_where_the_policy_says_and_burying_is_tried_until_it_succeeds() {
 #[test]
 fn a_message_past_its_deadline_is_not_run() {
     let now = Instant::now();
-    for (deadline, expired) in [(SystemTime::UNIX_EPOCH, true), (SystemTime::now() + 3600 * SECOND, false)] {
+    for (left, expired) in [(Duration::ZERO, true), (3600 * SECOND, false)] {
         let mut dispatcher = dispatcher(policy(1));
         let mut message = delivery(0, None);
-        message.deadline = Some(deadline);
+        message.deadline = Some(message.received + left);
         dispatcher.admit(message, now);
         let job = start(&mut dispatcher, now).expect("job");
         assert_eq!(matches!(job.task, Task::Expire), expired);
         settle(&mut dispatcher, &job, now);
         assert_eq!(dispatcher.stats().expired, u64::from(expired));
+    }
+}
+
+#[test]
+fn a_deadline_is_reached_by_what_passes_after_the_message_came() {
+    let now = Instant::now();
+    for (waited, expired) in [(59, false), (60, true)] {
+        let mut dispatcher = dispatcher(policy(1));
+        let mut message = delivery(0, None);
+        // The clock of sender and receiver is set back a day, and forward again before the message's turn.
+        message.received -= 24 * 3600 * SECOND;
+        message.deadline = Some(message.received + 60 * SECOND);
+        dispatcher.admit(message, now);
+        let job = start(&mut dispatcher, now + waited * SECOND).expect("job");
+        assert_eq!(matches!(job.task, Task::Expire), expired);
     }
 }
 

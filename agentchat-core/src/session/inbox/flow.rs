@@ -16,6 +16,16 @@ impl Inbox {
         self.limits.own.is_some() && delivery.sender == self.limits.own
     }
 
+    /// The moment by which settled ids age. What they are remembered for, a network that delivers again, may
+    /// come only once there is a connection.
+    pub(super) fn aged(&mut self, now: Instant) -> Instant {
+        if !self.behind {
+            self.aged += now.saturating_duration_since(self.counted);
+            self.counted = now;
+        }
+        self.aged
+    }
+
     /// Whether the message is held, due, or in the hands of the reader of now.
     pub(super) fn in_progress(&mut self, identity: &str) -> bool {
         self.unsettled.find(identity).is_some_and(|(_, entry)| entry.place != Place::Loose)

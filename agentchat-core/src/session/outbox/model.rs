@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use self::disk::Disk;
 use self::ops::{Answer, Op, op};
 use super::*;
+use crate::fuzz::Dice;
 use crate::{Address, Body, ConversationId, Priority};
 
 proptest! {
@@ -27,6 +28,20 @@ proptest! {
     }
 }
 
+/// Reads the operations from bytes.
+pub(crate) fn fuzz(dice: &mut Dice) {
+    let mut pair = Pair::new(dice.bool(), dice.bool(), dice.u64(0..256));
+    while !dice.is_spent() {
+        let op = ops::decode(dice);
+        let oldest = pair.items.first().map(|item| std::mem::discriminant(&item.state));
+        let state = (pair.items.len().min(4), pair.in_flight(), pair.connected, pair.dedup);
+        dice.reached((op.kind(), state, oldest, pair.unreported.is_empty()));
+        pair.apply(op);
+        pair.compare();
+    }
+    pair.finish();
+}
+
 /// The queue, the list, and what has happened so far.
 struct Pair {
     outbox: Outbox,
@@ -40,6 +55,8 @@ struct Pair {
     newest: HashMap<(u8, &'static str), Ticket>,
     start: Instant,
     now: Instant,
+    /// How far the time of day has been set forward or back, in seconds.
+    skew: i64,
     rng: fastrand::Rng,
     disk: Option<Disk>,
     /// Messages that have ended.
@@ -81,6 +98,7 @@ impl Pair {
             newest: HashMap::new(),
             start: now,
             now,
+            skew: 0,
             rng: fastrand::Rng::with_seed(seed),
             disk: stored.then(Disk::default),
             past: Vec::new(),
@@ -115,6 +133,7 @@ impl Pair {
             Op::Written { which, fate } => self.written(which, fate),
             Op::Kill(made) => self.kill(made),
             Op::Pass(millis) => self.now += Duration::from_millis(millis),
+            Op::SetClock(hours) => self.skew = 3_600 * i64::from(hours),
         }
     }
 
@@ -434,7 +453,10 @@ impl Pair {
     }
 
     fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + (self.now - self.start)
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * 365);
+        let shown = noon + (self.now - self.start);
+        let by = Duration::from_secs(self.skew.unsigned_abs());
+        if self.skew < 0 { shown - by } else { shown + by }
     }
 }
 

@@ -157,8 +157,9 @@ impl Server {
 
     fn ended(&self, error: Option<Error>) -> Served {
         let unsettled = self.dispatcher.in_hand();
-        self.control.leave(unsettled);
-        Served { unsettled, unacknowledged: self.acks.lost() + self.acks.len(), error }
+        let unacknowledged = self.acks.lost() + self.acks.len();
+        self.control.leave(unsettled, unacknowledged);
+        Served { unsettled, unacknowledged, error }
     }
 
     fn dropped(&self, stopped: Stop) -> Served {

@@ -35,7 +35,8 @@ pub struct Served {
 #[derive(Debug)]
 pub(crate) struct Control {
     stop: watch::Sender<Stop>,
-    left: AtomicUsize,
+    unsettled: AtomicUsize,
+    unacknowledged: AtomicUsize,
     /// Whether it reads the agent's own inbox.
     pub(crate) own: bool,
 }
@@ -104,7 +105,8 @@ impl Served {
 
 impl Control {
     pub(crate) fn new(own: bool) -> Self {
-        Self { stop: watch::Sender::new(Stop::No), left: AtomicUsize::new(0), own }
+        let stop = watch::Sender::new(Stop::No);
+        Self { stop, unsettled: AtomicUsize::new(0), unacknowledged: AtomicUsize::new(0), own }
     }
 
     pub(crate) fn stop(&self, how: Stop) {
@@ -132,13 +134,14 @@ impl Control {
         self.stop.closed().await;
     }
 
-    pub(crate) fn leave(&self, unsettled: usize) {
-        self.left.store(unsettled, Ordering::Release);
+    pub(crate) fn leave(&self, unsettled: usize, unacknowledged: usize) {
+        self.unacknowledged.store(unacknowledged, Ordering::Release);
+        self.unsettled.store(unsettled, Ordering::Release);
     }
 
-    /// How many messages the task left unsettled.
-    pub(crate) fn left(&self) -> usize {
-        self.left.load(Ordering::Acquire)
+    /// How many messages the task left unsettled, and how many settled ones unacknowledged.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        (self.unsettled.load(Ordering::Acquire), self.unacknowledged.load(Ordering::Acquire))
     }
 }
 

@@ -8,6 +8,7 @@ use agentchat_core::{
     Agent, AgentCard, AgentStatus, CloseMode, ConversationId, ErrorKind, HandlerResult, Loopback, Query,
     Request, ResilientConnector, ResilientOptions, ServeOptions,
 };
+use support::steps::{Fault, Steps};
 use support::{SECOND, start, text};
 use tokio::time::Instant;
 
@@ -124,4 +125,20 @@ async fn beats_end_with_the_last_handle() {
 async fn a_heartbeat_of_zero_is_refused() {
     let builder = Agent::builder(Loopback::new().connector("a").expect("name")).heartbeat(Duration::ZERO);
     assert_eq!(builder.start().await.expect_err("zero").kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_beat_that_fails_or_has_no_answer_does_not_end_the_next_ones() {
+    for fault in [Fault::Refused, Fault::Unanswered, Fault::Hangs] {
+        let network = Loopback::new();
+        let steps = Steps::new(&network, "coder").fault("report", fault);
+        let builder = Agent::builder(steps.clone()).card(card()).heartbeat(10 * SECOND);
+        let _coder = builder.start().await.expect("started");
+        tokio::time::sleep(100 * SECOND).await;
+        let tried = steps.log().iter().filter(|step| **step == "report").count();
+        assert!((10..=12).contains(&tried), "{fault:?}: {tried}");
+        steps.heal();
+        tokio::time::sleep(10 * SECOND).await;
+        assert!(status(&start(&network, "watcher").await).await.alive);
+    }
 }

@@ -23,8 +23,9 @@ impl Agent {
     /// [`Agent::call`].
     ///
     /// Each target is asked under an id and a correlation id of its own, derived from the request's and the
-    /// target's address: the same call made again is handled once by each. Which answers are waited for,
-    /// and how many targets at a time, is in `mode`.
+    /// target's address, so the same call made again is handled once by each: as with one call that is
+    /// repeated, see [`CallRequest::with_id`]. Which answers are waited for, and how many targets at a time,
+    /// is in `mode`.
     ///
     /// Dropping the future gives every call up; any of the requests may have been sent.
     ///

@@ -218,19 +218,29 @@ async fn an_agent_that_cannot_unregister_says_so_and_can_be_closed_again() {
     let steps = Steps::new(&network, "bob").fault("unregister", Fault::Refused);
     let steps = steps.fault("close, retiring", Fault::Refused);
     let bob = registered(&steps).await;
+    let stuck = |_: Request| std::future::pending::<HandlerResult>();
+    let _serving = bob.serve(stuck, ServeOptions::default()).await.expect("served");
     let call = bob.call(bob.address(), CallRequest::new(Body::text("x"))).await.expect("sent");
+    tokio::time::sleep(SECOND).await;
     let error = bob.close(CloseMode::Retire, SECOND).await.expect_err("it is still registered");
     assert_eq!(error.kind(), ErrorKind::Forbidden);
-    for (name, value) in
-        [("mode", "retire"), ("unregistered", "false"), ("calls_ended", "1"), ("unsent", "0")]
-    {
+    for (name, value) in [
+        ("mode", "retire"),
+        ("drained", "false"),
+        ("unsettled", "1"),
+        ("unregistered", "false"),
+        ("calls_ended", "1"),
+        ("unsent", "0"),
+    ] {
         assert_eq!(fact(&error, name), Some(value), "{error:?}");
     }
     drop(call);
     assert!(is_found(&network).await);
     steps.heal();
     let report = bob.close(CloseMode::Retire, SECOND).await.expect("closed");
-    assert_eq!((report.unregistered, report.calls_ended), (true, 1), "what the first closing ended counts");
+    assert!(report.unregistered);
+    let left = (report.drained, report.unsettled, report.calls_ended);
+    assert_eq!(left, (false, 1, 1), "what the first closing left is told again");
     assert!(!is_found(&network).await);
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::SCHEME;
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
+use super::hooks::Gate;
 use super::inbox::{InboxState, UNREAD};
 use super::registry::Registry;
 use crate::address::Address;
@@ -38,6 +39,7 @@ pub(crate) struct Hub {
     /// Fresh inboxes that may have been given up, by when that is to be seen to.
     unread: VecDeque<(Instant, Address)>,
     pub(crate) registry: Registry,
+    pub(crate) gate: Gate,
     /// What was accepted last, by sender and client id.
     accepted: HashMap<(Address, ClientMsgId), Stamp>,
     accepted_order: VecDeque<(Address, ClientMsgId)>,
@@ -66,6 +68,7 @@ impl Hub {
             expiring: BTreeSet::new(),
             unread: VecDeque::new(),
             registry: Registry::default(),
+            gate: Gate::default(),
             accepted: HashMap::new(),
             accepted_order: VecDeque::new(),
             attached: HashMap::new(),
@@ -115,9 +118,9 @@ impl Hub {
         }
     }
 
-    pub(crate) fn cut_all(&mut self) {
+    pub(crate) fn end_all(&mut self, how: Life) {
         for life in self.attached.values() {
-            end(life, Life::Cut);
+            end(life, how);
         }
     }
 

@@ -46,7 +46,15 @@ impl Reader {
 
     async fn next(&mut self) -> Result<Event> {
         let mut life = self.ticket.life.clone();
+        let mut gate = self.ticket.gate.clone();
         loop {
+            if gate.is_stalled() {
+                self.ticket.check("subscribe")?;
+                tokio::select! {
+                    () = gate.open() => {}
+                    _ = life.changed() => {}
+                }
+            }
             match self.step()? {
                 Step::Event(event) => return Ok(*event),
                 Step::Wait(changed, until) => tokio::select! {

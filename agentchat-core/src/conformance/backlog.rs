@@ -74,7 +74,7 @@ pub async fn catch_up_runs_into_live_without_gap_or_repetition(harness: &dyn Har
         while found.len() < all || caught_up.is_empty() {
             match next_event(&mut events).await {
                 Event::Message(delivery) => {
-                    within(bob.ack(&[delivery.tag.clone()])).await.expect("settled");
+                    within(bob.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
                     found.push(word(&delivery).to_owned());
                 }
                 Event::CaughtUp => caught_up.push(found.clone()),

@@ -80,7 +80,7 @@ pub async fn hold_back_of_one_reader_leaves_others_alone(harness: &dyn Harness) 
     let mut found = Vec::new();
     for _ in 0..60 {
         let delivery = next_message(&mut stopped).await;
-        bob.ack(&[delivery.tag.clone()]).await.expect("settled");
+        bob.ack(std::slice::from_ref(&delivery.tag)).await.expect("settled");
         found.push(word(&delivery).to_owned());
     }
     found.sort_unstable_by_key(|words| words.parse::<usize>().ok());

@@ -160,7 +160,7 @@ pub async fn send_dropped_at_any_point_can_be_repeated(harness: &dyn Harness) ->
     let mut found = Vec::new();
     while once_each(&found).len() < expected.len() {
         let delivery = next_message(&mut events).await;
-        within(bob.ack(&[delivery.tag.clone()])).await.expect("settled");
+        within(bob.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
         found.push(delivery);
     }
     let mut words = once_each(&found);

@@ -51,7 +51,7 @@ pub async fn subscribe_waits_may_be_dropped(harness: &dyn Harness) -> Outcome {
             let wait = tokio::time::timeout(Duration::from_micros(patience), events.next());
             match wait.await {
                 Ok(Some(Ok(Event::Message(delivery)))) => {
-                    bob.ack(&[delivery.tag.clone()]).await.expect("settled");
+                    bob.ack(std::slice::from_ref(&delivery.tag)).await.expect("settled");
                     found.push(delivery);
                 }
                 Ok(Some(Ok(_))) | Err(_) => {}

@@ -1,6 +1,7 @@
 //! What a network can do, declared once: checked before a call, emulated where possible, and used by the
 //! conformance suite to choose its cases.
 
+use crate::disabled::disabled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::is_line;
 use crate::message::{Outbound, Priority};
@@ -45,6 +46,9 @@ pub struct Capabilities {
     pub replay: bool,
     /// It survives lost connections by itself: calls and subscriptions go on over the next one.
     pub reconnects: bool,
+    /// There is no network behind it, because none is configured: see the [`Connector`](crate::Connector)
+    /// that an `Option` of one is.
+    pub disabled: bool,
     /// The largest body, in bytes.
     pub max_body: Option<usize>,
 }
@@ -103,6 +107,7 @@ impl Capabilities {
             extra_inbox: false,
             replay: false,
             reconnects: false,
+            disabled: false,
             max_body: None,
         }
     }
@@ -123,6 +128,9 @@ impl Capabilities {
     /// that cannot travel as one line: with a control character or a blank at an end, or (but for a key)
     /// empty.
     pub fn check(&self, message: &Outbound) -> Result<()> {
+        if self.disabled {
+            return Err(disabled("send"));
+        }
         if !self.schemes.contains(&message.to.scheme()) {
             let what =
                 format!("this transport sends to {:?}, not to {:?}", self.schemes, message.to.scheme());

@@ -10,6 +10,7 @@ pub mod conformance;
 mod dedup;
 mod delivery;
 mod directory;
+mod disabled;
 mod error;
 #[cfg(test)]
 mod fuzz;

@@ -4,16 +4,21 @@ mod acks;
 mod answers;
 mod builder;
 mod call;
+mod call_many;
+mod call_mode;
 mod call_request;
 mod calls;
 mod close;
+mod close_report;
 mod conclude;
 mod dead_letter;
 mod dispatch;
+mod fan_out;
 mod handler;
 mod headers;
 mod heartbeat;
 mod outcome;
+mod own_serving;
 mod pending;
 mod rehearsal;
 mod replies;
@@ -24,6 +29,7 @@ mod serve;
 mod serve_options;
 mod serve_stats;
 mod serving;
+mod start;
 mod tasks;
 mod trace;
 mod turns;
@@ -35,9 +41,11 @@ use tokio::time::{Instant, timeout_at};
 
 pub use builder::AgentBuilder;
 pub use call::{Call, Reply};
+pub use call_mode::CallMode;
 pub use call_request::CallRequest;
-pub use close::CloseReport;
+pub use close_report::CloseReport;
 pub use dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
+pub use fan_out::{FanOut, TargetEnd, TargetOutcome};
 pub use handler::{Handler, batch_handler};
 pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 pub use outcome::{HandlerError, HandlerResult};
@@ -46,6 +54,7 @@ pub use request::Request;
 pub use serve_options::{ServeOptions, ServePolicy};
 pub use serve_stats::ServeStats;
 pub use serving::{Served, Serving};
+pub use start::StartContext;
 pub use turns::TurnGuard;
 
 use crate::address::Address;
@@ -89,6 +98,12 @@ impl Agent {
         self.shared.transport.address()
     }
 
+    /// Whether there is a network: `false` for an agent that was started without one, by a connector that
+    /// is `None`.
+    pub fn is_enabled(&self) -> bool {
+        !self.capabilities().disabled
+    }
+
     /// What the network can do.
     pub fn capabilities(&self) -> &Capabilities {
         self.shared.capabilities()
@@ -104,8 +119,9 @@ impl Agent {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) on a network without one; the transport's errors.
     pub async fn discover(&self, query: &Query) -> Result<Discovered> {
+        self.owner.check_alive("discover")?;
         if !self.capabilities().directory {
-            return Err(Error::unsupported("discover", "this network has no directory"));
+            return Err(self.shared.lacks("discover", "this network has no directory"));
         }
         observed(verb_span!(INFO, "agent.discover"), self.shared.transport.discover(query)).await
     }
@@ -122,6 +138,7 @@ impl Agent {
     /// reached nobody; [`Unsupported`](ErrorKind::Unsupported), [`TooLarge`](ErrorKind::TooLarge) or
     /// [`Invalid`](ErrorKind::Invalid) before anything is sent; the transport's errors.
     pub async fn send(&self, message: &Outbound) -> Result<Receipt> {
+        self.owner.check_alive("send")?;
         self.capabilities().check(message)?;
         self.shared.transmit_once(message, message).await
     }
@@ -136,9 +153,7 @@ impl Agent {
     /// [`Conflict`](ErrorKind::Conflict) when a call under this correlation id is under way;
     /// [`Backpressure`](ErrorKind::Backpressure) when calls to more than 1,024 peers are.
     pub async fn call(&self, peer: &Address, request: CallRequest) -> Result<Call> {
-        if !self.capabilities().extra_inbox {
-            return Err(Error::unsupported("call", "this network cannot open an inbox for replies"));
-        }
+        self.check_calls("call")?;
         let end = after(Instant::now(), request.timeout);
         let late = |reached| {
             let what = "the call's time was over before the request was with the network";
@@ -204,6 +219,7 @@ impl Agent {
     /// # Errors
     /// The transport's.
     pub async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
+        self.owner.check_alive("report")?;
         observed(verb_span!(INFO, "agent.report"), self.shared.transport.report(heartbeat)).await
     }
 
@@ -226,9 +242,18 @@ impl Agent {
     }
 
     fn check_state(&self, operation: &'static str) -> Result<()> {
+        self.owner.check_alive(operation)?;
         match self.capabilities().keyed_state {
             true => Ok(()),
-            false => Err(Error::unsupported(operation, "this network keeps no keyed state")),
+            false => Err(self.shared.lacks(operation, "this network keeps no keyed state")),
+        }
+    }
+
+    fn check_calls(&self, operation: &'static str) -> Result<()> {
+        self.owner.check_alive(operation)?;
+        match self.capabilities().extra_inbox {
+            true => Ok(()),
+            false => Err(self.shared.lacks(operation, "this network cannot open an inbox for replies")),
         }
     }
 }

@@ -75,11 +75,12 @@ impl Replies {
         Ok((address, self.calls.register(correlation_id, inbox, pending)?))
     }
 
-    /// Ends every call under way.
-    pub(crate) fn close(&self) {
-        self.calls.close();
+    /// Ends every call under way, and says how many there were.
+    pub(crate) fn close(&self) -> usize {
+        let ended = self.calls.close();
         let peers = std::mem::take(&mut *self.lock());
         drop(peers);
+        ended
     }
 
     async fn inbox_of(&self, peer: &Address, deadline: Instant) -> Result<Arc<PeerInbox>> {

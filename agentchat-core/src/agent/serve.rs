@@ -187,8 +187,8 @@ impl Server {
 
     fn ended(&self, error: Option<Error>) -> Served {
         let unsettled = self.dispatcher.in_hand();
-        self.control.leave(unsettled);
         let unacknowledged = self.acks.lost() + self.acks.len();
+        self.control.leave(unsettled, unacknowledged);
         let stats = self.dispatcher.stats();
         self.control.publish(stats);
         Served { unsettled, unacknowledged, stats, error }

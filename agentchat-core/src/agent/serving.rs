@@ -38,7 +38,8 @@ pub struct Served {
 #[derive(Debug)]
 pub(crate) struct Control {
     stop: watch::Sender<Stop>,
-    left: AtomicUsize,
+    unsettled: AtomicUsize,
+    unacknowledged: AtomicUsize,
     stats: Mutex<ServeStats>,
     /// Whether it reads the agent's own inbox.
     pub(crate) own: bool,
@@ -113,8 +114,8 @@ impl Served {
 
 impl Control {
     pub(crate) fn new(own: bool) -> Self {
-        let (stop, left) = (watch::Sender::new(Stop::No), AtomicUsize::new(0));
-        Self { stop, left, stats: Mutex::default(), own }
+        let (unsettled, unacknowledged) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { stop: watch::Sender::new(Stop::No), unsettled, unacknowledged, stats: Mutex::default(), own }
     }
 
     pub(crate) fn publish(&self, stats: ServeStats) {
@@ -150,13 +151,14 @@ impl Control {
         self.stop.closed().await;
     }
 
-    pub(crate) fn leave(&self, unsettled: usize) {
-        self.left.store(unsettled, Ordering::Release);
+    pub(crate) fn leave(&self, unsettled: usize, unacknowledged: usize) {
+        self.unacknowledged.store(unacknowledged, Ordering::Release);
+        self.unsettled.store(unsettled, Ordering::Release);
     }
 
-    /// How many messages the task left unsettled.
-    pub(crate) fn left(&self) -> usize {
-        self.left.load(Ordering::Acquire)
+    /// How many messages the task left unsettled, and how many settled ones unacknowledged.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        (self.unsettled.load(Ordering::Acquire), self.unacknowledged.load(Ordering::Acquire))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an agent's handles and tasks share, and what ends with the last handle.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,15 +8,18 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::answers::AnswerLog;
-use super::close::CloseReport;
+use super::close::Closing;
+use super::own_serving::OwnServing;
 use super::replies::Replies;
 use super::sent::SentIds;
-use super::serving::{Control, Stop};
+use super::serving::{Control, Serving, Stop};
 use super::trace;
 use crate::capability::Capabilities;
 use crate::delivery::{Delivery, Receipt};
+use crate::disabled::disabled;
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::message::Outbound;
+use crate::options::CloseMode;
 use crate::telemetry::{message_span, observed};
 use crate::trace_context::TraceContext;
 use crate::transport::Transport;
@@ -41,11 +44,22 @@ pub(crate) struct Tasks {
     shared: Arc<AgentShared>,
     heartbeat: Mutex<Option<JoinHandle<()>>>,
     serving: Mutex<Vec<Arc<Control>>>,
+    /// What the agent was started with, if with anything.
+    own: Option<OwnServing>,
     /// Held while something begins to be served.
     pub(crate) starting: tokio::sync::Mutex<()>,
     /// Held while the agent closes; then what that left.
-    pub(crate) closing: tokio::sync::Mutex<Option<CloseReport>>,
-    closed: AtomicBool,
+    pub(crate) closing: tokio::sync::Mutex<Closing>,
+    life: Mutex<Life>,
+}
+
+/// How far the agent is on its way to the end.
+#[derive(Debug, Clone, Copy)]
+enum Life {
+    Open,
+    /// Nothing more is taken in; what runs may still send and call.
+    Closing(CloseMode),
+    Closed(CloseMode),
 }
 
 impl AgentShared {
@@ -63,6 +77,11 @@ impl AgentShared {
 
     pub(crate) fn capabilities(&self) -> &Capabilities {
         self.transport.capabilities()
+    }
+
+    /// The error for what the network cannot do: because it lacks `what`, or because there is none.
+    pub(crate) fn lacks(&self, operation: &'static str, what: &str) -> Error {
+        if self.capabilities().disabled { disabled(operation) } else { Error::unsupported(operation, what) }
     }
 
     /// One attempt at sending.
@@ -111,9 +130,10 @@ impl Tasks {
             shared,
             heartbeat: Mutex::default(),
             serving: Mutex::default(),
+            own: None,
             starting: tokio::sync::Mutex::default(),
             closing: tokio::sync::Mutex::default(),
-            closed: AtomicBool::new(false),
+            life: Mutex::new(Life::Open),
         }
     }
 
@@ -139,14 +159,56 @@ impl Tasks {
         lock(&self.serving).push(control);
     }
 
-    pub(crate) fn mark_closed(&self) {
-        self.closed.store(true, Ordering::Release);
+    /// Takes over what the agent was started with: `None` where there is nothing to serve.
+    pub(crate) fn own(&mut self, serving: Option<Serving>) {
+        if let Some(serving) = &serving {
+            self.add_serving(serving.control());
+        }
+        self.own = Some(OwnServing::new(serving));
     }
 
+    pub(crate) fn own_serving(&self) -> Option<&OwnServing> {
+        self.own.as_ref()
+    }
+
+    pub(crate) fn mark_closing(&self, mode: CloseMode) {
+        let mut life = lock(&self.life);
+        // What has ended stays so while a closing that failed is made again.
+        if !matches!(*life, Life::Closed(_)) {
+            *life = Life::Closing(mode);
+        }
+    }
+
+    pub(crate) fn mark_closed(&self, mode: CloseMode) {
+        *lock(&self.life) = Life::Closed(mode);
+        if let Some(own) = &self.own {
+            own.end_idle();
+        }
+    }
+
+    /// # Errors
+    /// `Closed` once the agent takes nothing in any more.
     pub(crate) fn check_open(&self, operation: &'static str) -> Result<()> {
-        match self.closed.load(Ordering::Acquire) {
-            true => Err(Error::new(ErrorKind::Closed, operation, "the agent was closed")),
-            false => Ok(()),
+        let life = *lock(&self.life);
+        match life {
+            Life::Closing(mode) => {
+                let what = format!("the agent is being closed, to {}", word(mode));
+                Err(Error::new(ErrorKind::Closed, operation, what))
+            }
+            Life::Open | Life::Closed(_) => self.check_alive(operation),
+        }
+    }
+
+    /// # Errors
+    /// `Closed` once nothing runs any more that may use the agent; closing it is not its end yet.
+    pub(crate) fn check_alive(&self, operation: &'static str) -> Result<()> {
+        let life = *lock(&self.life);
+        match life {
+            Life::Closed(mode) => {
+                let what = format!("the agent was closed, to {}", word(mode));
+                Err(Error::new(ErrorKind::Closed, operation, what))
+            }
+            Life::Open | Life::Closing(_) => Ok(()),
         }
     }
 }
@@ -160,6 +222,14 @@ impl Drop for Tasks {
             control.stop(Stop::Gone);
         }
         self.shared.replies.close();
+    }
+}
+
+/// What an agent is closed for.
+pub(crate) fn word(mode: CloseMode) -> &'static str {
+    match mode {
+        CloseMode::Detach => "detach",
+        CloseMode::Retire => "retire",
     }
 }
 

@@ -36,7 +36,7 @@ pub async fn ack_of_nothing_leaves_everything_to_come_again(harness: &dyn Harnes
     send_texts(&alice, bob.address(), numbers(0..3)).await;
     let mut events = read_own(&bob).await;
     let taken = take(&mut events, 2).await;
-    bob.ack(&[taken[1].tag.clone()]).await.expect("settled out of order");
+    bob.ack(std::slice::from_ref(&taken[1].tag)).await.expect("settled out of order");
     drop(events);
     drop(bob);
     let bob = attach(harness, "bob").await;
@@ -147,7 +147,7 @@ pub async fn ack_of_an_earlier_attachment_settles_no_other_message(harness: &dyn
             next_message(&mut fresh).await;
             next_message(&mut own).await;
         }
-        let answer = within(bob.ack(&[old[0].clone()])).await;
+        let answer = within(bob.ack(std::slice::from_ref(&old[0]))).await;
         assert!(answer.is_ok() || answer.is_err_and(|error| error.kind() == ErrorKind::Invalid));
         drop((own, fresh));
         bob.close(CloseMode::Detach).await.expect("closed");

@@ -1,8 +1,8 @@
 //! What waited comes first, then the word that it is over, then what arrives.
 
 use super::kit::{
-    attach, backlog, next_event, next_message, numbers, pair, read, read_own, require, send_texts, settle,
-    texts, within, word,
+    attach, backlog, next_event, next_message, numbers, pair, read, read_own, require, send_texts, texts,
+    within, word,
 };
 use super::{Harness, Outcome};
 use crate::capability::OrderGuarantee;
@@ -74,7 +74,7 @@ pub async fn catch_up_runs_into_live_without_gap_or_repetition(harness: &dyn Har
         while found.len() < all || caught_up.is_empty() {
             match next_event(&mut events).await {
                 Event::Message(delivery) => {
-                    settle(&bob, &delivery).await;
+                    within(bob.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
                     found.push(word(&delivery).to_owned());
                 }
                 Event::CaughtUp => caught_up.push(found.clone()),

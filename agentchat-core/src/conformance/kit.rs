@@ -175,10 +175,6 @@ pub(super) fn tags(deliveries: &[Delivery]) -> Vec<AckTag> {
     deliveries.iter().map(|delivery| delivery.tag.clone()).collect()
 }
 
-pub(super) async fn settle(on: &Attached, delivery: &Delivery) {
-    within(on.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
-}
-
 /// The texts without repetitions of the same client id, which a network may deliver where it says nothing
 /// of recognising them.
 pub(super) fn once_each(deliveries: &[Delivery]) -> Vec<&str> {

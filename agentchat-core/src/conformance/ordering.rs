@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kit::{
     attach, back, backlog, in_conversation, inflict, next_message, numbers, pair, read_own, require, send,
-    send_texts, settle, take, text, texts, word,
+    send_texts, take, text, texts, within, word,
 };
 use super::{Harness, Outcome};
 use crate::capability::OrderGuarantee;
@@ -31,7 +31,7 @@ pub async fn order_holds_within_each_of_many_conversations(harness: &dyn Harness
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for _ in 0..conversations * length {
             let delivery = next_message(&mut events).await;
-            settle(&bob, &delivery).await;
+            bob.ack(std::slice::from_ref(&delivery.tag)).await.expect("settled");
             let conversation = delivery.conversation.as_ref().expect("carried").to_string();
             found.entry(conversation).or_default().push(word(&delivery).to_owned());
         }
@@ -56,7 +56,7 @@ pub async fn order_holds_over_a_reconnect(harness: &dyn Harness) -> Outcome {
         send_texts(&alice, &to, numbers(round * 6..round * 6 + 6)).await;
         for _ in 0..3 {
             let delivery = next_message(&mut events).await;
-            settle(&bob, &delivery).await;
+            within(bob.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
             settled.push(number(&delivery));
         }
         inflict!(harness, cut, Cut);

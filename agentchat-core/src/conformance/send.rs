@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::kit::{
-    DAY, backlog, in_conversation, is_quiet, next_message, once_each, pair, read_own, require, send, settle,
-    take, text, texts, within, word,
+    DAY, backlog, in_conversation, is_quiet, next_message, once_each, pair, read_own, require, send, take,
+    text, texts, within, word,
 };
 use super::{Harness, Outcome};
 use crate::delivery::SendOutcome;
@@ -160,7 +160,7 @@ pub async fn send_dropped_at_any_point_can_be_repeated(harness: &dyn Harness) ->
     let mut found = Vec::new();
     while once_each(&found).len() < expected.len() {
         let delivery = next_message(&mut events).await;
-        settle(&bob, &delivery).await;
+        within(bob.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
         found.push(delivery);
     }
     let mut words = once_each(&found);

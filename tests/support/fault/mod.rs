@@ -59,7 +59,7 @@ pub fn options(seed: u64) -> ResilientOptions {
         .with_reconnect(quick)
         .with_retry(quick)
         .with_send_timeout(3_000 * SECOND)
-        .with_call_timeout(300 * SECOND)
+        .with_call_timeout(30 * SECOND)
         .with_seed(seed)
 }
 

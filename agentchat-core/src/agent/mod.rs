@@ -29,6 +29,7 @@ mod serve;
 mod serve_options;
 mod serve_stats;
 mod serving;
+mod settled;
 mod start;
 mod tasks;
 mod trace;

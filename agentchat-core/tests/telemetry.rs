@@ -90,6 +90,37 @@ async fn exactly_what_the_page_says_is_told_and_no_body_header_key_or_address() 
 #[test]
 fn every_name_in_the_sources_is_on_the_page() {
     let mut names = BTreeSet::new();
+    for (_, source) in sources() {
+        for begin in ["name:\"", "span!(INFO,\"", "span!(DEBUG,\"", "span!(\""] {
+            let found = source.split(begin).skip(1).filter_map(|rest| rest.split('"').next());
+            names.extend(found.filter(|name| name.contains('.')).map(str::to_owned));
+        }
+    }
+    let page = documented();
+    let page: BTreeSet<String> = page.keys().map(|name| (*name).to_owned()).collect();
+    assert_eq!(names, page);
+}
+
+#[test]
+fn every_event_has_a_name_and_every_span_is_made_in_the_one_way() {
+    for (path, source) in sources() {
+        for level in ["trace", "debug", "info", "warn", "error"] {
+            let begin = format!("tracing::{level}!(");
+            let unnamed = source.split(&begin).skip(1).find(|rest| !rest.starts_with("name:\""));
+            assert!(unnamed.is_none(), "an event without a name in {path}");
+            let other = format!("{level}_span!(");
+            assert!(!source.contains(&other), "{other} in {path}");
+        }
+        let helpers = path.ends_with("telemetry/mod.rs");
+        for other in ["tracing::span!(", "tracing::event!(", "tracing::instrument", ".instrument("] {
+            assert!(helpers || !source.contains(other), "{other} in {path}");
+        }
+    }
+}
+
+/// The sources without white space, by their paths.
+fn sources() -> Vec<(String, String)> {
+    let mut sources = Vec::new();
     let mut folders = VecDeque::from([std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")]);
     while let Some(folder) = folders.pop_front() {
         for entry in std::fs::read_dir(folder).expect("readable") {
@@ -97,18 +128,13 @@ fn every_name_in_the_sources_is_on_the_page() {
             if path.is_dir() {
                 folders.push_back(path);
             } else {
-                let source =
-                    std::fs::read_to_string(&path).expect("text").split_whitespace().collect::<String>();
-                for begin in ["name:\"", "span!(INFO,\"", "span!(DEBUG,\"", "span!(\""] {
-                    let found = source.split(begin).skip(1).filter_map(|rest| rest.split('"').next());
-                    names.extend(found.filter(|name| name.contains('.')).map(str::to_owned));
-                }
+                let source = std::fs::read_to_string(&path).expect("text");
+                let source = source.split_whitespace().collect::<String>();
+                sources.push((path.display().to_string().replace('\\', "/"), source));
             }
         }
     }
-    let page = documented();
-    let page: BTreeSet<String> = page.keys().map(|name| (*name).to_owned()).collect();
-    assert_eq!(names, page);
+    sources
 }
 
 /// The tables of the page: by name, whether it is a span, its level and its fields.

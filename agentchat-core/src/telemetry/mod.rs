@@ -19,7 +19,7 @@
 //! One for each call of a verb, from its beginning to its end. `outcome` is `ok` or `error`, and missing
 //! when the call was dropped before its end; `error_kind` is
 //! [`ErrorKind::as_str`](crate::ErrorKind::as_str); that of a handler is `handler`, unless it passed on an
-//! [`Error`](crate::Error), which has its own. A field that says nothing about a call is missing.
+//! [`Error`], which has its own. A field that says nothing about a call is missing.
 //!
 //! | name | level | fields | the span of |
 //! |---|---|---|---|

@@ -167,9 +167,6 @@ impl Server {
         while let Some(done) = next {
             // A task that panicked outside the handler has failed like any other.
             let (id, outcome) = done.unwrap_or_else(|died| (died.id(), Err(panicked(died))));
-            if let Err(error) = &outcome {
-                tracing::warn!(name: "handler.failed", %error, "a message was not handled");
-            }
             if let Some(lane) = self.jobs.remove(&id) {
                 let settled = self.dispatcher.finish(&lane, outcome, Instant::now());
                 self.acks.extend(self.settled.settle(settled));
@@ -221,7 +218,7 @@ async fn run_handler(
     attempt: u32,
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
-    let handling = Handling::new(&delivery, attempt, agent.traces);
+    let handling = Handling::new(&delivery, None, attempt, agent.traces);
     let request = Request::new(delivery, attempt, agent);
     // Made inside the block: a handler may panic before it has a future to give.
     handling.run(contained(async { handler.handle(request).await })).await
@@ -236,7 +233,7 @@ async fn run_batch(
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
     // A batch is one run, and belongs to the trace of its first message.
-    let handling = Handling::new(&first, attempt, agent.traces);
+    let handling = Handling::new(&first, Some(1 + rest.len()), attempt, agent.traces);
     let request = |delivery| Request::new(delivery, attempt, Arc::clone(&agent));
     let requests = std::iter::once(first).chain(rest).map(request).collect();
     handling.run(contained(async { handler.handle_batch(requests).await })).await

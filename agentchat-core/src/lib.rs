@@ -2,6 +2,9 @@
 
 mod address;
 pub mod agent;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench_internals;
 mod capability;
 mod card;
 mod clock;

@@ -4,7 +4,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod inbox;
-mod order;
+pub(crate) mod order;
 pub(crate) mod outbox;
 
 pub use backoff::BackoffPolicy;

@@ -17,11 +17,14 @@ mod error;
 mod header;
 mod id;
 mod loopback;
+mod media_type;
 mod message;
+mod numbers;
 mod options;
 mod resilient;
 mod session;
 pub mod store;
+mod text;
 mod transport;
 
 pub use address::Address;
@@ -34,6 +37,7 @@ pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use header::Headers;
 pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
 pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
+pub use media_type::MediaType;
 pub use message::{Body, Outbound, Priority};
 pub use options::{CloseMode, Inbox, SubscribeOptions};
 pub use resilient::{

@@ -18,21 +18,22 @@ use crate::delivery::{Receipt, SendOutcome};
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{AckTag, ClientMsgId, MessageId};
 use crate::message::Outbound;
+use crate::numbers::NumberMap;
 
 /// Everything the attachments share.
 #[derive(Debug)]
 pub(crate) struct Hub {
     pub(crate) inboxes: HashMap<Address, InboxState>,
     /// The inboxes by the number that stands in ack tags, so that no tag tells an address.
-    by_number: HashMap<u64, Address>,
+    by_number: NumberMap<Address>,
     /// Fresh inboxes in the order they expire.
     expiring: BTreeSet<(Instant, Address)>,
     /// Fresh inboxes that may have been given up, by when that is to be seen to.
     unread: VecDeque<(Instant, Address)>,
     pub(crate) registry: Registry,
-    /// What was accepted last, by sender and client id.
-    accepted: HashMap<(Address, ClientMsgId), MessageId>,
-    accepted_order: VecDeque<(Address, ClientMsgId)>,
+    /// What was accepted last, by the number of the sender's inbox and the client id.
+    accepted: HashMap<(u64, ClientMsgId), u64>,
+    accepted_order: VecDeque<(u64, ClientMsgId)>,
     attached: HashMap<u64, watch::Sender<Life>>,
     next_attachment: u64,
     next_id: u64,
@@ -50,7 +51,7 @@ impl Hub {
     pub(crate) fn new(faults: LoopbackFaults) -> Self {
         Self {
             inboxes: HashMap::new(),
-            by_number: HashMap::new(),
+            by_number: NumberMap::default(),
             expiring: BTreeSet::new(),
             unread: VecDeque::new(),
             registry: Registry::default(),
@@ -166,39 +167,45 @@ impl Hub {
     }
 
     /// The inbox of `address`, and the dice that decide about its order.
-    pub(crate) fn reading(&mut self, address: &Address) -> Option<(&mut InboxState, impl FnMut() -> bool)> {
+    pub(crate) fn reading(
+        &mut self,
+        address: &Address,
+    ) -> Option<(&mut InboxState, Option<impl FnMut() -> bool>)> {
         let (chance, dice) = (self.faults.reorder, &mut self.dice);
         let inbox = self.inboxes.get_mut(address)?;
-        Some((inbox, move || chance > 0.0 && dice.f64() < chance))
+        Some((inbox, (chance > 0.0).then_some(move || dice.f64() < chance)))
     }
 
-    pub(crate) fn acknowledge(&mut self, tag: &AckTag) -> Result<()> {
-        let parsed = tag
-            .as_str()
-            .split_once('.')
-            .and_then(|(inbox, row)| Some((inbox.parse::<u64>().ok()?, row.parse::<u64>().ok()?)));
-        let Some((number, row)) = parsed else {
-            return Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network"));
-        };
-        // What expired meanwhile needs no acknowledgement.
-        if let Some(inbox) = self.by_number.get(&number).and_then(|address| self.inboxes.get_mut(address)) {
-            inbox.acknowledge(row);
+    /// Settles what the tags name, up to the first that is not of this network.
+    pub(crate) fn acknowledge(&mut self, tags: &[AckTag]) -> Result<()> {
+        let parsed: Vec<(u64, u64)> = tags.iter().map_while(parse).collect();
+        for rows in parsed.chunk_by(|one, other| one.0 == other.0) {
+            // What expired meanwhile needs no acknowledgement.
+            if let Some(address) = rows.first().and_then(|(number, _)| self.by_number.get(number))
+                && let Some(inbox) = self.inboxes.get_mut(address)
+            {
+                inbox.acknowledge(rows.iter().map(|(_, row)| *row));
+            }
         }
-        Ok(())
+        match parsed.len() == tags.len() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network")),
+        }
     }
 
     pub(crate) fn send(&mut self, attachment: u64, sender: &Address, message: &Outbound) -> Result<Receipt> {
         let LoopbackFaults { lose_request, lose_answer, duplicate, cut, .. } = self.faults;
-        self.sweep(Instant::now());
+        let now = Instant::now();
+        self.sweep(now);
         if self.throw(cut) {
             return Err(self.cut_one(attachment));
         }
         if self.throw(lose_request) {
             return Err(Error::new(ErrorKind::Timeout, "send", "no answer came"));
         }
-        let receipt = self.accept(sender, message)?;
+        let receipt = self.accept(sender, message, now)?;
         if self.throw(duplicate) {
-            self.store(sender, message)?;
+            self.store(sender, message, now)?;
         }
         if self.throw(cut) {
             return Err(self.cut_one(attachment));
@@ -220,13 +227,15 @@ impl Hub {
         chance > 0.0 && self.dice.f64() < chance
     }
 
-    fn accept(&mut self, sender: &Address, message: &Outbound) -> Result<Receipt> {
-        let key = (sender.clone(), message.client_msg_id.clone());
+    fn accept(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<Receipt> {
+        // Who is attached has an inbox.
+        let from = self.inboxes.get(sender).map_or(u64::MAX, |inbox| inbox.number);
+        let key = (from, message.client_msg_id.clone());
         if let Some(known) = self.accepted.get(&key) {
-            return Ok(Receipt::new(SendOutcome::Duplicate(known.clone())));
+            return Ok(Receipt::new(SendOutcome::Duplicate(named(*known))));
         }
-        let id = self.store(sender, message)?;
-        self.accepted.insert(key.clone(), id.clone());
+        let id = self.store(sender, message, now)?;
+        self.accepted.insert(key.clone(), id);
         self.accepted_order.push_back(key);
         if self.accepted_order.len() > REMEMBERED
             && let Some(oldest) = self.accepted_order.pop_front()
@@ -234,18 +243,28 @@ impl Hub {
             self.accepted.remove(&oldest);
         }
         let delayed = message.delay.is_some_and(|delay| !delay.is_zero());
-        Ok(Receipt::new(if delayed { SendOutcome::Deferred } else { SendOutcome::Accepted(id) }))
+        Ok(Receipt::new(if delayed { SendOutcome::Deferred } else { SendOutcome::Accepted(named(id)) }))
     }
 
-    fn store(&mut self, sender: &Address, message: &Outbound) -> Result<MessageId> {
+    fn store(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<u64> {
         let Some(inbox) = self.inboxes.get_mut(&message.to) else {
             return Err(Error::new(ErrorKind::NotFound, "send", "no such inbox").with_reached(Reached::Yes));
         };
         let id = self.next_id;
         self.next_id += 1;
-        inbox.store(id, message.clone(), sender.clone(), Instant::now());
-        MessageId::new(id.to_string())
+        inbox.store(id, message, sender, now);
+        Ok(id)
     }
+}
+
+fn named(id: u64) -> MessageId {
+    MessageId::format(format_args!("{id}"))
+}
+
+/// The inbox and the row that a tag names.
+fn parse(tag: &AckTag) -> Option<(u64, u64)> {
+    let (inbox, row) = tag.as_str().split_once('.')?;
+    Some((inbox.parse().ok()?, row.parse().ok()?))
 }
 
 /// The first end of an attachment is the one it tells of.

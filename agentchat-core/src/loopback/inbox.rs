@@ -2,19 +2,21 @@
 //!
 //! Storing, delivering and settling cost the logarithm of what is stored, however much that is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::view::{Place, View};
+use super::view::{Ahead, Place, View};
 use crate::address::Address;
 use crate::clock::after;
 use crate::delivery::Delivery;
 use crate::id::{AckTag, ConversationId, MessageId};
 use crate::message::{Body, Outbound};
+use crate::numbers::NumberMap;
+use crate::transport::Event;
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
 #[derive(Debug, Default)]
@@ -25,16 +27,14 @@ pub(crate) struct InboxState {
     pub(crate) expires: Option<Instant>,
     /// Since when nobody reads a fresh inbox that was read before.
     unread: Option<Instant>,
-    rows: HashMap<u64, Row>,
+    rows: NumberMap<Row>,
     /// The row of each compaction key.
     keys: HashMap<String, u64>,
-    /// Rows that may be delivered, in that order.
-    due: BTreeSet<Place>,
     /// Rows held back, by when they become due.
     held: BTreeSet<(Instant, u64)>,
     /// Rows that expire, by when.
     mortal: BTreeSet<(Instant, u64)>,
-    views: HashMap<u64, View>,
+    views: NumberMap<View>,
     next_view: u64,
     /// How many messages each conversation had here.
     seqs: HashMap<ConversationId, u64>,
@@ -45,10 +45,8 @@ pub(crate) struct InboxState {
 
 #[derive(Debug)]
 struct Row {
-    message: Outbound,
-    sender: Address,
-    seq: Option<u64>,
-    created: SystemTime,
+    /// As it is handed out, but for when.
+    delivery: Delivery,
     due: Instant,
     expires: Option<Instant>,
     deliveries: u32,
@@ -56,8 +54,8 @@ struct Row {
 
 /// What a subscription may have next.
 pub(crate) enum Next {
-    Deliver(Box<Delivery>),
-    CaughtUp,
+    /// What was put into the batch.
+    Some,
     /// Nothing before something changes, or before that moment.
     Wait(Option<Instant>),
 }
@@ -67,7 +65,7 @@ impl InboxState {
         Self { number, expires, ..Self::default() }
     }
 
-    pub(crate) fn store(&mut self, id: u64, message: Outbound, sender: Address, now: Instant) {
+    pub(crate) fn store(&mut self, id: u64, message: &Outbound, sender: &Address, now: Instant) {
         self.tick(now);
         if self.clear_abandoned(now) {
             return;
@@ -86,18 +84,19 @@ impl InboxState {
         let expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
         self.mortal.extend(expires.map(|at| (at, id)));
         let place = Place::of(message.priority, id);
-        let row = Row { message, sender, seq, created: SystemTime::now(), due, expires, deliveries: 0 };
-        self.rows.insert(id, row);
+        let delivery = delivery(self.number, id, message, sender, seq);
+        self.rows.insert(id, Row { delivery, due, expires, deliveries: 0 });
         if due > now {
             self.held.insert((due, id));
+            self.views.values().for_each(View::take_back);
         } else {
             self.make_due(place);
         }
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn acknowledge(&mut self, id: u64) {
-        self.remove(id);
+    pub(crate) fn acknowledge(&mut self, ids: impl IntoIterator<Item = u64>) {
+        ids.into_iter().for_each(|id| self.remove(id));
         self.changed.notify_waiters();
     }
 
@@ -110,18 +109,24 @@ impl InboxState {
     }
 
     /// Opens a view of everything that is stored and unsettled.
-    pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize) -> u64 {
+    pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize) -> (u64, Arc<Ahead>) {
         self.tick(now);
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        self.views.insert(self.next_view, View::new(self.due.clone(), messages, bytes));
-        self.next_view
+        let due =
+            self.rows.iter().filter(|(_, row)| row.due <= now).map(|(id, row)| row.place(*id)).collect();
+        let view = View::new(due, messages, bytes);
+        let ahead = view.ahead();
+        self.views.insert(self.next_view, view);
+        (self.next_view, ahead)
     }
 
     /// Ends a view.
     pub(crate) fn close_view(&mut self, view: u64, now: Instant) {
-        self.views.remove(&view);
+        if let Some(mut view) = self.views.remove(&view) {
+            take_back(&mut self.rows, view.begin_batch());
+        }
         if self.expires.is_some() && self.views.is_empty() {
             self.unread = Some(now);
         }
@@ -139,22 +144,42 @@ impl InboxState {
         abandoned
     }
 
-    /// The next event of a view. `skips` is asked, where there is a choice, whether the second row goes
-    /// before the first.
-    pub(crate) fn next(&mut self, view: u64, now: Instant, skips: impl FnMut() -> bool) -> Next {
+    /// The next events of a view, up to [`BATCH`] where nothing but their reader can change what they are.
+    /// `skips` is asked, where there is a choice, whether the second row goes before the first.
+    pub(crate) fn next(
+        &mut self,
+        view: u64,
+        now: Instant,
+        mut skips: Option<impl FnMut() -> bool>,
+        batch: &mut VecDeque<Event>,
+    ) -> Next {
         self.tick(now);
+        let alone = skips.is_some() || self.expires.is_some() || !self.held.is_empty();
+        let most = if alone { 1 } else { BATCH };
         // A row that expires gives its credit back, so that is worth waking for.
         let expiring = self.mortal.first().map(|(at, _)| *at);
         let wait = Next::Wait([self.first_held(), expiring, self.expires].into_iter().flatten().min());
         let Some(view) = self.views.get_mut(&view) else { return wait };
+        take_back(&mut self.rows, view.begin_batch());
         if view.catches_up() {
-            return Next::CaughtUp;
+            batch.push_back(Event::CaughtUp);
+            return Next::Some;
         }
-        let Some(id) = view.choose(skips) else { return wait };
-        let Some(row) = self.rows.get_mut(&id) else { return wait };
-        let delivery = row.deliver(self.number, id);
-        view.take(&row.place(id), delivery.size());
-        Next::Deliver(Box::new(delivery))
+        let received = SystemTime::now();
+        while batch.len() < most {
+            let Some(id) = view.choose(|| skips.as_mut().is_some_and(|skips| skips())) else { break };
+            let Some(row) = self.rows.get_mut(&id) else { break };
+            // What expires must not lie with the reader until then.
+            if row.expires.is_some() && !batch.is_empty() {
+                break;
+            }
+            view.take(row.place(id), row.delivery.size());
+            batch.push_back(Event::Message(row.deliver(received)));
+            if row.expires.is_some() || view.backlog_is_given() {
+                break;
+            }
+        }
+        if batch.is_empty() { wait } else { Next::Some }
     }
 
     /// Lets rows become due, and expire.
@@ -176,7 +201,6 @@ impl InboxState {
     }
 
     fn make_due(&mut self, place: Place) {
-        self.due.insert(place);
         for view in self.views.values_mut() {
             view.add(place);
         }
@@ -185,12 +209,13 @@ impl InboxState {
     fn remove(&mut self, id: u64) {
         let Some(row) = self.rows.remove(&id) else { return };
         let place = row.place(id);
-        self.due.remove(&place);
-        self.held.remove(&(row.due, id));
+        if !self.held.is_empty() {
+            self.held.remove(&(row.due, id));
+        }
         if let Some(at) = row.expires {
             self.mortal.remove(&(at, id));
         }
-        if let Some(key) = &row.message.key
+        if let Some(key) = &row.delivery.key
             && self.keys.get(key) == Some(&id)
         {
             self.keys.remove(key);
@@ -203,34 +228,47 @@ impl InboxState {
 
 impl Row {
     fn place(&self, id: u64) -> Place {
-        Place::of(self.message.priority, id)
+        Place::of(self.delivery.priority, id)
     }
 
-    fn deliver(&mut self, inbox: u64, id: u64) -> Delivery {
+    fn deliver(&mut self, received: SystemTime) -> Delivery {
         self.deliveries = self.deliveries.saturating_add(1);
-        let message = &self.message;
-        let mut delivery = Delivery::new(
-            MessageId::new(id.to_string()).expect("digits are visible ASCII"),
-            AckTag::new(format!("{inbox}.{id}")).expect("two numbers and a dot are visible ASCII"),
-            message.body.clone(),
-        );
-        delivery.client_msg_id = Some(message.client_msg_id.clone());
-        delivery.sender = Some(self.sender.clone());
-        delivery.conversation.clone_from(&message.conversation);
-        delivery.headers = message.headers.clone();
-        delivery.reply_to.clone_from(&message.reply_to);
-        delivery.correlation_id.clone_from(&message.correlation_id);
-        delivery.priority = message.priority;
-        delivery.key.clone_from(&message.key);
-        delivery.tags.clone_from(&message.tags);
-        delivery.deadline = message.deadline;
-        delivery.seq = self.seq;
-        delivery.created = Some(self.created);
+        let mut delivery = self.delivery.clone();
+        delivery.received = received;
         delivery.redelivered = self.deliveries > 1;
         delivery
     }
 }
 
+/// What was taken back from a reader was not delivered.
+fn take_back(rows: &mut NumberMap<Row>, ids: Vec<u64>) {
+    for id in ids {
+        if let Some(row) = rows.get_mut(&id) {
+            row.deliveries = row.deliveries.saturating_sub(1);
+        }
+    }
+}
+
+fn delivery(inbox: u64, id: u64, message: &Outbound, sender: &Address, seq: Option<u64>) -> Delivery {
+    let tag = AckTag::format(format_args!("{inbox}.{id}"));
+    let mut delivery = Delivery::new(MessageId::format(format_args!("{id}")), tag, message.body.clone());
+    delivery.client_msg_id = Some(message.client_msg_id.clone());
+    delivery.sender = Some(sender.clone());
+    delivery.conversation.clone_from(&message.conversation);
+    delivery.headers = message.headers.clone();
+    delivery.reply_to.clone_from(&message.reply_to);
+    delivery.correlation_id.clone_from(&message.correlation_id);
+    delivery.priority = message.priority;
+    delivery.key.clone_from(&message.key);
+    delivery.tags.clone_from(&message.tags);
+    delivery.deadline = message.deadline;
+    delivery.seq = seq;
+    delivery.created = Some(delivery.received);
+    delivery
+}
+
+/// How many rows a reader may be given at once.
+const BATCH: usize = 64;
 /// How long a fresh inbox that nobody reads keeps what is in it.
 pub(crate) const UNREAD: Duration = Duration::from_secs(600);
 
@@ -245,15 +283,19 @@ mod tests {
         let message = Outbound::new(to.clone(), Body::text("x"));
         for (expires, kept) in [(None, 4), (Some(now + UNREAD * 9), 0)] {
             let mut inbox = InboxState::new(0, expires);
-            inbox.store(1, message.clone(), to.clone(), now);
-            let view = inbox.open_view(now, 10, 10);
-            inbox.store(2, message.clone(), to.clone(), now);
+            inbox.store(1, &message, &to, now);
+            let (view, _) = inbox.open_view(now, 10, 10);
+            inbox.store(2, &message, &to, now);
             assert_eq!(inbox.rows.len(), 2);
             inbox.close_view(view, now);
-            inbox.store(3, message.clone(), to.clone(), now + UNREAD / 2);
+            inbox.store(3, &message, &to, now + UNREAD / 2);
             assert_eq!(inbox.rows.len(), 3, "a reader may come back");
-            inbox.store(4, message.clone(), to.clone(), now + UNREAD);
-            assert_eq!((inbox.rows.len(), inbox.due.len()), (kept, kept));
+            inbox.store(4, &message, &to, now + UNREAD);
+            let (view, _) = inbox.open_view(now + UNREAD, 10, 10);
+            let mut read = VecDeque::new();
+            inbox.next(view, now + UNREAD, None::<fn() -> bool>, &mut read);
+            read.retain(|event| matches!(event, Event::Message(_)));
+            assert_eq!((inbox.rows.len(), read.len()), (kept, kept));
         }
     }
 }

@@ -84,6 +84,20 @@ impl fmt::Debug for AckTag {
     }
 }
 
+impl MessageId {
+    /// The id that is this number, written out.
+    pub(crate) fn numbered(number: u64) -> Self {
+        Self(Text::number(number))
+    }
+}
+
+impl AckTag {
+    /// The tag that is these numbers, written out with a dot between them.
+    pub(crate) fn pair(first: u64, second: u64) -> Self {
+        Self(Text::pair(first, second))
+    }
+}
+
 impl ClientMsgId {
     /// A fresh id (UUID version 7: ordered by time, 74 random bits).
     pub fn random() -> Self {

@@ -17,11 +17,32 @@ enum Held {
 }
 
 impl Text {
+    /// The number, written out.
+    pub(crate) fn number(number: u64) -> Self {
+        let mut short = Short { len: 0, bytes: [0; INLINE] };
+        short.write_number(number);
+        short.into()
+    }
+
+    /// The numbers, written out with a dot between them.
+    pub(crate) fn pair(first: u64, second: u64) -> Self {
+        let mut short = Short { len: 0, bytes: [0; INLINE] };
+        short.write_number(first);
+        let rest = Self::number(second);
+        // Two numbers have 40 digits at most, which is too long by two.
+        match fmt::Write::write_char(&mut short, '.')
+            .and_then(|()| fmt::Write::write_str(&mut short, rest.as_str()))
+        {
+            Ok(()) => short.into(),
+            Err(_) => Self(Held::Long(format!("{first}.{second}").into())),
+        }
+    }
+
     /// What `args` print, without an allocation when it is short.
     pub(crate) fn format(args: fmt::Arguments<'_>) -> Self {
         let mut short = Short { len: 0, bytes: [0; INLINE] };
         match fmt::write(&mut short, args) {
-            Ok(()) => Self(Held::Short(u8::try_from(short.len).unwrap_or(0), short.bytes)),
+            Ok(()) => short.into(),
             Err(_) => Self(Held::Long(args.to_string().into())),
         }
     }
@@ -100,6 +121,25 @@ struct Short {
     bytes: [u8; INLINE],
 }
 
+impl Short {
+    /// At the beginning or behind what is there: a number has 20 digits at most.
+    fn write_number(&mut self, number: u64) {
+        let digits = number.checked_ilog10().map_or(1, |log| log as usize + 1);
+        let mut rest = number;
+        for place in self.bytes[self.len..self.len + digits].iter_mut().rev() {
+            *place = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        self.len += digits;
+    }
+}
+
+impl From<Short> for Text {
+    fn from(short: Short) -> Self {
+        Self(Held::Short(u8::try_from(short.len).expect("no longer than INLINE"), short.bytes))
+    }
+}
+
 impl fmt::Write for Short {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let end = self.len + text.len();
@@ -123,6 +163,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn numbers_are_written_as_they_print(first: u64, second: u64, small in 0_u64..200) {
+            for (first, second) in [(first, second), (small, first), (0, u64::MAX), (u64::MAX, small)] {
+                prop_assert_eq!(Text::number(first).to_string(), first.to_string());
+                prop_assert_eq!(Text::pair(first, second).to_string(), format!("{first}.{second}"));
+            }
+        }
+
         #[test]
         fn it_is_the_text_it_was_made_from(one in ".{0,50}", other in ".{0,50}") {
             let (a, b) = (Text::from(one.as_str()), Text::from(other.as_str()));

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SCHEME;
+use super::accepted::Accepted;
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
 use super::inbox::{InboxState, UNREAD};
@@ -16,7 +17,7 @@ use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
 use crate::clock::after;
 use crate::delivery::{Receipt, SendOutcome};
 use crate::error::{Error, ErrorKind, Reached, Result};
-use crate::id::{AckTag, ClientMsgId, MessageId};
+use crate::id::{AckTag, MessageId};
 use crate::message::Outbound;
 use crate::numbers::NumberMap;
 
@@ -31,9 +32,7 @@ pub(crate) struct Hub {
     /// Fresh inboxes that may have been given up, by when that is to be seen to.
     unread: VecDeque<(Instant, Address)>,
     pub(crate) registry: Registry,
-    /// What was accepted last, by the number of the sender's inbox and the client id.
-    accepted: HashMap<(u64, ClientMsgId), u64>,
-    accepted_order: VecDeque<(u64, ClientMsgId)>,
+    accepted: Accepted,
     attached: HashMap<u64, watch::Sender<Life>>,
     next_attachment: u64,
     next_id: u64,
@@ -55,8 +54,7 @@ impl Hub {
             expiring: BTreeSet::new(),
             unread: VecDeque::new(),
             registry: Registry::default(),
-            accepted: HashMap::new(),
-            accepted_order: VecDeque::new(),
+            accepted: Accepted::default(),
             attached: HashMap::new(),
             next_attachment: 0,
             next_id: 0,
@@ -230,20 +228,18 @@ impl Hub {
     fn accept(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<Receipt> {
         // Who is attached has an inbox.
         let from = self.inboxes.get(sender).map_or(u64::MAX, |inbox| inbox.number);
-        let key = (from, message.client_msg_id.clone());
-        if let Some(known) = self.accepted.get(&key) {
-            return Ok(Receipt::new(SendOutcome::Duplicate(named(*known))));
-        }
+        let key = match self.accepted.find(from, &message.client_msg_id) {
+            Ok(known) => return Ok(Receipt::new(SendOutcome::Duplicate(MessageId::numbered(known)))),
+            Err(key) => key,
+        };
         let id = self.store(sender, message, now)?;
-        self.accepted.insert(key.clone(), id);
-        self.accepted_order.push_back(key);
-        if self.accepted_order.len() > REMEMBERED
-            && let Some(oldest) = self.accepted_order.pop_front()
-        {
-            self.accepted.remove(&oldest);
-        }
+        self.accepted.remember(key, from, message.client_msg_id.clone(), id);
         let delayed = message.delay.is_some_and(|delay| !delay.is_zero());
-        Ok(Receipt::new(if delayed { SendOutcome::Deferred } else { SendOutcome::Accepted(named(id)) }))
+        Ok(Receipt::new(if delayed {
+            SendOutcome::Deferred
+        } else {
+            SendOutcome::Accepted(MessageId::numbered(id))
+        }))
     }
 
     fn store(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<u64> {
@@ -255,10 +251,6 @@ impl Hub {
         inbox.store(id, message, sender, now);
         Ok(id)
     }
-}
-
-fn named(id: u64) -> MessageId {
-    MessageId::format(format_args!("{id}"))
 }
 
 /// The inbox and the row that a tag names.
@@ -277,6 +269,3 @@ fn end(life: &watch::Sender<Life>, how: Life) {
         live
     });
 }
-
-/// How many accepted messages are remembered by sender and client id.
-const REMEMBERED: usize = 65_536;

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::rows::Rows;
 use super::view::{Ahead, Place, View};
 use crate::address::Address;
 use crate::clock::after;
@@ -27,7 +28,7 @@ pub(crate) struct InboxState {
     pub(crate) expires: Option<Instant>,
     /// Since when nobody reads a fresh inbox that was read before.
     unread: Option<Instant>,
-    rows: NumberMap<Row>,
+    rows: Rows<Row>,
     /// The row of each compaction key.
     keys: HashMap<String, u64>,
     /// Rows held back, by when they become due.
@@ -85,7 +86,7 @@ impl InboxState {
         self.mortal.extend(expires.map(|at| (at, id)));
         let place = Place::of(message.priority, id);
         let delivery = delivery(self.number, id, message, sender, seq);
-        self.rows.insert(id, Row { delivery, due, expires, deliveries: 0 });
+        self.rows.push(id, Row { delivery, due, expires, deliveries: 0 });
         if due > now {
             self.held.insert((due, id));
             self.views.values().for_each(View::take_back);
@@ -114,8 +115,7 @@ impl InboxState {
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        let due =
-            self.rows.iter().filter(|(_, row)| row.due <= now).map(|(id, row)| row.place(*id)).collect();
+        let due = self.rows.iter().filter(|(_, row)| row.due <= now).map(|(id, row)| row.place(id)).collect();
         let view = View::new(due, messages, bytes);
         let ahead = view.ahead();
         self.views.insert(self.next_view, view);
@@ -168,7 +168,7 @@ impl InboxState {
         let received = SystemTime::now();
         while batch.len() < most {
             let Some(id) = view.choose(|| skips.as_mut().is_some_and(|skips| skips())) else { break };
-            let Some(row) = self.rows.get_mut(&id) else { break };
+            let Some(row) = self.rows.get_mut(id) else { break };
             // What expires must not lie with the reader until then.
             if row.expires.is_some() && !batch.is_empty() {
                 break;
@@ -190,7 +190,7 @@ impl InboxState {
         }
         while self.first_held().is_some_and(|at| at <= now) {
             let Some((_, id)) = self.held.pop_first() else { return };
-            if let Some(place) = self.rows.get(&id).map(|row| row.place(id)) {
+            if let Some(place) = self.rows.get(id).map(|row| row.place(id)) {
                 self.make_due(place);
             }
         }
@@ -207,7 +207,7 @@ impl InboxState {
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(row) = self.rows.remove(&id) else { return };
+        let Some(row) = self.rows.remove(id) else { return };
         let place = row.place(id);
         if !self.held.is_empty() {
             self.held.remove(&(row.due, id));
@@ -241,17 +241,17 @@ impl Row {
 }
 
 /// What was taken back from a reader was not delivered.
-fn take_back(rows: &mut NumberMap<Row>, ids: Vec<u64>) {
+fn take_back(rows: &mut Rows<Row>, ids: Vec<u64>) {
     for id in ids {
-        if let Some(row) = rows.get_mut(&id) {
+        if let Some(row) = rows.get_mut(id) {
             row.deliveries = row.deliveries.saturating_sub(1);
         }
     }
 }
 
 fn delivery(inbox: u64, id: u64, message: &Outbound, sender: &Address, seq: Option<u64>) -> Delivery {
-    let tag = AckTag::format(format_args!("{inbox}.{id}"));
-    let mut delivery = Delivery::new(MessageId::format(format_args!("{id}")), tag, message.body.clone());
+    let tag = AckTag::pair(inbox, id);
+    let mut delivery = Delivery::new(MessageId::numbered(id), tag, message.body.clone());
     delivery.client_msg_id = Some(message.client_msg_id.clone());
     delivery.sender = Some(sender.clone());
     delivery.conversation.clone_from(&message.conversation);

@@ -8,7 +8,7 @@
 
 use crate::alloc;
 use crate::core::pair::{Kind, Pair, carry_raw, runtime};
-use crate::rig::{per_second, print, print_ratio, timed};
+use crate::rig::{median, per_second, print, print_ratio, process_cpu, timed};
 
 pub fn ratio(name: &str, kind: Kind) {
     let runtime = runtime();
@@ -18,20 +18,36 @@ pub fn ratio(name: &str, kind: Kind) {
         for round in 0..=ROUNDS {
             let (ours, raw);
             if round % 2 == 0 {
-                ours = timed(pair.carry(COUNT)).await;
-                raw = timed(carry_raw(COUNT)).await;
+                ours = measured(pair.carry(COUNT)).await;
+                raw = measured(carry_raw(COUNT)).await;
             } else {
-                raw = timed(carry_raw(COUNT)).await;
-                ours = timed(pair.carry(COUNT)).await;
+                raw = measured(carry_raw(COUNT)).await;
+                ours = measured(pair.carry(COUNT)).await;
             }
             // The first round warms up: windows of remembered ids fill.
             if round > 0 {
-                rounds.push((per_second(COUNT, ours), per_second(COUNT, raw)));
+                rounds.push((ours, raw));
             }
         }
         rounds
     });
-    print_ratio(name, &rounds, "messages per second");
+    let rates: Vec<(f64, f64)> = rounds.iter().map(|(ours, raw)| (ours.0, raw.0)).collect();
+    print_ratio(name, &rates, "messages per second");
+    let cpu = |side: fn(&(Round, Round)) -> Round| median(rounds.iter().map(|round| side(round).1).collect());
+    println!(
+        "       processor ns per message: ours {:.0}, raw {:.0}",
+        cpu(|round| round.0),
+        cpu(|round| round.1)
+    );
+}
+
+/// Messages per second, and the processor's nanoseconds for each.
+type Round = (f64, f64);
+
+async fn measured(work: impl Future<Output = ()>) -> Round {
+    let before = process_cpu();
+    let elapsed = timed(work).await;
+    (per_second(COUNT, elapsed), (process_cpu() - before) * 1e9 / COUNT as f64)
 }
 
 /// Allocations between making a message and having it settled, the body's own included.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use uuid::Uuid;
+use std::time::SystemTime;
+
+use uuid::{Builder, Uuid};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::text::Text;
@@ -101,7 +103,7 @@ impl AckTag {
 impl ClientMsgId {
     /// A fresh id (UUID version 7: ordered by time, 74 random bits).
     pub fn random() -> Self {
-        Self(text(Uuid::now_v7()))
+        Self(text(fresh()))
     }
 
     /// The id that `key` always gives under `scope` (UUID version 5): a repeated action gets its old id.
@@ -114,8 +116,18 @@ impl ClientMsgId {
 impl CorrelationId {
     /// A fresh id (UUID version 7).
     pub fn random() -> Self {
-        Self(text(Uuid::now_v7()))
+        Self(text(fresh()))
     }
+}
+
+/// A UUID version 7: the time in milliseconds, then 74 random bits.
+fn fresh() -> Uuid {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let dice = Uuid::new_v4().into_bytes();
+    // Its version and variant, which are not random, stand in bytes 6 and 8.
+    let [a, b, c, d, e, f, _, g, _, h, i, j, ..] = dice;
+    let random = [a, b, c, d, e, f, g, h, i, j];
+    Builder::from_unix_timestamp_millis(u64::try_from(since.as_millis()).unwrap_or(0), &random).into_uuid()
 }
 
 fn text(id: Uuid) -> Text {

@@ -60,6 +60,10 @@ impl Attachment {
 
 impl Ticket {
     pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
+        // Every attachment begins alive, and its life changes once.
+        if let Ok(false) = self.life.has_changed() {
+            return Ok(());
+        }
         match *self.life.borrow() {
             Life::Live => Ok(()),
             Life::Cut => Err(disconnected(operation)),

@@ -3,10 +3,12 @@
 //! Storing, delivering and settling cost the logarithm of what is stored, however much that is.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
 use super::rows::Rows;
@@ -42,6 +44,7 @@ pub(crate) struct InboxState {
     state: HashMap<String, (Body, SystemTime)>,
     /// Wakes subscriptions when something changed.
     pub(crate) changed: Arc<Notify>,
+    listening: bool,
 }
 
 #[derive(Debug)]
@@ -93,12 +96,26 @@ impl InboxState {
         } else {
             self.make_due(place);
         }
-        self.changed.notify_waiters();
+        self.wake();
     }
 
     pub(crate) fn acknowledge(&mut self, ids: impl IntoIterator<Item = u64>) {
         ids.into_iter().for_each(|id| self.remove(id));
-        self.changed.notify_waiters();
+        self.wake();
+    }
+
+    /// Ends with the next change. One that comes before it is awaited counts.
+    pub(crate) fn next_change(&mut self) -> Pin<Box<OwnedNotified>> {
+        let mut changed = Box::pin(Arc::clone(&self.changed).notified_owned());
+        changed.as_mut().enable();
+        self.listening = true;
+        changed
+    }
+
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.listening) {
+            self.changed.notify_waiters();
+        }
     }
 
     pub(crate) fn put(&mut self, key: &str, value: Body) {
@@ -138,8 +155,8 @@ impl InboxState {
         if abandoned {
             let (number, expires, unread, next_view) =
                 (self.number, self.expires, self.unread, self.next_view);
-            let changed = Arc::clone(&self.changed);
-            *self = Self { number, expires, unread, next_view, changed, ..Self::default() };
+            let (changed, listening) = (Arc::clone(&self.changed), self.listening);
+            *self = Self { number, expires, unread, next_view, changed, listening, ..Self::default() };
         }
         abandoned
     }

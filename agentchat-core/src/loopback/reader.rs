@@ -74,8 +74,7 @@ impl Reader {
         let (inbox, skips) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
         let Next::Wait(until) = inbox.next(self.view, now, skips, &mut self.batch) else { return Ok(()) };
         // Registered under the lock, so that no change in between is missed.
-        let mut changed = Box::pin(Arc::clone(&inbox.changed).notified_owned());
-        changed.as_mut().enable();
+        let changed = inbox.next_change();
         drop(hub);
         let mut life = self.ticket.life.clone();
         self.waiting = Some(Box::pin(async move {

@@ -36,7 +36,7 @@ async fn run() -> Result<(), Failure> {
     let speaker = agent.clone();
     let handler = move |request: Request| {
         let speaker = speaker.clone();
-        async move { answer(&speaker, request.delivery()).await }
+        async move { Ok(answer(&speaker, request.delivery()).await?) }
     };
     let serving = agent.serve(handler, ServeOptions::default()).await?;
     println!("ready");

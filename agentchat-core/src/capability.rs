@@ -1,6 +1,7 @@
 //! What a network can do, declared once: checked before a call, emulated where possible, and used by the
 //! conformance suite to choose its cases.
 
+use crate::disabled::disabled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::header::is_line;
 use crate::message::{Outbound, Priority};
@@ -23,6 +24,12 @@ pub struct Capabilities {
     pub ack: AckGuarantee,
     /// What order deliveries come in.
     pub order: OrderGuarantee,
+    /// `seq` counts every message of a conversation that the inbox gets or its owner sends, without holes:
+    /// what is missing between two numbers has not arrived yet. A session then puts each conversation of
+    /// that inbox in order by number, whatever `order` says, and asks [`replay`](crate::Transport::replay)
+    /// for what is missing. Where priorities overtake, or messages expire or are replaced, numbers have
+    /// holes that nothing fills: leave it off there.
+    pub numbered: bool,
     /// The server itself recognises a repeated `client_msg_id`.
     pub server_dedup: bool,
     /// Priorities other than normal are delivered first.
@@ -39,6 +46,9 @@ pub struct Capabilities {
     pub replay: bool,
     /// It survives lost connections by itself: calls and subscriptions go on over the next one.
     pub reconnects: bool,
+    /// There is no network behind it, because none is configured: see the [`Connector`](crate::Connector)
+    /// that an `Option` of one is.
+    pub disabled: bool,
     /// The largest body, in bytes.
     pub max_body: Option<usize>,
 }
@@ -51,6 +61,18 @@ pub enum AckGuarantee {
     None,
     /// What is not acknowledged comes again on the next attachment. At least once.
     Redelivers,
+    /// The same, but the network keeps one cursor over the arrivals of a subscription: acknowledging a
+    /// delivery acknowledges everything that arrived before it there. So what is settled while something
+    /// before it is not may come again on the next attachment, too.
+    ///
+    /// Through a session ([`Resilient`](crate::Resilient)) tags are handed in in any order, as everywhere.
+    /// For implementers: it hands a tag on only when everything that arrived before it on this subscription
+    /// is settled, in that order; `ack` may move the cursor to the last of its tags and need not remember
+    /// what is settled below it. Whoever uses such a transport without a session has to do the same. Rows
+    /// read from history did not arrive on the subscription: their tags are not handed in, and the cursor
+    /// waits until they are settled. What never arrived below the cursor, because the network dropped it on
+    /// a living connection, is found in history as soon as its conversation goes on.
+    Cumulative,
 }
 
 /// What order deliveries come in.
@@ -76,6 +98,7 @@ impl Capabilities {
             durable_inbox: false,
             ack: AckGuarantee::None,
             order: OrderGuarantee::None,
+            numbered: false,
             server_dedup: false,
             priority: false,
             ttl: false,
@@ -84,8 +107,17 @@ impl Capabilities {
             extra_inbox: false,
             replay: false,
             reconnects: false,
+            disabled: false,
             max_body: None,
         }
+    }
+
+    /// The same as a session over this network has it: it orders by number.
+    pub(crate) fn in_session(mut self) -> Self {
+        if self.numbered {
+            self.order = OrderGuarantee::Conversation;
+        }
+        self
     }
 
     /// Checks a message before the transport sees it.
@@ -96,6 +128,9 @@ impl Capabilities {
     /// that cannot travel as one line: with a control character or a blank at an end, or (but for a key)
     /// empty.
     pub fn check(&self, message: &Outbound) -> Result<()> {
+        if self.disabled {
+            return Err(disabled("send"));
+        }
         if !self.schemes.contains(&message.to.scheme()) {
             let what =
                 format!("this transport sends to {:?}, not to {:?}", self.schemes, message.to.scheme());

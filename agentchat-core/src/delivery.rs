@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use crate::address::Address;
 use crate::header::Headers;
-use crate::id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
+use crate::id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId, digest};
 use crate::message::{Body, Priority};
 
 /// A message as received.
@@ -38,6 +38,10 @@ pub struct Delivery {
     pub deadline: Option<SystemTime>,
     /// Its number within the conversation, where the network numbers.
     pub seq: Option<u64>,
+    /// Messages of its conversation with higher numbers went before it: an [`Event::Gap`](crate::Event::Gap)
+    /// told of it, or nobody could know that it was missing. It is new all the same, and handed out once.
+    /// Only a session ([`Resilient`](crate::Resilient)) can tell; transports leave it `false`.
+    pub late: bool,
     /// When the network stored it.
     pub created: Option<SystemTime>,
     /// When it arrived here.
@@ -66,6 +70,7 @@ impl Delivery {
             tags: Vec::new(),
             deadline: None,
             seq: None,
+            late: false,
             created: None,
             received: SystemTime::now(),
             redelivered: false,
@@ -78,11 +83,15 @@ impl Delivery {
         self.body.bytes.len() + self.headers.size()
     }
 
-    /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id.
+    /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id. It
+    /// is short enough for the key of a store.
     pub(crate) fn identity(&self) -> String {
         match &self.client_msg_id {
             // No id and no name has a line break, so that no two pairs are written the same.
-            Some(id) => format!("c{id}\n{}", self.sender.as_ref().map_or("", |sender| sender.name())),
+            Some(id) => match self.sender.as_ref().map_or("", |sender| sender.name()) {
+                name if name.len() > LONG_NAME => format!("h{id}\n{}", digest(name)),
+                name => format!("c{id}\n{name}"),
+            },
             None => format!("s{}", self.id),
         }
     }
@@ -99,6 +108,10 @@ impl Delivery {
 pub struct Receipt {
     /// What became of the message.
     pub outcome: SendOutcome,
+    /// The number the network gave the message in its conversation, counted as in the sender's own inbox
+    /// (see [`Capabilities::numbered`](crate::Capabilities::numbered)). A session learns from it that this
+    /// number is not missing there.
+    pub seq: Option<u64>,
     /// Things the sender should know although the send succeeded.
     pub warnings: Vec<Warning>,
     /// Members of a group that did not get it.
@@ -108,7 +121,13 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt without warnings.
     pub fn new(outcome: SendOutcome) -> Self {
-        Self { outcome, warnings: Vec::new(), skipped: Vec::new() }
+        Self { outcome, seq: None, warnings: Vec::new(), skipped: Vec::new() }
+    }
+
+    /// Sets the number of the message in its conversation.
+    pub fn with_seq(mut self, seq: u64) -> Self {
+        self.seq = Some(seq);
+        self
     }
 
     /// The server's id, unless the message is deferred.
@@ -143,4 +162,32 @@ pub enum Warning {
         /// How many messages wait there.
         waiting: u64,
     },
+}
+
+/// Names beyond it are told apart by their digest.
+const LONG_NAME: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_fits_the_key_of_a_store_and_long_names_stay_apart() {
+        let from = |name: &str, id: &str| {
+            let mut delivery = Delivery::new(
+                MessageId::new("m").expect("valid"),
+                AckTag::new("t").expect("valid"),
+                Body::text(""),
+            );
+            delivery.client_msg_id = Some(ClientMsgId::new(id).expect("valid"));
+            delivery.sender = Some(Address::of("loopback", name).expect("valid"));
+            delivery.identity()
+        };
+        let (long, id) = ("n".repeat(5_000), "i".repeat(128));
+        assert_eq!(from("bob", "1"), "c1\nbob");
+        assert!(from(&long, &id).len() <= 200 && from(&"n".repeat(512), &id).len() <= 900);
+        assert_eq!(from(&long, &id), from(&long, &id));
+        assert_ne!(from(&long, &id), from(&format!("{long}n"), &id));
+        assert_ne!(from(&long, "1"), from(&long, "2"));
+    }
 }

@@ -146,6 +146,11 @@ fn checked(what: &str, text: &str) -> Result<Text> {
     Err(Error::new(ErrorKind::Invalid, "id", format!("the {what} {fault}")))
 }
 
+/// Thirty-two characters that stand for a long or secret text. Stores hold them: they never change.
+pub(crate) fn digest(text: &str) -> String {
+    Uuid::new_v5(&NAMESPACE, text.as_bytes()).simple().to_string()
+}
+
 /// Our own namespace for derived ids, so that they cannot meet anyone else's.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_0c5e_9a43_5d0e_8c1d_3f6a_72e4_91b7);
 
@@ -161,6 +166,11 @@ mod tests {
             let error = ClientMsgId::new(text).expect_err(text).to_string();
             assert!(error.contains("client message id") && error.contains(fault), "{error}");
         }
+    }
+
+    #[test]
+    fn a_digest_is_what_stores_hold_already() {
+        assert_eq!(digest("loopback://one"), "1c1452309cc1594d9307d4d802c804ff");
     }
 
     #[test]

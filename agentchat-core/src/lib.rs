@@ -13,7 +13,10 @@ pub mod conformance;
 mod dedup;
 mod delivery;
 mod directory;
+mod disabled;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod header;
 mod id;
 mod loopback;
@@ -24,11 +27,16 @@ mod options;
 mod resilient;
 mod session;
 pub mod store;
+pub mod telemetry;
 mod text;
+mod trace_context;
 mod transport;
 
 pub use address::Address;
-pub use agent::{Agent, Call, CallRequest, Handler, HandlerResult, Reply, Request, ServeOptions, Serving};
+pub use agent::{
+    Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions,
+    ServePolicy, Serving, batch_handler,
+};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
@@ -41,7 +49,9 @@ pub use media_type::MediaType;
 pub use message::{Body, Outbound, Priority};
 pub use options::{CloseMode, Inbox, SubscribeOptions};
 pub use resilient::{
-    CloseReason, Parked, Resilient, ResilientConnector, ResilientOptions, Sending, SessionState, SessionStats,
+    CloseReason, Parked, RateScope, Resilient, ResilientConnector, ResilientOptions, Sending, SessionEvent,
+    SessionEvents, SessionState, SessionStats, StateEvent, Stores,
 };
-pub use session::{BackoffPolicy, OutboxLimits};
+pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
+pub use trace_context::TraceContext;
 pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};

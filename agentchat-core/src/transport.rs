@@ -110,7 +110,9 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// attachment is closed all the same.
     async fn close(&self, mode: CloseMode) -> Result<()>;
 
-    /// Reads history of a conversation from `range.from` on, oldest first.
+    /// Reads history of a conversation as the agent's own inbox counts it, from number `range.from` on,
+    /// oldest first: settled messages too, and the agent's own where they have a number there. Where the
+    /// network acknowledges single messages, their tags can be acknowledged.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `replay`.

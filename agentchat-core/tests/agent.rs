@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use agentchat_core::{
-    Agent, AgentCard, Body, CallRequest, ClientMsgId, CloseMode, ConversationId, ErrorKind, Loopback,
-    LoopbackFaults, Outbound, Query, Request, ServeOptions,
+    Agent, Body, CallRequest, ClientMsgId, CloseMode, ConversationId, ErrorKind, Loopback, LoopbackFaults,
+    Outbound, Request, ServeOptions,
 };
 use futures_util::StreamExt;
 
@@ -18,37 +18,6 @@ async fn start(network: &Loopback, name: &str) -> Agent {
 
 fn text(to: &Agent, text: &str) -> Outbound {
     Outbound::new(to.address().clone(), Body::text(text))
-}
-
-#[tokio::test(start_paused = true)]
-async fn heartbeats_come_each_interval_and_stop_at_close() {
-    let network = Loopback::new();
-    let card = AgentCard::new("coder", "Writes programs").expect("card");
-    let coder = Agent::builder(network.connector("coder").expect("name"))
-        .card(card)
-        .heartbeat(60 * SECOND)
-        .start()
-        .await
-        .expect("started");
-    let watcher = start(&network, "watcher").await;
-    let age = async |watcher: &Agent| {
-        let found = watcher.discover(&Query::name("coder")).await.expect("an answer");
-        found.agents[0].status.clone().expect("it has reported").age
-    };
-    tokio::time::sleep(10 * SECOND).await;
-    assert_eq!(age(&watcher).await, 10 * SECOND);
-    tokio::time::sleep(60 * SECOND).await;
-    assert_eq!(age(&watcher).await, 10 * SECOND);
-    coder.close(CloseMode::Detach, SECOND).await.expect("closed");
-    tokio::time::sleep(200 * SECOND).await;
-    assert_eq!(age(&watcher).await, 210 * SECOND);
-    assert!(watcher.discover(&Query::name("coder").alive_only()).await.expect("an answer").agents.is_empty());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_heartbeat_of_zero_is_refused() {
-    let builder = Agent::builder(Loopback::new().connector("a").expect("name")).heartbeat(Duration::ZERO);
-    assert_eq!(builder.start().await.expect_err("zero").kind(), ErrorKind::Invalid);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,9 +5,10 @@ mod support;
 use std::time::Duration;
 
 use agentchat_core::{
-    Agent, AgentCard, Body, CallRequest, CloseMode, ErrorKind, HandlerResult, Loopback, Query, Request,
-    ServeOptions,
+    Agent, AgentCard, Body, CallRequest, CloseMode, Error, ErrorKind, HandlerResult, Heartbeat, Loopback,
+    Query, Request, ResilientConnector, ResilientOptions, ServeOptions,
 };
+use support::steps::{Fault, Steps};
 use support::{SECOND, Scripted, soon, start, text};
 use tokio::sync::mpsc;
 
@@ -135,4 +136,176 @@ async fn dropping_everything_outside_a_runtime_is_fine() {
     tokio::time::sleep(SECOND).await;
     let dropped = std::thread::spawn(move || drop((call, alice, serving, bob, network)));
     dropped.join().expect("no panic");
+}
+
+async fn registered(steps: &Steps) -> Agent {
+    let card = AgentCard::new("bob", "Comes and goes").expect("card");
+    Agent::builder(steps.clone()).card(card).start().await.expect("started")
+}
+
+async fn is_found(network: &Loopback) -> bool {
+    let watcher = start(network, "watcher").await;
+    !watcher.discover(&Query::name("bob")).await.expect("an answer").agents.is_empty()
+}
+
+fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
+    error.context().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_names_everything_that_is_left() {
+    let network = Loopback::new();
+    let connector = Scripted::new(&network, "bob");
+    let bob = connector.start().await;
+    let carol = start(&network, "carol").await;
+    for body in ["done", "stuck"] {
+        bob.send(&text(&bob, body)).await.expect("sent");
+    }
+    connector.change(|script| script.acks.push_back(ErrorKind::Forbidden));
+    let handler = |request: Request| async move {
+        if request.body().as_str() == Some("stuck") {
+            std::future::pending::<()>().await;
+        }
+        HandlerResult::Ok(())
+    };
+    let _serving = bob.serve(handler, ServeOptions::default()).await.expect("served");
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        calls.push(bob.call(carol.address(), CallRequest::new(Body::text("x"))).await.expect("sent"));
+    }
+    tokio::time::sleep(SECOND).await;
+    let report = bob.close(CloseMode::Detach, SECOND).await.expect("closed");
+    assert!(!report.drained && !report.is_clean() && !report.unregistered);
+    assert_eq!((report.mode, report.unsettled, report.unacknowledged), (CloseMode::Detach, 1, 1));
+    assert_eq!((report.calls_ended, report.unsent), (2, 0));
+    let line =
+        "detach: not drained, not unregistered, unsettled 1, unacknowledged 1, unsent 0, calls_ended 2";
+    assert_eq!(report.to_string(), line);
+    for call in calls {
+        assert_eq!(soon(call.response()).await.expect_err("it has ended").kind(), ErrorKind::Closed);
+    }
+    assert_eq!(bob.close(CloseMode::Detach, SECOND).await.expect("closed before"), report);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retiring_drains_then_unregisters_then_closes() {
+    let network = Loopback::new();
+    let steps = Steps::new(&network, "bob");
+    let bob = registered(&steps).await;
+    bob.send(&text(&bob, "x")).await.expect("sent");
+    let (seen, mut log) = mpsc::channel(1);
+    let watch = network.clone();
+    let slow = move |_: Request| {
+        let (seen, watch) = (seen.clone(), watch.clone());
+        async move {
+            tokio::time::sleep(5 * SECOND).await;
+            Ok(seen.send(is_found(&watch).await).await?)
+        }
+    };
+    let _serving = bob.serve(slow, ServeOptions::default()).await.expect("served");
+    tokio::time::sleep(SECOND).await;
+    let report = bob.close(CloseMode::Retire, 60 * SECOND).await.expect("closed");
+    assert!(report.is_clean() && report.unregistered, "{report}");
+    assert!(log.try_recv().expect("the handler has finished"), "it was still registered then");
+    assert!(!is_found(&network).await);
+    let log: Vec<_> = steps.log().into_iter().filter(|step| *step != "report").collect();
+    assert_eq!(log, ["connect", "register", "subscribe", "unregister", "close"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_cannot_unregister_says_so_and_can_be_closed_again() {
+    let network = Loopback::new();
+    let steps = Steps::new(&network, "bob").fault("unregister", Fault::Refused);
+    let steps = steps.fault("close, retiring", Fault::Refused);
+    let bob = registered(&steps).await;
+    let stuck = |_: Request| std::future::pending::<HandlerResult>();
+    let _serving = bob.serve(stuck, ServeOptions::default()).await.expect("served");
+    let call = bob.call(bob.address(), CallRequest::new(Body::text("x"))).await.expect("sent");
+    tokio::time::sleep(SECOND).await;
+    let error = bob.close(CloseMode::Retire, SECOND).await.expect_err("it is still registered");
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    for (name, value) in [
+        ("mode", "retire"),
+        ("drained", "false"),
+        ("unsettled", "1"),
+        ("unregistered", "false"),
+        ("calls_ended", "1"),
+        ("unsent", "0"),
+    ] {
+        assert_eq!(fact(&error, name), Some(value), "{error:?}");
+    }
+    drop(call);
+    assert!(is_found(&network).await);
+    steps.heal();
+    let report = bob.close(CloseMode::Retire, SECOND).await.expect("closed");
+    assert!(report.unregistered);
+    let left = (report.drained, report.unsettled, report.calls_ended);
+    assert_eq!(left, (false, 1, 1), "what the first closing left is told again");
+    assert!(!is_found(&network).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retiring_after_detaching_is_refused_by_name_and_detaching_twice_is_not() {
+    let network = Loopback::new();
+    let bob = registered(&Steps::new(&network, "bob")).await;
+    let report = bob.close(CloseMode::Detach, SECOND).await.expect("closed");
+    assert!(!report.unregistered);
+    assert_eq!(bob.close(CloseMode::Detach, SECOND).await.expect("closed before"), report);
+    let error = bob.close(CloseMode::Retire, SECOND).await.expect_err("it has detached");
+    assert_eq!((error.kind(), fact(&error, "mode")), (ErrorKind::Closed, Some("detach")));
+    assert!(is_found(&network).await);
+
+    let bob = registered(&Steps::new(&network, "bob")).await;
+    let report = bob.close(CloseMode::Retire, SECOND).await.expect("closed");
+    assert_eq!(bob.close(CloseMode::Detach, SECOND).await.expect("it did more"), report);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_verb_of_a_closed_agent_says_that_it_was_closed_and_for_what() {
+    let network = Loopback::new();
+    let (alice, bob) = (start(&network, "alice").await, start(&network, "bob").await);
+    bob.close(CloseMode::Retire, SECOND).await.expect("closed");
+    let stuck = |_: Request| std::future::pending::<HandlerResult>();
+    let question = || CallRequest::new(Body::text("x"));
+    let targets = [alice.address().clone()];
+    let errors = [
+        bob.send(&text(&alice, "x")).await.expect_err("closed"),
+        bob.call(alice.address(), question()).await.expect_err("closed"),
+        bob.call_many(&targets, question(), agentchat_core::agent::CallMode::all())
+            .await
+            .expect_err("closed"),
+        bob.discover(&Query::all()).await.expect_err("closed"),
+        bob.report(&Heartbeat::new("online", SECOND)).await.expect_err("closed"),
+        bob.put_state("key", Body::text("x")).await.expect_err("closed"),
+        bob.state_of(alice.address(), "key").await.expect_err("closed"),
+        bob.serve(stuck, ServeOptions::default()).await.expect_err("closed"),
+    ];
+    let verbs = ["send", "call", "call_many", "discover", "report", "put", "get", "serve"];
+    for (error, verb) in errors.iter().zip(verbs) {
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Closed, verb));
+        assert_eq!(error.to_string(), format!("{verb}: the agent was closed, to retire"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_session_could_not_send_is_in_the_report() {
+    let network = Loopback::new();
+    let connector = Scripted::new(&network, "alice");
+    let session = ResilientConnector::new(connector.clone(), ResilientOptions::new());
+    let alice = Agent::builder(session).start().await.expect("started");
+    let bob = start(&network, "bob").await;
+    connector.change(|script| script.sends.extend([support::Fate::Hangs; 20]));
+    let sends: Vec<_> = (0..2)
+        .map(|number| {
+            let (alice, message) = (alice.clone(), text(&bob, &number.to_string()));
+            tokio::spawn(async move { alice.send(&message).await })
+        })
+        .collect();
+    tokio::time::sleep(SECOND).await;
+    let report = alice.close(CloseMode::Detach, 60 * SECOND).await.expect("closed");
+    assert_eq!((report.unsent, report.is_clean()), (2, false));
+    for send in sends {
+        send.await.expect("no panic").expect_err("its sender knows too");
+    }
+    assert_eq!(alice.close(CloseMode::Detach, SECOND).await.expect("closed before"), report);
 }

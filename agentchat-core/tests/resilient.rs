@@ -66,8 +66,9 @@ fn plain() -> BackoffPolicy {
     BackoffPolicy::new().with_jitter(0.0)
 }
 
+/// Most tests need one session only, which writes to itself.
 fn options() -> ResilientOptions {
-    ResilientOptions::new().with_reconnect(plain()).with_retry(plain()).with_seed(1)
+    ResilientOptions::new().with_reconnect(plain()).with_retry(plain()).with_seed(1).with_skip_own(false)
 }
 
 async fn session(connector: impl Connector, options: ResilientOptions) -> Resilient {

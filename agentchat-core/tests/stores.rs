@@ -86,6 +86,7 @@ over_every_store! {
     outbox_refuses_what_exceeds_its_bytes(light(), MAX_BYTES);
     outbox_takes_many_at_once(roomy());
     cursors_are_the_last_ones_set(roomy());
+    cursors_are_listed_by_prefix(roomy());
     cursors_outside_the_rule_are_refused(roomy());
     cursors_are_bounded(few(), MAX);
     settled_ids_are_known_and_ordered(roomy());

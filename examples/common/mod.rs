@@ -125,3 +125,15 @@ impl Process {
         if status.success() { Ok(()) } else { Err(format!("{who} failed: {status}").into()) }
     }
 }
+
+/// Asks a process to end, as a supervisor does: SIGTERM.
+pub fn terminate(child: &Child) -> Result<(), Failure> {
+    if !cfg!(unix) {
+        return Err("only a unix process can be sent SIGTERM".into());
+    }
+    let id = child.id().ok_or("the process has ended already")?;
+    match StdCommand::new("kill").args(["-TERM", &id.to_string()]).status()?.success() {
+        true => Ok(()),
+        false => Err("the process could not be sent SIGTERM".into()),
+    }
+}

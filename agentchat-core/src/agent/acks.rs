@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::AckTag;
+use crate::telemetry::{observed, verb_span};
 use crate::transport::Transport;
 
 /// Settled tags that the transport has not taken yet. One batch is under way at a time; what is settled
@@ -23,6 +24,7 @@ pub(crate) struct Acks {
     not_before: Option<Instant>,
     lost: usize,
     last_words: bool,
+    of_session: bool,
 }
 
 struct Batch {
@@ -40,7 +42,13 @@ impl Acks {
             not_before: None,
             lost: 0,
             last_words: false,
+            of_session: false,
         }
+    }
+
+    /// The same for a session, which acknowledges on an attachment of its own.
+    pub(crate) fn of_session(transport: Arc<dyn Transport>) -> Self {
+        Self { of_session: true, ..Self::new(transport) }
     }
 
     pub(crate) fn extend(&mut self, tags: impl IntoIterator<Item = AckTag>) {
@@ -83,7 +91,11 @@ impl Acks {
             }
             let tags: Vec<AckTag> = self.waiting.drain(..self.waiting.len().min(BATCH)).collect();
             let (transport, sent) = (Arc::clone(&self.transport), tags.clone());
-            let answer = async move { transport.ack(&sent).await }.boxed();
+            let span = match self.of_session {
+                true => verb_span!(DEBUG, "session.ack", count = sent.len()),
+                false => verb_span!(DEBUG, "agent.ack", count = sent.len()),
+            };
+            let answer = async move { observed(span, transport.ack(&sent)).await }.boxed();
             self.under_way = Some(Batch { tags, answer });
         }
         let Some(batch) = &mut self.under_way else { return };

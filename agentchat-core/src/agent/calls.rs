@@ -87,12 +87,14 @@ impl Calls {
         }
     }
 
-    /// Ends every call, and those that are just being made.
-    pub(crate) fn close(&self) {
+    /// Ends every call, and those that are just being made. Says how many were under way.
+    pub(crate) fn close(&self) -> usize {
         self.lock().closed = true;
-        for waiting in self.take(|_| true) {
+        let ended = self.take(|_| true);
+        for waiting in &ended {
             waiting.pending.end(closed());
         }
+        ended.len()
     }
 
     fn take(&self, chosen: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {

@@ -1,72 +1,131 @@
 //! Ending an agent.
 
+use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument;
 
-use super::Agent;
-use super::serving::Stop;
+use super::serving::{Control, Stop};
+use super::{Agent, CloseReport};
 use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::CloseMode;
+use crate::telemetry::{observed, verb_span};
 
-/// What was left when an agent closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CloseReport {
-    /// Whether every handler had finished before the deadline.
-    pub drained: bool,
-    /// How many messages were taken in and not settled. They come again.
-    pub unsettled: usize,
+/// How far closing is. It outlives a closing that is given up or fails, so that the next one goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Closing {
+    /// What was served when it began.
+    serving: Vec<Arc<Control>>,
+    report: Option<CloseReport>,
+    done: bool,
 }
 
 impl Agent {
     /// Ends the agent: stops taking messages in, lets handlers finish, acknowledges what they settled,
-    /// ends the calls under way as [`Closed`](ErrorKind::Closed), and closes the attachment. Handlers that
-    /// run longer than `deadline` are dropped. Closing the attachment may take until `deadline` too, and
-    /// gets two seconds when handlers have used that up. What was not settled comes again.
+    /// ends the calls under way as [`Closed`](ErrorKind::Closed), takes the agent out of the directory when
+    /// it retires, closes the attachment, and reports what is left. Handlers that run longer than `deadline`
+    /// are dropped; what was not settled comes again. To unregister and to close the attachment may take
+    /// until `deadline` too, and get two seconds each when the time has been used up.
     ///
     /// Closing again waits for the first closing and gives its report. Dropping the future leaves the agent
     /// half closed: nothing more is taken in, and closing again does the rest.
     ///
     /// # Errors
-    /// The transport's, when it could not close cleanly, and [`Timeout`](ErrorKind::Timeout) when it did
-    /// not close in time; handlers and calls have ended all the same, and closing again tries again.
+    /// The transport's, when it could not close or unregister cleanly, and [`Timeout`](ErrorKind::Timeout)
+    /// when it did not in time; handlers and calls have ended all the same, what the report would say is in
+    /// the error's [context](Error::context), and closing again tries again.
+    /// [`Closed`](ErrorKind::Closed) for retiring an agent that has detached before: its registration cannot
+    /// be taken back here any more.
     pub async fn close(&self, mode: CloseMode, deadline: Duration) -> Result<CloseReport> {
         let end = after(Instant::now(), deadline);
-        let late = || Error::new(ErrorKind::Timeout, "close", "the attachment did not close in time");
         let owner = &self.owner;
-        let mut closing = timeout_at(grace(end), owner.closing.lock()).await.map_err(|_| late())?;
-        if let Some(report) = *closing {
-            return Ok(report);
+        let mut closing = timeout_at(grace(end), owner.closing.lock()).await.map_err(|_| {
+            Error::new(ErrorKind::Timeout, "close", "an earlier closing of the agent is still under way")
+        })?;
+        let Closing { serving, report, done } = &mut *closing;
+        if let Some(report) = report.filter(|_| *done) {
+            return self.closed_before(report, mode);
         }
-        owner.mark_closed();
+        owner.mark_closing(mode);
         owner.end_heartbeat(end).await;
-        let report = self.drain(end).await;
-        self.shared.replies.close();
-        let close = self.shared.transport.close(mode).instrument(tracing::info_span!("agent.close"));
-        timeout_at(grace(end), close).await.map_err(|_| late())??;
-        *closing = Some(report);
-        Ok(report)
+        if report.is_none() {
+            *serving = owner.serving();
+        }
+        let report = report.get_or_insert(CloseReport::new(mode));
+        report.mode = mode;
+        let drained = drain(serving, end).await;
+        report.drained &= drained;
+        let left = || serving.iter().map(|control| control.left());
+        report.unsettled = left().map(|(unsettled, _)| unsettled).sum();
+        report.unacknowledged = left().map(|(_, unacknowledged)| unacknowledged).sum();
+        report.calls_ended += self.shared.replies.close();
+        owner.mark_closed(mode);
+        self.detach(report, end).await.map_err(|error| report.explain(error))?;
+        *done = true;
+        Ok(*report)
     }
 
-    /// Ends all serving: in good time until `end`, then at once.
-    async fn drain(&self, end: Instant) -> CloseReport {
-        let serving = self.owner.serving();
-        let ended = async || {
-            for control in &serving {
-                control.ended().await;
+    /// Unregisters where that is asked for, and closes the attachment.
+    async fn detach(&self, report: &mut CloseReport, end: Instant) -> Result<()> {
+        let transport = &self.shared.transport;
+        let retires = report.mode == CloseMode::Retire && self.capabilities().directory;
+        if retires && !report.unregistered {
+            let unregister = observed(verb_span!(INFO, "agent.unregister"), transport.unregister());
+            match timeout_at(grace(end), unregister).await {
+                Ok(Ok(())) => report.unregistered = true,
+                // Closing tries it once more.
+                Ok(Err(error)) => tracing::debug!(name: "unregister.failed", %error, "not unregistered yet"),
+                Err(_) => tracing::debug!(name: "unregister.failed", "unregistering had no answer in time"),
             }
-        };
-        serving.iter().for_each(|control| control.stop(Stop::Drain));
-        let drained = timeout_at(end, ended()).await.is_ok();
-        if !drained {
-            serving.iter().for_each(|control| control.stop(Stop::Late));
-            let _ = timeout_at(grace(end), ended()).await;
         }
-        CloseReport { drained, unsettled: serving.iter().map(|control| control.left()).sum() }
+        let mode = if report.unregistered { CloseMode::Detach } else { report.mode };
+        let close = observed(verb_span!(INFO, "agent.close"), transport.close(mode));
+        let closed = timeout_at(grace(end), close).await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, "close", "the attachment did not close in time"))
+        });
+        if let Err(error) = closed {
+            let unsent = unsent(&error);
+            report.unsent = unsent.unwrap_or(report.unsent);
+            // A session that closed, and had messages left, says nothing worse than this report.
+            if unsent.is_none() || error.source().is_some() {
+                return Err(error);
+            }
+        }
+        report.unregistered |= retires;
+        Ok(())
     }
+
+    fn closed_before(&self, report: CloseReport, mode: CloseMode) -> Result<CloseReport> {
+        if mode == CloseMode::Retire && !report.unregistered && self.capabilities().directory {
+            let what = "the agent was closed before, to detach, and its registration stays";
+            return Err(report.explain(Error::new(ErrorKind::Closed, "close", what)));
+        }
+        Ok(report)
+    }
+}
+
+/// Ends all serving: in good time until `end`, then at once. Whether the former was enough.
+async fn drain(serving: &[Arc<Control>], end: Instant) -> bool {
+    let ended = async || {
+        for control in serving {
+            control.ended().await;
+        }
+    };
+    serving.iter().for_each(|control| control.stop(Stop::Drain));
+    if timeout_at(end, ended()).await.is_ok() {
+        return true;
+    }
+    serving.iter().for_each(|control| control.stop(Stop::Late));
+    let _ = timeout_at(grace(end), ended()).await;
+    false
+}
+
+/// How many messages a session had not sent when it closed, where the error says so.
+fn unsent(error: &Error) -> Option<usize> {
+    let (_, count) = error.context().find(|(name, _)| *name == "unsent")?;
+    count.parse().ok()
 }
 
 /// Until when what follows the handlers may last.

@@ -1,17 +1,30 @@
 //! Which message is handled when: in order within a conversation, parallel across, each once.
 //!
 //! This is the thinking; [`serve`](super::serve) does the waiting. Every step costs the same however many
-//! messages are in hand (but for a logarithm where moments are ordered).
+//! messages are in hand (but for a logarithm where moments are ordered, and for the size of a batch).
+
+mod job;
+mod lane;
+mod policy;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::outcome::{HandlerError, HandlerResult};
+use super::serve_options::ServePolicy;
+use super::serve_stats::ServeStats;
+use super::turns::Gate;
 use crate::clock::after;
 use crate::dedup::{Dedup, Seen};
 use crate::delivery::Delivery;
-use crate::id::{AckTag, ConversationId};
+use crate::id::AckTag;
+use lane::{Fate, Lane, Queued};
+
+pub(crate) use job::{Job, LaneKey, Task};
+pub(crate) use policy::Policy;
 
 /// The queue of a serving agent. Its size is bounded by whoever admits: see [`Dispatcher::load`].
 #[derive(Debug)]
@@ -24,176 +37,134 @@ pub(crate) struct Dispatcher {
     /// Ack tags of repetitions that arrived while the first copy was in progress.
     repeats: HashMap<String, BTreeSet<AckTag>>,
     seen: Dedup,
+    gate: Gate,
     running: usize,
-    queued: usize,
+    in_hand: usize,
     repeated: usize,
     counter: u64,
     policy: Policy,
-}
-
-/// How many run at once, and what happens to a message whose handler fails.
-#[derive(Debug, Clone)]
-pub(crate) struct Policy {
-    pub(crate) concurrency: usize,
-    pub(crate) retry_base: Duration,
-    pub(crate) retry_cap: Duration,
-    /// After how many failures a message is buried.
-    pub(crate) max_attempts: Option<u32>,
-}
-
-/// What a conversation's messages queue in; a message without one has a lane to itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum LaneKey {
-    Conversation(ConversationId),
-    Lone(u64),
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    queue: VecDeque<Queued>,
-    running: Option<Queued>,
-}
-
-#[derive(Debug)]
-struct Queued {
-    delivery: Delivery,
-    id: String,
-    /// How often its handler failed.
-    failures: u32,
-    /// How often it could not be buried.
-    burials: u32,
-}
-
-/// Something to do for a message.
-#[derive(Debug)]
-pub(crate) struct Job {
-    pub(crate) lane: LaneKey,
-    pub(crate) delivery: Delivery,
-    pub(crate) task: Task,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Task {
-    /// Run the handler; `attempt` is 1 the first time.
-    Handle { attempt: u32 },
-    /// Its deadline has passed: answer with an error instead of running it.
-    Expire,
-    /// It failed this often, which is as often as it may: hand it to the dead-letter address.
-    Bury { failures: u32 },
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Finished {
-    Settled,
-    Failed,
+    stats: ServeStats,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(policy: Policy) -> Self {
+    pub(crate) fn new(policy: Policy, gate: Gate) -> Self {
         Self {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             held: BTreeMap::new(),
             repeats: HashMap::new(),
             seen: Dedup::new(SEEN_IDS, SEEN_AGE),
+            gate,
             running: 0,
-            queued: 0,
+            in_hand: 0,
             repeated: 0,
             counter: 0,
             policy,
+            stats: ServeStats::default(),
         }
     }
 
-    /// Takes a delivery in. A repetition of a settled message gives its tag back to be acknowledged
-    /// again; one of a message in progress is acknowledged together with it, and never before: it may be
-    /// the same row under another tag, or what replaced it.
-    pub(crate) fn admit(&mut self, delivery: Delivery, now: Instant) -> Option<AckTag> {
+    /// Takes a delivery in, and returns what is to be acknowledged because of it: a repetition of a settled
+    /// message, or what it supersedes. A repetition of a message in progress is acknowledged together with
+    /// it, and never before: it may be the same row under another tag, or what replaced it.
+    pub(crate) fn admit(&mut self, delivery: Delivery, now: Instant) -> Vec<AckTag> {
         let id = delivery.identity();
         match self.seen.observe(&id, now) {
-            Seen::Settled => return Some(delivery.tag),
+            Seen::Settled => {
+                self.stats.repeated += 1;
+                return vec![delivery.tag];
+            }
             Seen::InProgress => {
-                self.repeated += usize::from(self.repeats.entry(id).or_default().insert(delivery.tag));
-                return None;
+                let new = self.repeats.entry(id).or_default().insert(delivery.tag);
+                self.repeated += usize::from(new);
+                self.stats.repeated += u64::from(new);
+                return Vec::new();
             }
             Seen::New => {}
         }
+        self.in_hand += 1;
         let key = match &delivery.conversation {
             Some(conversation) => LaneKey::Conversation(conversation.clone()),
             None => LaneKey::Lone(self.count()),
         };
         let lane = self.lanes.entry(key.clone()).or_default();
-        let idle = lane.queue.is_empty() && lane.running.is_none();
-        lane.queue.push_back(Queued { delivery, id, failures: 0, burials: 0 });
-        self.queued += 1;
-        if idle {
+        let mut starts = lane.is_idle();
+        let older = if self.policy.serve == ServePolicy::Latest { lane.take_open() } else { None };
+        if older.is_some()
+            && lane.queue.is_empty()
+            && let Some(at) = lane.held.take()
+        {
+            // The wait was that of the older one.
+            self.held.remove(&at);
+            starts = true;
+        }
+        lane.queue.push_back(Queued::new(delivery, id, now));
+        if starts {
             self.ready.push_back(key);
         }
-        None
+        older.map_or_else(Vec::new, |older| self.supersede(older, now))
     }
 
     /// The next thing to do, when a slot is free and something may start.
-    pub(crate) fn start(&mut self, now: Instant, clock: SystemTime) -> Option<Job> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Job> {
         self.wake(now);
         if self.running >= self.policy.concurrency {
             return None;
         }
         let key = self.ready.pop_front()?;
         let lane = self.lanes.get_mut(&key)?;
-        let queued = lane.queue.pop_front()?;
-        let mut delivery = queued.delivery.clone();
-        delivery.redelivered |= queued.failures > 0;
-        let task = if self.policy.max_attempts.is_some_and(|most| queued.failures >= most) {
-            Task::Bury { failures: queued.failures }
-        } else if delivery.deadline.is_some_and(|deadline| deadline <= clock) {
-            Task::Expire
-        } else {
-            Task::Handle { attempt: queued.failures.saturating_add(1) }
+        let mut head = lane.queue.pop_front()?;
+        let task = head.task(&mut self.gate, now);
+        let mut rest = Vec::new();
+        if let Task::Handle { .. } = task {
+            let room = self.policy.batch_after(head.failures).saturating_sub(1);
+            while rest.len() < room
+                && let Some(next) = lane.queue.front_mut()
+                && next.failures == head.failures
+                && matches!(next.task(&mut self.gate, now), Task::Handle { .. })
+            {
+                rest.extend(lane.queue.pop_front());
+            }
+        }
+        let job = Job {
+            lane: key,
+            delivery: Arc::clone(&head.delivery),
+            rest: rest.iter().map(|queued: &Queued| Arc::clone(&queued.delivery)).collect(),
+            task,
         };
-        lane.running = Some(queued);
-        self.queued -= 1;
+        lane.running = Some((head, rest));
         self.running += 1;
-        Some(Job { lane: key, delivery, task })
+        Some(job)
     }
 
-    /// Records how the job of `key` ended; `task` is what it was. Returns what is to be acknowledged:
-    /// nothing when it is to be tried again.
-    pub(crate) fn finish(
-        &mut self,
-        key: &LaneKey,
-        task: Task,
-        finished: Finished,
-        now: Instant,
-    ) -> Vec<AckTag> {
-        let Some(lane) = self.lanes.get_mut(key) else { return Vec::new() };
-        let Some(mut queued) = lane.running.take() else { return Vec::new() };
-        self.running -= 1;
-        if finished == Finished::Failed {
-            let tries = if let Task::Bury { .. } = task { &mut queued.burials } else { &mut queued.failures };
-            *tries = tries.saturating_add(1);
-            let tries = *tries;
-            let exhausted = self.policy.max_attempts.is_some_and(|most| queued.failures >= most);
-            let wait = match exhausted && queued.burials == 0 {
-                true => Duration::ZERO,
-                false => self.policy.retry_delay(tries),
-            };
-            lane.queue.push_front(queued);
-            self.queued += 1;
-            let number = self.count();
-            self.held.insert((after(now, wait), number), key.clone());
+    /// Records how the job of `key` ended. Returns what is to be acknowledged; what is not comes to its turn
+    /// again.
+    pub(crate) fn finish(&mut self, key: &LaneKey, outcome: HandlerResult, now: Instant) -> Vec<AckTag> {
+        let Some((head, rest)) = self.lanes.get_mut(key).and_then(|lane| lane.running.take()) else {
             return Vec::new();
-        }
+        };
+        self.running -= 1;
+        let mut acks = Vec::new();
+        let wait = match outcome {
+            Ok(()) => {
+                self.settle(head, now, &mut acks);
+                rest.into_iter().for_each(|queued| self.settle(queued, now, &mut acks));
+                Duration::ZERO
+            }
+            Err(error) => self.failed(key, head, rest, error, now, &mut acks),
+        };
+        let number = self.count();
+        let Some(lane) = self.lanes.get_mut(key) else { return acks };
         if lane.queue.is_empty() {
             self.lanes.remove(key);
-        } else {
+        } else if wait.is_zero() {
             self.ready.push_back(key.clone());
+        } else {
+            let at = (after(now, wait), number);
+            lane.held = Some(at);
+            self.held.insert(at, key.clone());
         }
-        self.seen.settle(&queued.id, now);
-        let mut tags = self.repeats.remove(&queued.id).unwrap_or_default();
-        self.repeated -= tags.len();
-        tags.insert(queued.delivery.tag);
-        tags.into_iter().collect()
+        acks
     }
 
     /// When something that is held back may start, the earliest of them.
@@ -203,19 +174,98 @@ impl Dispatcher {
 
     /// How many messages are in hand: running, queued or waiting for another try.
     pub(crate) fn in_hand(&self) -> usize {
-        self.running + self.queued
+        self.in_hand
     }
 
     /// How many deliveries are unsettled here: the messages in hand and the repetitions of them.
     pub(crate) fn load(&self) -> usize {
-        self.in_hand() + self.repeated
+        self.in_hand + self.repeated
+    }
+
+    /// What became of messages until now.
+    pub(crate) fn stats(&self) -> ServeStats {
+        self.stats
+    }
+
+    /// Puts back what failed, and what was not looked at; returns how long the lane waits.
+    fn failed(
+        &mut self,
+        key: &LaneKey,
+        head: Queued,
+        rest: Vec<Queued>,
+        error: HandlerError,
+        now: Instant,
+        acks: &mut Vec<AckTag>,
+    ) -> Duration {
+        let about = error.index(1 + rest.len()).filter(|_| !rest.is_empty());
+        let error = Arc::new(error);
+        let mut wait = Duration::ZERO;
+        let mut back = Vec::with_capacity(1 + rest.len());
+        for (index, mut queued) in std::iter::once(head).chain(rest).enumerate() {
+            if about.is_some_and(|about| index < about) {
+                self.settle(queued, now, acks);
+                continue;
+            }
+            if about.is_none_or(|about| index == about) {
+                wait = self.policy.strike(&mut queued, &error, &mut self.stats);
+            }
+            back.push(queued);
+        }
+        let Some(lane) = self.lanes.get_mut(key) else { return wait };
+        if self.policy.serve == ServePolicy::Latest
+            && lane.queue.back().is_some_and(Queued::is_open)
+            && back.last().is_some_and(Queued::is_open)
+            && let Some(older) = back.pop()
+        {
+            acks.extend(self.supersede(older, now));
+            return Duration::ZERO;
+        }
+        back.into_iter().rev().for_each(|queued| lane.queue.push_front(queued));
+        wait
+    }
+
+    /// A newer message took the place of `older`. It is settled at once, or when its sender was told.
+    fn supersede(&mut self, mut older: Queued, now: Instant) -> Vec<AckTag> {
+        tracing::debug!(
+            name: "message.superseded", id = %older.delivery.id, "a newer message of its conversation came"
+        );
+        self.stats.superseded += 1;
+        if !older.supersede() {
+            let mut acks = Vec::new();
+            self.settle(older, now, &mut acks);
+            return acks;
+        }
+        let key = LaneKey::Lone(self.count());
+        self.lanes.entry(key.clone()).or_default().queue.push_back(older);
+        self.ready.push_back(key);
+        Vec::new()
+    }
+
+    fn settle(&mut self, queued: Queued, now: Instant, acks: &mut Vec<AckTag>) {
+        match queued.fate {
+            Fate::Handle => self.stats.handled += 1,
+            Fate::Expire => self.stats.expired += 1,
+            Fate::Bury { error, .. } if error.is_reject() => self.stats.rejected += 1,
+            Fate::Bury { .. } => self.stats.given_up += 1,
+            Fate::Supersede => {}
+        }
+        self.in_hand -= 1;
+        self.seen.settle(&queued.id, now);
+        let mut tags = self.repeats.remove(&queued.id).unwrap_or_default();
+        self.repeated -= tags.len();
+        tags.insert(queued.delivery.tag.clone());
+        acks.extend(tags);
     }
 
     fn wake(&mut self, now: Instant) {
         while let Some(entry) = self.held.first_entry()
             && entry.key().0 <= now
         {
-            self.ready.push_back(entry.remove());
+            let key = entry.remove();
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.held = None;
+            }
+            self.ready.push_back(key);
         }
     }
 
@@ -225,15 +275,11 @@ impl Dispatcher {
     }
 }
 
-impl Policy {
-    fn retry_delay(&self, tries: u32) -> Duration {
-        self.retry_base.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(self.retry_cap)
-    }
-}
-
 /// How many settled messages are remembered, and for how long: well over a reconnect's redeliveries.
 const SEEN_IDS: usize = 65_536;
 const SEEN_AGE: Duration = Duration::from_secs(24 * 3600);
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

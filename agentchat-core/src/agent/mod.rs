@@ -1,38 +1,61 @@
 //! The agent runtime: what a framework embeds.
 
 mod acks;
+mod answers;
 mod builder;
 mod call;
+mod call_many;
+mod call_mode;
 mod call_request;
 mod calls;
 mod close;
+mod close_report;
+mod conclude;
+mod dead_letter;
 mod dispatch;
+mod fan_out;
+mod handler;
 mod headers;
 mod heartbeat;
+mod outcome;
+mod own_serving;
 mod pending;
+mod rehearsal;
 mod replies;
 mod reply_reader;
 mod request;
 mod sent;
 mod serve;
 mod serve_options;
+mod serve_stats;
 mod serving;
+mod start;
 mod tasks;
+mod trace;
+mod turns;
 
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
-use tracing::Instrument;
 
 pub use builder::AgentBuilder;
 pub use call::{Call, Reply};
+pub use call_mode::CallMode;
 pub use call_request::CallRequest;
-pub use close::CloseReport;
+pub use close_report::CloseReport;
+pub use dead_letter::{DeadLetter, DeadLetterHook, DeadLetters};
+pub use fan_out::{FanOut, TargetEnd, TargetOutcome};
+pub use handler::{Handler, batch_handler};
 pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
-pub use request::{Handler, HandlerResult, Request};
-pub use serve_options::ServeOptions;
+pub use outcome::{HandlerError, HandlerResult};
+pub use rehearsal::Rehearsal;
+pub use request::Request;
+pub use serve_options::{ServeOptions, ServePolicy};
+pub use serve_stats::ServeStats;
 pub use serving::{Served, Serving};
+pub use start::StartContext;
+pub use turns::TurnGuard;
 
 use crate::address::Address;
 use crate::capability::Capabilities;
@@ -43,11 +66,14 @@ use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::CorrelationId;
 use crate::message::{Body, Outbound};
 use crate::options::Inbox;
+use crate::telemetry::{observed, verb_span};
 use crate::transport::{Connector, KeyedValue, Transport};
 use serving::Stop;
 use tasks::Tasks;
 
 pub(crate) use acks::Acks;
+#[cfg(test)]
+pub(crate) use dispatch::fuzz::run as fuzz_dispatcher;
 pub(crate) use tasks::AgentShared;
 
 /// A running agent: an inbox, a place in the directory, and the verbs.
@@ -72,6 +98,12 @@ impl Agent {
         self.shared.transport.address()
     }
 
+    /// Whether there is a network: `false` for an agent that was started without one, by a connector that
+    /// is `None`.
+    pub fn is_enabled(&self) -> bool {
+        !self.capabilities().disabled
+    }
+
     /// What the network can do.
     pub fn capabilities(&self) -> &Capabilities {
         self.shared.capabilities()
@@ -87,10 +119,11 @@ impl Agent {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) on a network without one; the transport's errors.
     pub async fn discover(&self, query: &Query) -> Result<Discovered> {
+        self.owner.check_alive("discover")?;
         if !self.capabilities().directory {
-            return Err(Error::unsupported("discover", "this network has no directory"));
+            return Err(self.shared.lacks("discover", "this network has no directory"));
         }
-        self.shared.transport.discover(query).instrument(tracing::info_span!("agent.discover")).await
+        observed(verb_span!(INFO, "agent.discover"), self.shared.transport.discover(query)).await
     }
 
     /// Sends a message. `Ok` is the network's own answer that it has it. After an error whose
@@ -105,6 +138,7 @@ impl Agent {
     /// reached nobody; [`Unsupported`](ErrorKind::Unsupported), [`TooLarge`](ErrorKind::TooLarge) or
     /// [`Invalid`](ErrorKind::Invalid) before anything is sent; the transport's errors.
     pub async fn send(&self, message: &Outbound) -> Result<Receipt> {
+        self.owner.check_alive("send")?;
         self.capabilities().check(message)?;
         self.shared.transmit_once(message, message).await
     }
@@ -119,9 +153,7 @@ impl Agent {
     /// [`Conflict`](ErrorKind::Conflict) when a call under this correlation id is under way;
     /// [`Backpressure`](ErrorKind::Backpressure) when calls to more than 1,024 peers are.
     pub async fn call(&self, peer: &Address, request: CallRequest) -> Result<Call> {
-        if !self.capabilities().extra_inbox {
-            return Err(Error::unsupported("call", "this network cannot open an inbox for replies"));
-        }
+        self.check_calls("call")?;
         let end = after(Instant::now(), request.timeout);
         let late = |reached| {
             let what = "the call's time was over before the request was with the network";
@@ -172,12 +204,8 @@ impl Agent {
                 }
             }
         }
-        let subscription = self
-            .shared
-            .transport
-            .subscribe(options.subscribe.clone())
-            .instrument(tracing::info_span!("agent.subscribe"))
-            .await?;
+        let opened = self.shared.transport.subscribe(options.subscribe.clone());
+        let subscription = observed(verb_span!(INFO, "agent.subscribe"), opened).await?;
         let handler = Arc::new(handler);
         let serving = serve::start(Arc::clone(&self.shared), subscription.events, handler, options);
         self.owner.add_serving(serving.control());
@@ -191,7 +219,8 @@ impl Agent {
     /// # Errors
     /// The transport's.
     pub async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
-        self.shared.transport.report(heartbeat).instrument(tracing::info_span!("agent.report")).await
+        self.owner.check_alive("report")?;
+        observed(verb_span!(INFO, "agent.report"), self.shared.transport.report(heartbeat)).await
     }
 
     /// Sets state under `key` in this agent's inbox, or reads it with [`Agent::state_of`].
@@ -200,7 +229,7 @@ impl Agent {
     /// [`Unsupported`](ErrorKind::Unsupported) on a network without keyed state; the transport's.
     pub async fn put_state(&self, key: &str, value: Body) -> Result<()> {
         self.check_state("put")?;
-        self.shared.transport.put(self.address(), key, value).await
+        observed(verb_span!(INFO, "agent.put"), self.shared.transport.put(self.address(), key, value)).await
     }
 
     /// Reads the newest state under `key` in the inbox `of`, without consuming anything.
@@ -209,13 +238,22 @@ impl Agent {
     /// As [`Agent::put_state`].
     pub async fn state_of(&self, of: &Address, key: &str) -> Result<Option<KeyedValue>> {
         self.check_state("get")?;
-        self.shared.transport.get(of, key).await
+        observed(verb_span!(INFO, "agent.get"), self.shared.transport.get(of, key)).await
     }
 
     fn check_state(&self, operation: &'static str) -> Result<()> {
+        self.owner.check_alive(operation)?;
         match self.capabilities().keyed_state {
             true => Ok(()),
-            false => Err(Error::unsupported(operation, "this network keeps no keyed state")),
+            false => Err(self.shared.lacks(operation, "this network keeps no keyed state")),
+        }
+    }
+
+    fn check_calls(&self, operation: &'static str) -> Result<()> {
+        self.owner.check_alive(operation)?;
+        match self.capabilities().extra_inbox {
+            true => Ok(()),
+            false => Err(self.shared.lacks(operation, "this network cannot open an inbox for replies")),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::CorrelationId;
 use crate::options::SubscribeOptions;
+use crate::telemetry::{observed, verb_span};
 use crate::transport::Transport;
 
 /// Opens reply inboxes and enters calls.
@@ -74,11 +75,12 @@ impl Replies {
         Ok((address, self.calls.register(correlation_id, inbox, pending)?))
     }
 
-    /// Ends every call under way.
-    pub(crate) fn close(&self) {
-        self.calls.close();
+    /// Ends every call under way, and says how many there were.
+    pub(crate) fn close(&self) -> usize {
+        let ended = self.calls.close();
         let peers = std::mem::take(&mut *self.lock());
         drop(peers);
+        ended
     }
 
     async fn inbox_of(&self, peer: &Address, deadline: Instant) -> Result<Arc<PeerInbox>> {
@@ -112,7 +114,8 @@ impl Replies {
         let waits = deadline.saturating_duration_since(opened);
         let ttl = waits.saturating_mul(2).clamp(REPLY_TTL, LONGEST_TTL);
         let options = SubscribeOptions::fresh(ttl);
-        let subscription = self.transport.subscribe(options.clone()).await?;
+        let subscription =
+            observed(verb_span!(INFO, "agent.subscribe"), self.transport.subscribe(options.clone())).await?;
         let address = subscription.address.clone();
         let (room, congested) = (Arc::<Notify>::default(), Arc::<AtomicBool>::default());
         let reader = ReplyReader::new(

@@ -17,6 +17,7 @@ use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind};
 use crate::options::SubscribeOptions;
+use crate::telemetry::Hole;
 use crate::transport::{Event, EventStream, Transport};
 
 /// Reads one reply inbox until it ends, and hands each reply to its call.
@@ -70,7 +71,7 @@ impl ReplyReader {
                     Some(Ok(Event::Message(reply))) => self.route(reply),
                     Some(Ok(Event::CaughtUp)) => {}
                     Some(Ok(hole)) => {
-                        tracing::warn!(name: "reply.hole", event = ?hole, "replies are missing");
+                        tracing::warn!(name: "reply.hole", hole = %Hole(&hole), "replies are missing");
                     }
                     Some(Err(error)) => return self.calls.lose(&self.inbox, &error),
                     None => {

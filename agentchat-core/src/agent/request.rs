@@ -1,69 +1,55 @@
 //! A message as a handler sees it, and the replies it gives.
 
-use std::error::Error as StdError;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::AgentShared;
+use super::answers::Answers;
 use super::headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::ClientMsgId;
 use crate::message::{Body, Outbound};
 
-/// What a handler returns. `Ok` settles the message; an error makes it come again after a backoff.
-pub type HandlerResult = std::result::Result<(), Box<dyn StdError + Send + Sync>>;
-
-/// Handles the messages of a serving agent. Closures `Fn(Request) -> impl Future<Output = HandlerResult>`
-/// are handlers.
-#[async_trait]
-pub trait Handler: Send + Sync + 'static {
-    /// Handles one message. A panic counts as an error. The future is dropped when the agent closes and
-    /// its deadline passes; the message comes again to the next one who serves the inbox.
-    async fn handle(&self, request: Request) -> HandlerResult;
-}
-
-#[async_trait]
-impl<F, T> Handler for F
-where
-    F: Fn(Request) -> T + Send + Sync + 'static,
-    T: Future<Output = HandlerResult> + Send,
-{
-    async fn handle(&self, request: Request) -> HandlerResult {
-        self(request).await
-    }
-}
-
 /// One message to handle.
 ///
 /// Replies are numbered from 1 in the order they are made, and their ids derive from the request's: a
 /// request that is handled again after a crash gives replies that the caller recognises as repetitions.
 ///
+/// Within a process a message is answered once, however often it is handled. What was answered is remembered
+/// by the message's identity, for the 16,384 messages answered last, up to 16 MiB and a day. When a message is
+/// tried again or delivered again, a reply that stands where one was given before is not sent: the first
+/// one stays, whatever the second says, and the receipt is that of the first, as
+/// [`Duplicate`](crate::SendOutcome::Duplicate). After the last reply nothing more is sent. A last reply that
+/// comes earlier than at the first time ends the call after what had been given.
+///
 /// Numbers have no holes. A reply of which it is not known whether it was sent (its call failed like that,
 /// or its future was dropped) keeps its number: making the same reply again repeats it, and another reply
 /// is only sent after it. A caller therefore never waits for a reply that its peer gave up.
 pub struct Request {
-    delivery: Delivery,
+    delivery: Arc<Delivery>,
     attempt: u32,
     agent: Arc<AgentShared>,
-    answers: Mutex<Answers>,
+    run: Mutex<Run>,
 }
 
+/// What this run of the handler has answered.
 #[derive(Debug, Default)]
-struct Answers {
-    /// How many replies the network has taken.
-    taken: u64,
-    /// The next one, when it may have been sent.
-    in_doubt: Option<Outbound>,
+struct Run {
+    /// Under which identity it is remembered, and all that was answered under it.
+    answers: Option<(Arc<str>, Arc<Mutex<Answers>>)>,
+    /// How many replies this run has made.
+    made: u64,
+    /// Whether a reply in doubt is this run's own.
+    doubts: bool,
 }
 
 impl Request {
-    pub(crate) fn new(delivery: Delivery, attempt: u32, agent: Arc<AgentShared>) -> Self {
-        Self { delivery, attempt, agent, answers: Mutex::default() }
+    pub(crate) fn new(delivery: Arc<Delivery>, attempt: u32, agent: Arc<AgentShared>) -> Self {
+        Self { delivery, attempt, agent, run: Mutex::default() }
     }
 
     /// The message.
@@ -81,9 +67,9 @@ impl Request {
         self.attempt
     }
 
-    /// Whether the sender waits for an answer.
+    /// Whether the sender waits for an answer. Who sent a reply does not.
     pub fn wants_reply(&self) -> bool {
-        self.delivery.correlation_id.is_some() && self.delivery.answer_address().is_some()
+        waits_for_reply(&self.delivery)
     }
 
     /// Sends a reply that more will follow. Replies made at the same time go one after the other.
@@ -97,7 +83,7 @@ impl Request {
         self.answer(body, false, None).await
     }
 
-    /// Sends the last reply. Whatever is sent after it, the caller does not see.
+    /// Sends the last reply. Nothing is sent after it.
     ///
     /// # Errors
     /// As [`Request::progress`].
@@ -115,30 +101,67 @@ impl Request {
     }
 
     async fn answer(&self, body: Body, last: bool, error: Option<&str>) -> Result<Receipt> {
-        let mut answers = self.answers.lock().await;
-        let mut message = self.message(answers.taken + 1, body, last, error)?;
+        let mut run = self.run.lock().await;
+        let (identity, answers) = self.remembered(&mut run);
+        let mut answers = answers.lock().await;
+        let seq = match (last, answers.ended()) {
+            (false, _) => run.made + 1,
+            (true, None) => answers.taken + 1,
+            (true, Some(_)) => answers.taken,
+        };
+        let mut message = self.message(seq, body, last, error)?;
+        let end = answers.ended().filter(|_| seq >= answers.taken);
+        if let Some(first) = answers.known(seq).or(end) {
+            if !first.is(&message) {
+                tracing::debug!(name: "reply.kept_first", id = %self.delivery.id, seq, "it was answered before");
+            }
+            run.made = seq.min(answers.taken);
+            return Ok(first.receipt());
+        }
+        if seq <= answers.taken {
+            let receipt = self.agent.transmit_for(&self.delivery, &message).await?;
+            run.made = seq;
+            return Ok(receipt);
+        }
         if let Some(doubtful) = &answers.in_doubt
             && doubtful.fingerprint() != message.fingerprint()
         {
-            self.agent.transmit(doubtful).await?;
-            answers.in_doubt = None;
-            answers.taken += 1;
+            let doubtful = doubtful.clone();
+            let receipt = self.agent.transmit_for(&self.delivery, &doubtful).await?;
+            answers.took(&doubtful, is_last(&doubtful), &receipt);
+            run.made = answers.taken;
+            if answers.ended().is_some() || !(last || run.doubts) {
+                tracing::debug!(name: "reply.kept_first", id = %self.delivery.id, seq, "it was answered before");
+                return Ok(receipt);
+            }
             let seq = answers.taken + 1;
             message.client_msg_id = self.reply_id(seq);
             message.headers.insert(REPLY_SEQ, seq.to_string());
         }
         let doubted = answers.in_doubt.replace(message.clone()).is_some();
-        let sent = self.agent.transmit(&message).await;
+        run.doubts = true;
+        self.agent.answered.weigh(&identity, &answers, Instant::now());
+        let sent = self.agent.transmit_for(&self.delivery, &message).await;
         match &sent {
-            Ok(_) => {
-                answers.in_doubt = None;
-                answers.taken += 1;
+            Ok(receipt) => {
+                answers.took(&message, last, receipt);
+                run.made = answers.taken;
             }
             // Certainly not stored, now or before: the number is free for another reply.
             Err(error) if error.reached() != Reached::Unknown && !doubted => answers.in_doubt = None,
             Err(_) => {}
         }
+        self.agent.answered.weigh(&identity, &answers, Instant::now());
         sent
+    }
+
+    fn remembered(&self, run: &mut Run) -> (Arc<str>, Arc<Mutex<Answers>>) {
+        let remembered = run.answers.get_or_insert_with(|| {
+            let identity: Arc<str> = self.delivery.identity().into();
+            let answers = self.agent.answered.of(&identity, Instant::now());
+            (identity, answers)
+        });
+        remembered.clone()
     }
 
     fn message(&self, seq: u64, body: Body, last: bool, error: Option<&str>) -> Result<Outbound> {
@@ -178,4 +201,16 @@ impl fmt::Debug for Request {
             .field("attempt", &self.attempt)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a sender waits for an answer to `delivery`. Who sent a reply does not: answering it by itself could
+/// go on for ever.
+pub(crate) fn waits_for_reply(delivery: &Delivery) -> bool {
+    let headers = &delivery.headers;
+    let is_reply = [REPLY_SEQ, REPLY_LAST, REPLY_ERROR].iter().any(|name| headers.get(name).is_some());
+    delivery.correlation_id.is_some() && delivery.answer_address().is_some() && !is_reply
+}
+
+fn is_last(reply: &Outbound) -> bool {
+    reply.headers.get(REPLY_LAST).is_some()
 }

@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ClientMsgId;
 use crate::message::Outbound;
+use crate::trace_context::TraceContext;
 
 /// Fingerprints of the messages sent last, bounded by count.
 #[derive(Debug, Default)]
@@ -19,6 +20,8 @@ pub(crate) struct SentIds {
 struct Known {
     fingerprint: u64,
     number: u64,
+    /// The trace it was sent in first: within another one it would be another message to some.
+    line: Option<TraceContext>,
 }
 
 impl SentIds {
@@ -35,7 +38,7 @@ impl SentIds {
             .with_reached(crate::error::Reached::No)),
             None => {
                 self.counter += 1;
-                let known = Known { fingerprint, number: self.counter };
+                let known = Known { fingerprint, number: self.counter, line: None };
                 self.fingerprints.insert(message.client_msg_id.clone(), known);
                 self.order.push_back((known.number, message.client_msg_id.clone()));
                 if self.order.len() > CAPACITY
@@ -47,6 +50,12 @@ impl SentIds {
                 Ok(true)
             }
         }
+    }
+
+    /// The trace that the message `id` was sent in first: `line`, if this is the first time.
+    pub(crate) fn line(&mut self, id: &ClientMsgId, line: TraceContext) -> TraceContext {
+        let known = self.fingerprints.get_mut(id);
+        known.map_or(line, |known| *known.line.get_or_insert(line))
     }
 
     /// Forgets an id that certainly no server has: it may be used for another content.

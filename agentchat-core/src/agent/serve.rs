@@ -1,29 +1,30 @@
 //! Serving an inbox: reads deliveries, runs handlers, acknowledges what they settled.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
+use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::AgentShared;
 use super::acks::Acks;
-use super::dispatch::{Dispatcher, Finished, Job, LaneKey, Task};
-use super::request::{Handler, HandlerResult, Request};
-use super::serve_options::ServeOptions;
+use super::conclude::{Letter, bury, expire, supersede};
+use super::dispatch::{Dispatcher, Job, LaneKey, Task};
+use super::handler::Handler;
+use super::outcome::{HandlerError, HandlerResult, contained};
+use super::request::Request;
+use super::serve_options::{ServeOptions, ServePolicy};
 use super::serving::{Control, Served, Serving, Stop};
-use crate::address::Address;
+use super::trace::Handling;
 use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::ClientMsgId;
-use crate::message::Outbound;
 use crate::options::Inbox;
+use crate::telemetry::Hole;
 use crate::transport::{Event, EventStream};
 
 /// Begins to serve what `events` brings.
@@ -37,7 +38,7 @@ pub(crate) fn start(
     let stop = control.subscribe();
     let slots = u32::try_from(options.concurrency).unwrap_or(u32::MAX);
     let server = Server {
-        dispatcher: Dispatcher::new(options.policy()),
+        dispatcher: Dispatcher::new(options.policy(), options.gate()),
         running: JoinSet::new(),
         jobs: HashMap::new(),
         acks: Acks::new(Arc::clone(&agent.transport)),
@@ -53,9 +54,9 @@ pub(crate) fn start(
 /// The task behind a [`Serving`].
 struct Server {
     dispatcher: Dispatcher,
-    running: JoinSet<Finished>,
+    running: JoinSet<HandlerResult>,
     /// What each running task works on, so that one that panics is known too.
-    jobs: HashMap<Id, (LaneKey, Task)>,
+    jobs: HashMap<Id, LaneKey>,
     acks: Acks,
     _slots: Counted,
     agent: Arc<AgentShared>,
@@ -72,12 +73,17 @@ impl Server {
             let stopped = *stop.borrow_and_update();
             match stopped {
                 Stop::No => self.start_jobs(),
-                Stop::Late | Stop::Gone => return self.dropped(stopped),
+                Stop::Late => {
+                    self.last_acks().await;
+                    return self.dropped(stopped);
+                }
+                Stop::Gone => return self.dropped(stopped),
                 Stop::Lost | Stop::Drain if self.running.is_empty() && self.acks.is_empty() => {
                     return self.ended(lost);
                 }
                 Stop::Lost | Stop::Drain => self.acks.finish_soon(),
             }
+            self.control.publish(self.dispatcher.stats());
             let serving = stopped == Stop::No;
             let room = self.dispatcher.load() + self.acks.len() < self.options.subscribe.max_unsettled;
             let due = if serving { self.dispatcher.deadline() } else { give_up_at };
@@ -114,51 +120,78 @@ impl Server {
         match event {
             Event::Message(delivery) => self.acks.extend(self.dispatcher.admit(delivery, Instant::now())),
             Event::CaughtUp => tracing::debug!(name: "serve.caught_up", "what waited has been read"),
-            hole => tracing::warn!(name: "serve.hole", event = ?hole, "messages are missing"),
+            hole => tracing::warn!(name: "serve.hole", hole = %Hole(&hole), "messages are missing"),
         }
     }
 
     fn start_jobs(&mut self) {
-        while let Some(job) = self.dispatcher.start(Instant::now(), SystemTime::now()) {
-            let Job { lane, delivery, task } = job;
-            let (agent, handler) = (Arc::clone(&self.agent), Arc::clone(&self.handler));
-            let morgue = self.options.dead_letter.as_ref().map(|(address, _)| address.clone());
-            let run = async move {
-                let done = match task {
-                    Task::Handle { attempt } => run_handler(agent, handler, delivery, attempt).await,
-                    Task::Expire => refuse_expired(agent, delivery).await,
-                    Task::Bury { failures } => bury(&agent, morgue, delivery, failures).await,
-                };
-                match done {
-                    Ok(()) => Finished::Settled,
-                    Err(error) => {
-                        tracing::warn!(name: "handler.failed", ?task, %error, "a message was not handled");
-                        Finished::Failed
-                    }
-                }
-            };
-            let id = self.running.spawn(run).id();
-            self.jobs.insert(id, (lane, task));
+        while let Some(job) = self.dispatcher.start(Instant::now()) {
+            let (lane, run) = self.prepare(job);
+            self.jobs.insert(self.running.spawn(run).id(), lane);
         }
     }
 
+    /// What is to be done for a job, as a future of its own.
+    fn prepare(&self, job: Job) -> (LaneKey, impl Future<Output = HandlerResult> + use<>) {
+        let Job { lane, delivery, rest, task } = job;
+        let (agent, handler) = (Arc::clone(&self.agent), Arc::clone(&self.handler));
+        let dead_letters = self.options.dead_letters.clone();
+        let batches = matches!(self.options.policy, ServePolicy::Batch(_));
+        let run = async move {
+            match task {
+                Task::Handle { attempt } if batches => {
+                    run_batch(agent, handler, delivery, rest, attempt).await
+                }
+                Task::Handle { attempt } => run_handler(agent, handler, delivery, attempt).await,
+                Task::Expire => expire(agent, delivery).await,
+                Task::Supersede { tries } => supersede(agent, delivery, tries).await,
+                Task::Bury { failures, error, quiet, tries } => {
+                    let letter = Letter { delivery, failures, error, quiet };
+                    bury(agent, dead_letters, letter, tries).await
+                }
+            }
+        };
+        (lane, run)
+    }
+
     /// Settles a finished task and all others that have finished meanwhile.
-    fn settle(&mut self, first: std::result::Result<(Id, Finished), JoinError>) {
+    fn settle(&mut self, first: std::result::Result<(Id, HandlerResult), JoinError>) {
         let mut next = Some(first);
         while let Some(done) = next {
             // A task that panicked outside the handler has failed like any other.
-            let (id, finished) = done.unwrap_or_else(|died| (died.id(), Finished::Failed));
-            if let Some((lane, task)) = self.jobs.remove(&id) {
-                self.acks.extend(self.dispatcher.finish(&lane, task, finished, Instant::now()));
+            let (id, outcome) = done.unwrap_or_else(|died| (died.id(), Err(panicked(died))));
+            if let Err(error) = &outcome {
+                tracing::warn!(name: "handler.failed", %error, "a message was not handled");
+            }
+            if let Some(lane) = self.jobs.remove(&id) {
+                self.acks.extend(self.dispatcher.finish(&lane, outcome, Instant::now()));
             }
             next = self.running.try_join_next_with_id();
         }
     }
 
+    /// Drops what still runs, and acknowledges what has been settled, as far as that goes quickly.
+    async fn last_acks(&mut self) {
+        if let Some(done) = self.running.try_join_next_with_id() {
+            self.settle(done);
+        }
+        self.running.abort_all();
+        self.acks.finish_soon();
+        let flushed = async {
+            while !self.acks.is_empty() {
+                self.acks.work().await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_ACKS, flushed).await;
+    }
+
     fn ended(&self, error: Option<Error>) -> Served {
         let unsettled = self.dispatcher.in_hand();
-        self.control.leave(unsettled);
-        Served { unsettled, unacknowledged: self.acks.lost() + self.acks.len(), error }
+        let unacknowledged = self.acks.lost() + self.acks.len();
+        self.control.leave(unsettled, unacknowledged);
+        let stats = self.dispatcher.stats();
+        self.control.publish(stats);
+        Served { unsettled, unacknowledged, stats, error }
     }
 
     fn dropped(&self, stopped: Stop) -> Served {
@@ -166,8 +199,8 @@ impl Server {
         match stopped {
             Stop::Gone => self.ended(Some(nobody)),
             _ => {
-                let Served { unsettled, unacknowledged, .. } = self.ended(None);
-                Served::late(unsettled, unacknowledged)
+                let Served { unsettled, unacknowledged, stats, .. } = self.ended(None);
+                Served::late(unsettled, unacknowledged, stats)
             }
         }
     }
@@ -176,45 +209,29 @@ impl Server {
 async fn run_handler(
     agent: Arc<AgentShared>,
     handler: Arc<dyn Handler>,
-    delivery: Delivery,
+    delivery: Arc<Delivery>,
     attempt: u32,
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
+    let handling = Handling::new(&delivery, attempt, agent.traces);
     let request = Request::new(delivery, attempt, agent);
     // Made inside the block: a handler may panic before it has a future to give.
-    let outcome = AssertUnwindSafe(async { handler.handle(request).await }).catch_unwind().await;
-    outcome.unwrap_or_else(|panic| Err(format!("the handler panicked: {}", panic_text(&*panic)).into()))
+    handling.run(contained(async { handler.handle(request).await })).await
 }
 
-/// A request found after its deadline is answered, not run: nobody waits for its work any more. Nobody may
-/// wait for the answer either, so it is settled even when it cannot be given.
-async fn refuse_expired(agent: Arc<AgentShared>, delivery: Delivery) -> HandlerResult {
-    let request = Request::new(delivery, 1, agent);
-    if request.wants_reply()
-        && let Err(error) = request.fail("the request's deadline had passed before it could be handled").await
-    {
-        tracing::debug!(name: "expired.unanswered", %error, "an expired request could not be answered");
-    }
-    Ok(())
-}
-
-/// Sends a message that cannot be handled to the dead-letter address; only then it is settled.
-async fn bury(
-    agent: &AgentShared,
-    morgue: Option<Address>,
-    delivery: Delivery,
-    failures: u32,
+async fn run_batch(
+    agent: Arc<AgentShared>,
+    handler: Arc<dyn Handler>,
+    first: Arc<Delivery>,
+    rest: Vec<Arc<Delivery>>,
+    attempt: u32,
 ) -> HandlerResult {
-    let morgue = morgue.ok_or("there is no dead-letter address")?;
-    let id = ClientMsgId::derived(&delivery.identity(), "dead letter");
-    let mut message = Outbound::new(morgue, delivery.body).with_id(id);
-    message.headers = delivery.headers;
-    message.headers.insert(DEAD_LETTER_ATTEMPTS, failures.to_string());
-    message.correlation_id = delivery.correlation_id;
-    message.conversation = delivery.conversation;
-    agent.transmit(&message).await?;
-    tracing::warn!(name: "dead_letter.sent", id = %delivery.id, failures, "a message was given up");
-    Ok(())
+    let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
+    // A batch is one run, and belongs to the trace of its first message.
+    let handling = Handling::new(&first, attempt, agent.traces);
+    let request = |delivery| Request::new(delivery, attempt, Arc::clone(&agent));
+    let requests = std::iter::once(first).chain(rest).map(request).collect();
+    handling.run(contained(async { handler.handle_batch(requests).await })).await
 }
 
 /// Adds to a counter of the agent, and takes it back when dropped: at the end, or wherever it is stopped.
@@ -237,10 +254,12 @@ impl Drop for Counted {
     }
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+fn panicked(died: JoinError) -> HandlerError {
+    match died.try_into_panic() {
+        Ok(panic) => HandlerError::panic(&*panic),
+        Err(died) => HandlerError::retry(died),
+    }
 }
 
-/// On a dead letter: how often its handler failed.
-const DEAD_LETTER_ATTEMPTS: &str = "agentchat-dead-letter-attempts";
+/// What acknowledging gets once the deadline for the handlers has passed; less than what waits for it.
+const LAST_ACKS: Duration = Duration::from_millis(500);

@@ -1,12 +1,13 @@
 //! An inbox being served, as its owner holds it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::serve_stats::ServeStats;
 use crate::error::{Error, ErrorKind};
 
 /// An inbox being served. Dropping it, or the future of one of its methods, stops at once: handlers are
@@ -27,6 +28,8 @@ pub struct Served {
     /// How many deliveries were settled, but could not be acknowledged. They come again too, and whoever
     /// serves the inbox then cannot know that they were handled.
     pub unacknowledged: usize,
+    /// What became of the others.
+    pub stats: ServeStats,
     /// Why it ended, unless it was asked to.
     pub error: Option<Error>,
 }
@@ -35,7 +38,9 @@ pub struct Served {
 #[derive(Debug)]
 pub(crate) struct Control {
     stop: watch::Sender<Stop>,
-    left: AtomicUsize,
+    unsettled: AtomicUsize,
+    unacknowledged: AtomicUsize,
+    stats: Mutex<ServeStats>,
     /// Whether it reads the agent's own inbox.
     pub(crate) own: bool,
 }
@@ -64,11 +69,16 @@ impl Serving {
         Arc::clone(&self.control)
     }
 
+    /// What became of messages until now.
+    pub fn stats(&self) -> ServeStats {
+        self.control.stats()
+    }
+
     /// Waits until serving ends, which it does when the attachment is lost, or the agent is closed or
     /// dropped. Running handlers finish first, up to [`ServeOptions::grace`](crate::ServeOptions::grace)
     /// or the deadline of closing. Dropping the future stops serving.
     pub async fn wait(mut self) -> Served {
-        joined((&mut self.task).await)
+        joined((&mut self.task).await, &self.control)
     }
 
     /// Stops taking messages in, lets running handlers finish and acknowledges what they settled. When
@@ -77,12 +87,12 @@ impl Serving {
     pub async fn stop(mut self, deadline: Duration) -> Served {
         self.control.stop(Stop::Drain);
         if let Ok(ended) = tokio::time::timeout(deadline, &mut self.task).await {
-            return joined(ended);
+            return joined(ended, &self.control);
         }
         self.control.stop(Stop::Late);
         match tokio::time::timeout(LAST_WORDS, &mut self.task).await {
-            Ok(ended) => joined(ended),
-            Err(_) => Served::late(0, 0),
+            Ok(ended) => joined(ended, &self.control),
+            Err(_) => Served::late(0, 0, self.control.stats()),
         }
     }
 }
@@ -95,16 +105,25 @@ impl Drop for Serving {
 }
 
 impl Served {
-    pub(crate) fn late(unsettled: usize, unacknowledged: usize) -> Self {
+    pub(crate) fn late(unsettled: usize, unacknowledged: usize, stats: ServeStats) -> Self {
         let what = "not everything was done at the deadline, and the rest was dropped";
         let error = Some(Error::new(ErrorKind::Timeout, "serve", what));
-        Self { unsettled, unacknowledged, error }
+        Self { unsettled, unacknowledged, stats, error }
     }
 }
 
 impl Control {
     pub(crate) fn new(own: bool) -> Self {
-        Self { stop: watch::Sender::new(Stop::No), left: AtomicUsize::new(0), own }
+        let (unsettled, unacknowledged) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { stop: watch::Sender::new(Stop::No), unsettled, unacknowledged, stats: Mutex::default(), own }
+    }
+
+    pub(crate) fn publish(&self, stats: ServeStats) {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = stats;
+    }
+
+    fn stats(&self) -> ServeStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stop(&self, how: Stop) {
@@ -132,20 +151,22 @@ impl Control {
         self.stop.closed().await;
     }
 
-    pub(crate) fn leave(&self, unsettled: usize) {
-        self.left.store(unsettled, Ordering::Release);
+    pub(crate) fn leave(&self, unsettled: usize, unacknowledged: usize) {
+        self.unacknowledged.store(unacknowledged, Ordering::Release);
+        self.unsettled.store(unsettled, Ordering::Release);
     }
 
-    /// How many messages the task left unsettled.
-    pub(crate) fn left(&self) -> usize {
-        self.left.load(Ordering::Acquire)
+    /// How many messages the task left unsettled, and how many settled ones unacknowledged.
+    pub(crate) fn left(&self) -> (usize, usize) {
+        (self.unsettled.load(Ordering::Acquire), self.unacknowledged.load(Ordering::Acquire))
     }
 }
 
-fn joined(ended: Result<Served, JoinError>) -> Served {
+fn joined(ended: Result<Served, JoinError>, control: &Control) -> Served {
     ended.unwrap_or_else(|error| Served {
         unsettled: 0,
         unacknowledged: 0,
+        stats: control.stats(),
         error: Some(Error::new(ErrorKind::Unexpected, "serve", format!("the serving task died: {error}"))),
     })
 }

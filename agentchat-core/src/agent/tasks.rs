@@ -1,21 +1,27 @@
 //! What an agent's handles and tasks share, and what ends with the last handle.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tracing::Instrument;
 
-use super::close::CloseReport;
+use super::answers::AnswerLog;
+use super::close::Closing;
+use super::own_serving::OwnServing;
 use super::replies::Replies;
 use super::sent::SentIds;
-use super::serving::{Control, Stop};
+use super::serving::{Control, Serving, Stop};
+use super::trace;
 use crate::capability::Capabilities;
-use crate::delivery::Receipt;
+use crate::delivery::{Delivery, Receipt};
+use crate::disabled::disabled;
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::message::Outbound;
+use crate::options::CloseMode;
+use crate::telemetry::{message_span, observed};
+use crate::trace_context::TraceContext;
 use crate::transport::Transport;
 
 /// What the agent's tasks share. They hold no [`Tasks`], so that dropping the agent ends them.
@@ -26,7 +32,10 @@ pub(crate) struct AgentShared {
     pub(crate) active: AtomicU32,
     pub(crate) slots: AtomicU32,
     pub(crate) replies: Replies,
+    pub(crate) answered: AnswerLog,
     sent: Mutex<SentIds>,
+    /// Whether messages that carry no trace context get one.
+    pub(crate) traces: bool,
 }
 
 /// What ends with the last handle of an agent.
@@ -35,11 +44,22 @@ pub(crate) struct Tasks {
     shared: Arc<AgentShared>,
     heartbeat: Mutex<Option<JoinHandle<()>>>,
     serving: Mutex<Vec<Arc<Control>>>,
+    /// What the agent was started with, if with anything.
+    own: Option<OwnServing>,
     /// Held while something begins to be served.
     pub(crate) starting: tokio::sync::Mutex<()>,
     /// Held while the agent closes; then what that left.
-    pub(crate) closing: tokio::sync::Mutex<Option<CloseReport>>,
-    closed: AtomicBool,
+    pub(crate) closing: tokio::sync::Mutex<Closing>,
+    life: Mutex<Life>,
+}
+
+/// How far the agent is on its way to the end.
+#[derive(Debug, Clone, Copy)]
+enum Life {
+    Open,
+    /// Nothing more is taken in; what runs may still send and call.
+    Closing(CloseMode),
+    Closed(CloseMode),
 }
 
 impl AgentShared {
@@ -49,7 +69,9 @@ impl AgentShared {
             transport,
             active: AtomicU32::new(0),
             slots: AtomicU32::new(0),
+            answered: AnswerLog::default(),
             sent: Mutex::default(),
+            traces: true,
         }
     }
 
@@ -57,17 +79,41 @@ impl AgentShared {
         self.transport.capabilities()
     }
 
+    /// The error for what the network cannot do: because it lacks `what`, or because there is none.
+    pub(crate) fn lacks(&self, operation: &'static str, what: &str) -> Error {
+        if self.capabilities().disabled { disabled(operation) } else { Error::unsupported(operation, what) }
+    }
+
     /// One attempt at sending.
     pub(crate) async fn transmit(&self, message: &Outbound) -> Result<Receipt> {
-        let span = tracing::info_span!("agent.send", client_msg_id = %message.client_msg_id);
-        self.transport.send(message).instrument(span).await
+        self.transmit_as(message, self.line(message, trace::handled())).await
+    }
+
+    /// One attempt at answering `request`, or at passing it on.
+    pub(crate) async fn transmit_for(&self, request: &Delivery, message: &Outbound) -> Result<Receipt> {
+        self.transmit_as(message, self.line(message, Some(trace::of_delivery(request)))).await
+    }
+
+    async fn transmit_as(&self, message: &Outbound, line: Option<TraceContext>) -> Result<Receipt> {
+        let message = trace::carrying(message, line);
+        let span = message_span!(INFO, "agent.send", message, Some(&message.client_msg_id));
+        observed(span, self.transport.send(&message)).await
+    }
+
+    fn line(&self, message: &Outbound, within: Option<TraceContext>) -> Option<TraceContext> {
+        if self.traces { trace::line(message, &*self.transport, within) } else { None }
     }
 
     /// One attempt at sending, after checking that the id stands for this content. What counts as the
     /// content is in `content`, which has the id of `message`.
     pub(crate) async fn transmit_once(&self, content: &Outbound, message: &Outbound) -> Result<Receipt> {
-        let new = lock(&self.sent).record(content)?;
-        let sent = self.transmit(message).await;
+        let line = self.line(message, trace::handled());
+        let (new, line) = {
+            let mut sent = lock(&self.sent);
+            let new = sent.record(content)?;
+            (new, line.map(|line| sent.line(&content.client_msg_id, line)))
+        };
+        let sent = self.transmit_as(message, line).await;
         if let Err(error) = &sent
             && new
             && error.reached() != Reached::Unknown
@@ -84,9 +130,10 @@ impl Tasks {
             shared,
             heartbeat: Mutex::default(),
             serving: Mutex::default(),
+            own: None,
             starting: tokio::sync::Mutex::default(),
             closing: tokio::sync::Mutex::default(),
-            closed: AtomicBool::new(false),
+            life: Mutex::new(Life::Open),
         }
     }
 
@@ -112,14 +159,56 @@ impl Tasks {
         lock(&self.serving).push(control);
     }
 
-    pub(crate) fn mark_closed(&self) {
-        self.closed.store(true, Ordering::Release);
+    /// Takes over what the agent was started with: `None` where there is nothing to serve.
+    pub(crate) fn own(&mut self, serving: Option<Serving>) {
+        if let Some(serving) = &serving {
+            self.add_serving(serving.control());
+        }
+        self.own = Some(OwnServing::new(serving));
     }
 
+    pub(crate) fn own_serving(&self) -> Option<&OwnServing> {
+        self.own.as_ref()
+    }
+
+    pub(crate) fn mark_closing(&self, mode: CloseMode) {
+        let mut life = lock(&self.life);
+        // What has ended stays so while a closing that failed is made again.
+        if !matches!(*life, Life::Closed(_)) {
+            *life = Life::Closing(mode);
+        }
+    }
+
+    pub(crate) fn mark_closed(&self, mode: CloseMode) {
+        *lock(&self.life) = Life::Closed(mode);
+        if let Some(own) = &self.own {
+            own.end_idle();
+        }
+    }
+
+    /// # Errors
+    /// `Closed` once the agent takes nothing in any more.
     pub(crate) fn check_open(&self, operation: &'static str) -> Result<()> {
-        match self.closed.load(Ordering::Acquire) {
-            true => Err(Error::new(ErrorKind::Closed, operation, "the agent was closed")),
-            false => Ok(()),
+        let life = *lock(&self.life);
+        match life {
+            Life::Closing(mode) => {
+                let what = format!("the agent is being closed, to {}", word(mode));
+                Err(Error::new(ErrorKind::Closed, operation, what))
+            }
+            Life::Open | Life::Closed(_) => self.check_alive(operation),
+        }
+    }
+
+    /// # Errors
+    /// `Closed` once nothing runs any more that may use the agent; closing it is not its end yet.
+    pub(crate) fn check_alive(&self, operation: &'static str) -> Result<()> {
+        let life = *lock(&self.life);
+        match life {
+            Life::Closed(mode) => {
+                let what = format!("the agent was closed, to {}", word(mode));
+                Err(Error::new(ErrorKind::Closed, operation, what))
+            }
+            Life::Open | Life::Closing(_) => Ok(()),
         }
     }
 }
@@ -133,6 +222,14 @@ impl Drop for Tasks {
             control.stop(Stop::Gone);
         }
         self.shared.replies.close();
+    }
+}
+
+/// What an agent is closed for.
+pub(crate) fn word(mode: CloseMode) -> &'static str {
+    match mode {
+        CloseMode::Detach => "detach",
+        CloseMode::Retire => "retire",
     }
 }
 

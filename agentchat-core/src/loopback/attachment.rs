@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::reader::{Reader, gone};
 use super::{Loopback, disconnected};
 use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
-use crate::delivery::Receipt;
+use crate::delivery::{Delivery, Receipt};
 use crate::directory::{Discovered, Heartbeat, Query};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::AckTag;
+use crate::id::{AckTag, ConversationId};
 use crate::message::{Body, Outbound};
 use crate::options::{CloseMode, Inbox, SubscribeOptions};
-use crate::transport::{KeyedValue, Subscription, Transport};
+use crate::transport::{KeyedValue, ReplayRange, Subscription, Transport};
 
 /// An attachment. It lives until the network is cut or it is closed.
 #[derive(Debug)]
@@ -55,6 +56,13 @@ impl Attachment {
     fn live(&self, operation: &'static str) -> Result<&Loopback> {
         self.ticket.check(operation)?;
         Ok(&self.ticket.network)
+    }
+
+    fn check_state(&self, operation: &'static str) -> Result<()> {
+        match self.capabilities.keyed_state {
+            true => Ok(()),
+            false => Err(Error::unsupported(operation, "this network keeps no keyed state")),
+        }
     }
 }
 
@@ -108,6 +116,10 @@ impl Transport for Attachment {
     }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
+        // The other networks carry every part of a message there is.
+        if self.capabilities.numbered {
+            self.capabilities.check(message)?;
+        }
         // Nothing here waits: without this, who sends on and on would never let the others run.
         tokio::task::coop::consume_budget().await;
         let latency = {
@@ -150,13 +162,21 @@ impl Transport for Attachment {
         if already { Ok(()) } else { retired }
     }
 
+    async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {
+        let hub = self.live("replay")?.lock();
+        let own = hub.inboxes.get(&self.address).ok_or_else(|| gone("replay"))?;
+        Ok(own.replay(conversation, range, Instant::now()))
+    }
+
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
+        self.check_state("put")?;
         let mut hub = self.live("put")?.lock();
         hub.inboxes.get_mut(at).ok_or_else(|| gone("put"))?.put(key, value);
         Ok(())
     }
 
     async fn get(&self, at: &Address, key: &str) -> Result<Option<KeyedValue>> {
+        self.check_state("get")?;
         let hub = self.live("get")?.lock();
         let inbox = hub.inboxes.get(at).ok_or_else(|| gone("get"))?;
         Ok(inbox.get(key).map(|(body, created)| KeyedValue::new(body, Some(created))))

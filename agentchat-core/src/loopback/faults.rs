@@ -1,4 +1,4 @@
-//! What can go wrong on a loopback network, from a seed.
+//! What can go wrong on a loopback network, from a seed, and what kind of network it is.
 
 use std::time::Duration;
 
@@ -20,6 +20,19 @@ pub struct LoopbackFaults {
     pub reorder: f64,
     /// The chance that a send cuts the sender's attachment, before or after the message is stored.
     pub cut: f64,
+    /// The chance that a message is dropped on its way to a subscription that is caught up. It stays in its
+    /// inbox and its history: it leaves a hole in the numbers, and comes to the next subscription. What
+    /// history does not show (fresh inboxes, messages without conversation) is not dropped.
+    pub drop: f64,
+    /// No fault, but another kind of network, where both sides see the numbers of a conversation: an inbox
+    /// counts what its owner sends as well, receipts tell that number, and history shows those messages.
+    /// Nothing on it makes holes for good: there are no priorities, no delay or ttl, no keyed state.
+    pub numbered: bool,
+    /// What an agent sends comes back to its own inbox as well.
+    pub echo: bool,
+    /// Acknowledging is [`Cumulative`](crate::AckGuarantee::Cumulative): one cursor over what was given out
+    /// on a subscription, or dropped there.
+    pub cursor: bool,
 }
 
 impl Default for LoopbackFaults {
@@ -39,6 +52,10 @@ impl LoopbackFaults {
             duplicate: 0.0,
             reorder: 0.0,
             cut: 0.0,
+            drop: 0.0,
+            numbered: false,
+            echo: false,
+            cursor: false,
         }
     }
 
@@ -69,6 +86,30 @@ impl LoopbackFaults {
     /// Sets the chance of a cut.
     pub fn with_cuts(mut self, chance: f64) -> Self {
         self.cut = chance;
+        self
+    }
+
+    /// Sets the chance of dropping a message on its way to a reader.
+    pub fn with_drops(mut self, chance: f64) -> Self {
+        self.drop = chance;
+        self
+    }
+
+    /// Makes both sides of a conversation see its numbers.
+    pub fn with_numbers(mut self) -> Self {
+        self.numbered = true;
+        self
+    }
+
+    /// Makes what an agent sends come back to its own inbox.
+    pub fn with_echo(mut self) -> Self {
+        self.echo = true;
+        self
+    }
+
+    /// Makes acknowledging move a cursor.
+    pub fn with_cursor(mut self) -> Self {
+        self.cursor = true;
         self
     }
 }

@@ -1,17 +1,19 @@
 //! The network itself: inboxes, the directory, who is attached, and the dice.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SCHEME;
-use super::accepted::Accepted;
+use super::accepted::{Accepted, Stamp};
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
 use super::inbox::{InboxState, UNREAD};
 use super::registry::Registry;
+use super::view::Ahead;
 use crate::address::Address;
 use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
 use crate::clock::after;
@@ -20,6 +22,14 @@ use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{AckTag, MessageId};
 use crate::message::Outbound;
 use crate::numbers::NumberMap;
+use crate::options::SubscribeOptions;
+
+/// What may happen to a row on its way to a reader.
+pub(crate) struct Luck<'a> {
+    reorder: f64,
+    drop: f64,
+    dice: &'a mut fastrand::Rng,
+}
 
 /// Everything the attachments share.
 #[derive(Debug)]
@@ -78,22 +88,26 @@ impl Hub {
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let order = match self.faults.reorder > 0.0 {
-            true => OrderGuarantee::None,
-            false => OrderGuarantee::ConversationAndPriority,
+        let LoopbackFaults { reorder, numbered, cursor, .. } = self.faults;
+        let order = match (reorder > 0.0, numbered) {
+            (true, _) => OrderGuarantee::None,
+            (false, true) => OrderGuarantee::Conversation,
+            (false, false) => OrderGuarantee::ConversationAndPriority,
         };
         Capabilities {
             directory: true,
             readable_status: true,
             durable_inbox: true,
-            ack: AckGuarantee::Redelivers,
+            ack: if cursor { AckGuarantee::Cumulative } else { AckGuarantee::Redelivers },
             order,
+            numbered,
             server_dedup: true,
-            priority: true,
-            ttl: true,
-            delay: true,
-            keyed_state: true,
+            priority: !numbered,
+            ttl: !numbered,
+            delay: !numbered,
+            keyed_state: !numbered,
             extra_inbox: true,
+            replay: true,
             ..Capabilities::none(&[SCHEME])
         }
     }
@@ -164,14 +178,21 @@ impl Hub {
         }
     }
 
-    /// The inbox of `address`, and the dice that decide about its order.
-    pub(crate) fn reading(
+    /// The inbox of `address`, and what decides about its rows.
+    pub(crate) fn reading(&mut self, address: &Address) -> Option<(&mut InboxState, Luck<'_>)> {
+        let LoopbackFaults { reorder, drop, .. } = self.faults;
+        let luck = Luck { reorder, drop, dice: &mut self.dice };
+        Some((self.inboxes.get_mut(address)?, luck))
+    }
+
+    pub(crate) fn open_view(
         &mut self,
         address: &Address,
-    ) -> Option<(&mut InboxState, Option<impl FnMut() -> bool>)> {
-        let (chance, dice) = (self.faults.reorder, &mut self.dice);
-        let inbox = self.inboxes.get_mut(address)?;
-        Some((inbox, (chance > 0.0).then_some(move || dice.f64() < chance)))
+        options: &SubscribeOptions,
+    ) -> Result<(u64, Arc<Ahead>)> {
+        let (messages, bytes) = (options.max_unsettled, options.max_unsettled_bytes);
+        let inbox = self.inboxes.get_mut(address).ok_or_else(|| super::reader::gone("subscribe"))?;
+        Ok(inbox.open_view(Instant::now(), messages, bytes, self.faults.cursor))
     }
 
     /// Settles what the tags name, up to the first that is not of this network.
@@ -182,7 +203,7 @@ impl Hub {
             if let Some(address) = rows.first().and_then(|(number, _)| self.by_number.get(number))
                 && let Some(inbox) = self.inboxes.get_mut(address)
             {
-                inbox.acknowledge(rows.iter().map(|(_, row)| *row));
+                inbox.acknowledge(rows.iter().map(|(_, row)| *row), self.faults.cursor);
             }
         }
         match parsed.len() == tags.len() {
@@ -229,27 +250,60 @@ impl Hub {
         // Who is attached has an inbox.
         let from = self.inboxes.get(sender).map_or(u64::MAX, |inbox| inbox.number);
         let key = match self.accepted.find(from, &message.client_msg_id) {
-            Ok(known) => return Ok(Receipt::new(SendOutcome::Duplicate(MessageId::numbered(known)))),
+            Ok(known) => {
+                return Ok(receipt(SendOutcome::Duplicate(MessageId::numbered(known.row)), known.seq));
+            }
             Err(key) => key,
         };
-        let id = self.store(sender, message, now)?;
-        self.accepted.remember(key, from, message.client_msg_id.clone(), id);
+        let stamp = self.store(sender, message, now)?;
+        self.accepted.remember(key, from, message.client_msg_id.clone(), stamp);
         let delayed = message.delay.is_some_and(|delay| !delay.is_zero());
-        Ok(Receipt::new(if delayed {
-            SendOutcome::Deferred
-        } else {
-            SendOutcome::Accepted(MessageId::numbered(id))
-        }))
+        Ok(match delayed {
+            true => Receipt::new(SendOutcome::Deferred),
+            false => receipt(SendOutcome::Accepted(MessageId::numbered(stamp.row)), stamp.seq),
+        })
     }
 
-    fn store(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<u64> {
+    fn store(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<Stamp> {
+        let LoopbackFaults { numbered, echo, .. } = self.faults;
         let Some(inbox) = self.inboxes.get_mut(&message.to) else {
             return Err(Error::new(ErrorKind::NotFound, "send", "no such inbox").with_reached(Reached::Yes));
         };
         let id = self.next_id;
         self.next_id += 1;
-        inbox.store(id, message, sender, now);
-        Ok(id)
+        let mut seq = inbox.store(id, message, sender, now);
+        if message.to != *sender {
+            seq = match self.inboxes.get_mut(sender) {
+                Some(own) if echo => own.store(id, message, sender, now),
+                Some(own) if numbered => own.note(id, message, sender, now),
+                _ => None,
+            };
+        }
+        Ok(Stamp { row: id, seq: seq.filter(|_| numbered) })
+    }
+}
+
+#[cfg(test)]
+impl<'a> Luck<'a> {
+    pub(crate) fn plain(dice: &'a mut fastrand::Rng) -> Self {
+        Self { reorder: 0.0, drop: 0.0, dice }
+    }
+}
+
+impl Luck<'_> {
+    /// Whether nothing happens to any row.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.reorder <= 0.0 && self.drop <= 0.0
+    }
+
+    /// Whether, of two rows, the second goes first.
+    pub(crate) fn reorders(&mut self) -> bool {
+        self.reorder > 0.0 && self.dice.f64() < self.reorder
+    }
+
+    /// Whether a row does not get there.
+    pub(crate) fn drops(&mut self) -> bool {
+        self.drop > 0.0 && self.dice.f64() < self.drop
     }
 }
 
@@ -257,6 +311,14 @@ impl Hub {
 fn parse(tag: &AckTag) -> Option<(u64, u64)> {
     let (inbox, row) = tag.as_str().split_once('.')?;
     Some((inbox.parse().ok()?, row.parse().ok()?))
+}
+
+fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {
+    let receipt = Receipt::new(outcome);
+    match seq {
+        Some(seq) => receipt.with_seq(seq),
+        None => receipt,
+    }
 }
 
 /// The first end of an attachment is the one it tells of.

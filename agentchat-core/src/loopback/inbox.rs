@@ -3,6 +3,7 @@
 //! Storing, delivering and settling cost the logarithm of what is stored, however much that is.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,15 +12,16 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
+use super::history::{History, Stored};
+use super::hub::Luck;
 use super::rows::Rows;
 use super::view::{Ahead, Place, View};
 use crate::address::Address;
-use crate::clock::after;
 use crate::delivery::Delivery;
-use crate::id::{AckTag, ConversationId, MessageId};
+use crate::id::ConversationId;
 use crate::message::{Body, Outbound};
 use crate::numbers::NumberMap;
-use crate::transport::Event;
+use crate::transport::{Event, ReplayRange};
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ pub(crate) struct InboxState {
     next_view: u64,
     /// How many messages each conversation had here.
     seqs: HashMap<ConversationId, u64>,
+    history: History,
     state: HashMap<String, (Body, SystemTime)>,
     /// Wakes subscriptions when something changed.
     pub(crate) changed: Arc<Notify>,
@@ -49,11 +52,16 @@ pub(crate) struct InboxState {
 
 #[derive(Debug)]
 struct Row {
-    /// As it is handed out, but for when.
-    delivery: Delivery,
-    due: Instant,
-    expires: Option<Instant>,
+    stored: Kept,
     deliveries: u32,
+}
+
+/// What only the row has is in it; what history has, too, is shared with it.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "the rows lie in places that are used again")]
+enum Kept {
+    Alone(Stored),
+    Shared(Arc<Stored>),
 }
 
 /// What a subscription may have next.
@@ -69,27 +77,28 @@ impl InboxState {
         Self { number, expires, ..Self::default() }
     }
 
-    pub(crate) fn store(&mut self, id: u64, message: &Outbound, sender: &Address, now: Instant) {
+    /// Stores a message. Returns its number in the conversation.
+    pub(crate) fn store(
+        &mut self,
+        id: u64,
+        message: &Outbound,
+        sender: &Address,
+        now: Instant,
+    ) -> Option<u64> {
         self.tick(now);
         if self.clear_abandoned(now) {
-            return;
+            return None;
         }
         if let Some(key) = &message.key
             && let Some(older) = self.keys.insert(key.clone(), id)
         {
-            self.remove(older);
+            self.vanish(older);
         }
-        let seq = message.conversation.as_ref().map(|conversation| {
-            let seq = self.seqs.entry(conversation.clone()).or_default();
-            *seq += 1;
-            *seq
-        });
-        let due = after(now, message.delay.unwrap_or_default());
-        let expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
-        self.mortal.extend(expires.map(|at| (at, id)));
-        let place = Place::of(message.priority, id);
-        let delivery = delivery(self.number, id, message, sender, seq);
-        self.rows.push(id, Row { delivery, due, expires, deliveries: 0 });
+        let stored = self.record(id, message, sender, now);
+        self.mortal.extend(stored.expires.map(|at| (at, id)));
+        let (due, seq) = (stored.due, stored.delivery.seq);
+        let place = Place::of(stored.delivery.priority, id);
+        self.rows.push(id, Row { stored, deliveries: 0 });
         if due > now {
             self.held.insert((due, id));
             self.views.values().for_each(View::take_back);
@@ -97,10 +106,54 @@ impl InboxState {
             self.make_due(place);
         }
         self.wake();
+        seq
     }
 
-    pub(crate) fn acknowledge(&mut self, ids: impl IntoIterator<Item = u64>) {
-        ids.into_iter().for_each(|id| self.remove(id));
+    /// Numbers a message and keeps it in history, for nobody to read otherwise. Returns its number.
+    pub(crate) fn note(
+        &mut self,
+        id: u64,
+        message: &Outbound,
+        sender: &Address,
+        now: Instant,
+    ) -> Option<u64> {
+        self.record(id, message, sender, now).delivery.seq
+    }
+
+    fn record(&mut self, id: u64, message: &Outbound, sender: &Address, now: Instant) -> Kept {
+        let seq = message.conversation.as_ref().map(|conversation| {
+            let seq = self.seqs.entry(conversation.clone()).or_default();
+            *seq += 1;
+            *seq
+        });
+        let stored = Stored::new((self.number, id), message, sender, seq, now);
+        if seq.is_none() {
+            return Kept::Alone(stored);
+        }
+        let stored = Arc::new(stored);
+        self.history.keep(id, &stored);
+        Kept::Shared(stored)
+    }
+
+    pub(crate) fn replay(
+        &self,
+        conversation: &ConversationId,
+        range: ReplayRange,
+        now: Instant,
+    ) -> Vec<Delivery> {
+        self.history.read(conversation, range, now)
+    }
+
+    /// Settles rows; with `cursor` also what was given out before them in the same view.
+    pub(crate) fn acknowledge(&mut self, ids: impl IntoIterator<Item = u64>, cursor: bool) {
+        for id in ids {
+            if cursor {
+                let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
+                passed.into_iter().for_each(|id| drop(self.remove(id)));
+            } else {
+                self.remove(id);
+            }
+        }
         self.wake();
     }
 
@@ -127,13 +180,19 @@ impl InboxState {
     }
 
     /// Opens a view of everything that is stored and unsettled.
-    pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize) -> (u64, Arc<Ahead>) {
+    pub(crate) fn open_view(
+        &mut self,
+        now: Instant,
+        messages: usize,
+        bytes: usize,
+        cursor: bool,
+    ) -> (u64, Arc<Ahead>) {
         self.tick(now);
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        let due = self.rows.iter().filter(|(_, row)| row.due <= now).map(|(id, row)| row.place(id)).collect();
-        let view = View::new(due, messages, bytes);
+        let due = self.rows.iter().filter(|(_, row)| row.stored.due <= now);
+        let view = View::new(due.map(|(id, row)| row.place(id)).collect(), messages, bytes, cursor);
         let ahead = view.ahead();
         self.views.insert(self.next_view, view);
         (self.next_view, ahead)
@@ -161,18 +220,16 @@ impl InboxState {
         abandoned
     }
 
-    /// The next events of a view, up to [`BATCH`] where nothing but their reader can change what they are.
-    /// `skips` is asked, where there is a choice, whether the second row goes before the first.
+    /// The next events of a view, as luck will have it: up to [`BATCH`] where nothing but their reader can
+    /// change what they are, and one otherwise.
     pub(crate) fn next(
         &mut self,
         view: u64,
         now: Instant,
-        mut skips: Option<impl FnMut() -> bool>,
+        luck: &mut Luck<'_>,
         batch: &mut VecDeque<Event>,
     ) -> Next {
         self.tick(now);
-        let alone = skips.is_some() || self.expires.is_some() || !self.held.is_empty();
-        let most = if alone { 1 } else { BATCH };
         // A row that expires gives its credit back, so that is worth waking for.
         let expiring = self.mortal.first().map(|(at, _)| *at);
         let wait = Next::Wait([self.first_held(), expiring, self.expires].into_iter().flatten().min());
@@ -182,17 +239,26 @@ impl InboxState {
             batch.push_back(Event::CaughtUp);
             return Next::Some;
         }
+        let alone = !luck.is_plain() || view.has_cursor() || self.expires.is_some() || !self.held.is_empty();
+        let most = if alone { 1 } else { BATCH };
         let received = SystemTime::now();
         while batch.len() < most {
-            let Some(id) = view.choose(|| skips.as_mut().is_some_and(|skips| skips())) else { break };
+            let Some(id) = view.choose(|| luck.reorders()) else { break };
             let Some(row) = self.rows.get_mut(id) else { break };
+            let (place, mortal) = (row.place(id), row.stored.expires.is_some());
             // What expires must not lie with the reader until then.
-            if row.expires.is_some() && !batch.is_empty() {
+            if mortal && !batch.is_empty() {
                 break;
             }
-            view.take(row.place(id), row.delivery.size());
+            // Only what its owner can find in history is lost, and only on a connection that is caught up.
+            let recoverable = view.is_live() && self.expires.is_none() && self.history.has(id, &row.stored);
+            if recoverable && luck.drops() {
+                view.lose(&place);
+                continue;
+            }
+            view.take(place, row.stored.delivery.size());
             batch.push_back(Event::Message(row.deliver(received)));
-            if row.expires.is_some() || view.backlog_is_given() {
+            if mortal || view.backlog_is_given() {
                 break;
             }
         }
@@ -203,7 +269,7 @@ impl InboxState {
     fn tick(&mut self, now: Instant) {
         while self.mortal.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = self.mortal.pop_first() else { return };
-            self.remove(id);
+            self.vanish(id);
         }
         while self.first_held().is_some_and(|at| at <= now) {
             let Some((_, id)) = self.held.pop_first() else { return };
@@ -223,16 +289,25 @@ impl InboxState {
         }
     }
 
-    fn remove(&mut self, id: u64) {
-        let Some(row) = self.rows.remove(id) else { return };
+    /// Removes a row as if it had never been.
+    fn vanish(&mut self, id: u64) {
+        if let Some(row) = self.remove(id)
+            && let Some(conversation) = &row.stored.delivery.conversation
+        {
+            self.history.forget(id, conversation);
+        }
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Row> {
+        let row = self.rows.remove(id)?;
         let place = row.place(id);
         if !self.held.is_empty() {
-            self.held.remove(&(row.due, id));
+            self.held.remove(&(row.stored.due, id));
         }
-        if let Some(at) = row.expires {
+        if let Some(at) = row.stored.expires {
             self.mortal.remove(&(at, id));
         }
-        if let Some(key) = &row.delivery.key
+        if let Some(key) = &row.stored.delivery.key
             && self.keys.get(key) == Some(&id)
         {
             self.keys.remove(key);
@@ -240,20 +315,31 @@ impl InboxState {
         for view in self.views.values_mut() {
             view.forget(&place);
         }
+        Some(row)
     }
 }
 
 impl Row {
     fn place(&self, id: u64) -> Place {
-        Place::of(self.delivery.priority, id)
+        Place::of(self.stored.delivery.priority, id)
     }
 
     fn deliver(&mut self, received: SystemTime) -> Delivery {
         self.deliveries = self.deliveries.saturating_add(1);
-        let mut delivery = self.delivery.clone();
-        delivery.received = received;
+        let mut delivery = self.stored.deliver(received);
         delivery.redelivered = self.deliveries > 1;
         delivery
+    }
+}
+
+impl Deref for Kept {
+    type Target = Stored;
+
+    fn deref(&self) -> &Stored {
+        match self {
+            Self::Alone(stored) => stored,
+            Self::Shared(stored) => stored,
+        }
     }
 }
 
@@ -264,24 +350,6 @@ fn take_back(rows: &mut Rows<Row>, ids: Vec<u64>) {
             row.deliveries = row.deliveries.saturating_sub(1);
         }
     }
-}
-
-fn delivery(inbox: u64, id: u64, message: &Outbound, sender: &Address, seq: Option<u64>) -> Delivery {
-    let tag = AckTag::pair(inbox, id);
-    let mut delivery = Delivery::new(MessageId::numbered(id), tag, message.body.clone());
-    delivery.client_msg_id = Some(message.client_msg_id.clone());
-    delivery.sender = Some(sender.clone());
-    delivery.conversation.clone_from(&message.conversation);
-    delivery.headers = message.headers.clone();
-    delivery.reply_to.clone_from(&message.reply_to);
-    delivery.correlation_id.clone_from(&message.correlation_id);
-    delivery.priority = message.priority;
-    delivery.key.clone_from(&message.key);
-    delivery.tags.clone_from(&message.tags);
-    delivery.deadline = message.deadline;
-    delivery.seq = seq;
-    delivery.created = Some(delivery.received);
-    delivery
 }
 
 /// How many rows a reader may be given at once.
@@ -301,16 +369,16 @@ mod tests {
         for (expires, kept) in [(None, 4), (Some(now + UNREAD * 9), 0)] {
             let mut inbox = InboxState::new(0, expires);
             inbox.store(1, &message, &to, now);
-            let (view, _) = inbox.open_view(now, 10, 10);
+            let (view, _) = inbox.open_view(now, 10, 10, false);
             inbox.store(2, &message, &to, now);
             assert_eq!(inbox.rows.len(), 2);
             inbox.close_view(view, now);
             inbox.store(3, &message, &to, now + UNREAD / 2);
             assert_eq!(inbox.rows.len(), 3, "a reader may come back");
             inbox.store(4, &message, &to, now + UNREAD);
-            let (view, _) = inbox.open_view(now + UNREAD, 10, 10);
-            let mut read = VecDeque::new();
-            inbox.next(view, now + UNREAD, None::<fn() -> bool>, &mut read);
+            let (view, _) = inbox.open_view(now + UNREAD, 10, 10, false);
+            let (mut dice, mut read) = (fastrand::Rng::with_seed(1), VecDeque::new());
+            inbox.next(view, now + UNREAD, &mut Luck::plain(&mut dice), &mut read);
             read.retain(|event| matches!(event, Event::Message(_)));
             assert_eq!((inbox.rows.len(), read.len()), (kept, kept));
         }

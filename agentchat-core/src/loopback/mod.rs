@@ -6,6 +6,7 @@
 mod accepted;
 mod attachment;
 mod faults;
+mod history;
 mod hub;
 mod inbox;
 mod reader;
@@ -32,6 +33,10 @@ use hub::Hub;
 /// meanwhile. Repeated `client_msg_id`s of one sender are recognised, as far as 65,536 messages back. A
 /// fresh inbox lives for its ttl, and keeps nothing once nobody has read it for ten minutes. Messages are
 /// numbered within their conversation, for each inbox apart.
+///
+/// History ([`Transport::replay`]) shows the agent's own inbox, settled messages included: of its last
+/// 10,000 messages with a conversation, and of 16 MiB of bodies and headers, the last 1,000 of each
+/// conversation. What has expired or was replaced is gone from it, too.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {

@@ -35,11 +35,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn open(ticket: Arc<Ticket>, inbox: Address, options: &SubscribeOptions) -> Result<Self> {
-        let mut hub = ticket.network.lock();
-        let state = hub.inboxes.get_mut(&inbox).ok_or_else(|| gone("subscribe"))?;
-        let (view, ahead) =
-            state.open_view(Instant::now(), options.max_unsettled, options.max_unsettled_bytes);
-        drop(hub);
+        let (view, ahead) = ticket.network.lock().open_view(&inbox, options)?;
         Ok(Self { ticket, inbox, view, ahead, batch: VecDeque::new(), waiting: None, ended: false })
     }
 
@@ -71,8 +67,8 @@ impl Reader {
         let now = Instant::now();
         let mut hub = self.ticket.network.lock();
         hub.sweep(now);
-        let (inbox, skips) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
-        let Next::Wait(until) = inbox.next(self.view, now, skips, &mut self.batch) else { return Ok(()) };
+        let (inbox, mut luck) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
+        let Next::Wait(until) = inbox.next(self.view, now, &mut luck, &mut self.batch) else { return Ok(()) };
         // Registered under the lock, so that no change in between is missed.
         let changed = inbox.next_change();
         drop(hub);

@@ -1,7 +1,7 @@
 //! What one subscription has been given of an inbox, and what it may have next.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -31,6 +31,8 @@ pub(crate) struct View {
     backlog: Option<BTreeSet<Place>>,
     /// Rows given out here and not settled, and their sizes.
     taken: NumberMap<usize>,
+    /// What was given out or lost here, in that order, behind the cursor of a network that keeps one.
+    given: Option<VecDeque<u64>>,
     bytes: usize,
     max_taken: usize,
     max_bytes: usize,
@@ -48,11 +50,12 @@ pub(crate) struct Ahead {
 
 impl View {
     /// A view in which `due` waits. Bounds of 0 count as 1.
-    pub(crate) fn new(due: BTreeSet<Place>, max_taken: usize, max_bytes: usize) -> Self {
+    pub(crate) fn new(due: BTreeSet<Place>, max_taken: usize, max_bytes: usize, cursor: bool) -> Self {
         Self {
             waiting: due.clone(),
             backlog: Some(due),
             taken: NumberMap::default(),
+            given: cursor.then(VecDeque::new),
             bytes: 0,
             max_taken: max_taken.max(1),
             max_bytes: max_bytes.max(1),
@@ -73,6 +76,16 @@ impl View {
             self.backlog = None;
         }
         all_given
+    }
+
+    /// Whether it has been told that it is caught up.
+    pub(crate) fn is_live(&self) -> bool {
+        self.backlog.is_none()
+    }
+
+    /// Whether acknowledging a row moves a cursor over all that were given out before it.
+    pub(crate) fn has_cursor(&self) -> bool {
+        self.given.is_some()
     }
 
     /// Whether being caught up is all that is left to tell of the backlog.
@@ -100,6 +113,20 @@ impl View {
         self.taken.insert(place.id(), size);
         self.bytes += size;
         self.batch.push((place, old));
+        self.given.iter_mut().for_each(|given| given.push_back(place.id()));
+    }
+
+    /// The row is lost on its way.
+    pub(crate) fn lose(&mut self, place: &Place) {
+        self.waiting.remove(place);
+        self.given.iter_mut().for_each(|given| given.push_back(place.id()));
+    }
+
+    /// Moves the cursor over the row, if it was given out here. Returns what it has passed.
+    pub(crate) fn pass(&mut self, id: u64) -> Vec<u64> {
+        let Some(given) = &mut self.given else { return Vec::new() };
+        let at = given.iter().position(|other| *other == id);
+        at.map(|at| given.drain(..=at).collect()).unwrap_or_default()
     }
 
     /// The reader asks for its next batch. Gives back what it had not handed on of the last one.

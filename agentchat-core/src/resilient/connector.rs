@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::transport::{Connector, Transport};
 
 /// Makes each attachment a session that survives lost connections. What takes a [`Connector`], such as
-/// [`Agent::builder`](crate::Agent::builder), works unchanged.
+/// [`Agent::builder`](crate::Agent::builder), works unchanged. With stores in its options, have one session of
+/// it at a time.
 #[derive(Debug, Clone)]
 pub struct ResilientConnector {
     connector: Arc<dyn Connector>,

@@ -1,5 +1,7 @@
 //! The session as a whole: what has happened, and what to do next. Knows no clock, socket or task.
 
+mod keeping;
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -7,6 +9,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::calls::{Answer, Call, Calls};
+use super::keeping::{Keep, Kept};
+use super::observer::Watch;
 use super::options::ResilientOptions;
 use super::sends::Sends;
 use super::slots::{SlotWork, Slots, Verdict, ends_connection};
@@ -29,6 +33,7 @@ pub(super) struct Core {
     pub(super) sends: Sends,
     pub(super) calls: Calls,
     pub(super) slots: Slots,
+    pub(super) watch: Watch,
     options: ResilientOptions,
     address: Address,
     capabilities: Capabilities,
@@ -63,6 +68,8 @@ pub(super) enum Todo {
     /// To be stopped once what was settled in it is acknowledged.
     StopReading(Stopped),
     Slot(SlotWork),
+    /// A change for the stores.
+    Keep(Keep),
     /// Acknowledge what is settled, close, and hand the result to [`Core::finish`].
     Finish(CloseMode),
 }
@@ -78,6 +85,7 @@ pub(super) enum Done {
     Subscribed(u64, Result<EventStream>),
     Read(u64, EventStream, Option<Result<Event>>),
     History(u64, ConversationId, Vec<Delivery>),
+    Kept(Kept),
     Nothing,
 }
 
@@ -97,12 +105,14 @@ impl Core {
         reconnect: Backoff,
         mut rng: fastrand::Rng,
     ) -> Self {
-        let outbox = Outbox::new(options.outbox, options.retry, options.receivers_dedup);
+        let outbox =
+            Outbox::new(options.outbox, options.retry, options.receivers_dedup).with_rate(options.rate);
         let own = options.skip_own.then(|| address.clone());
         let mut core = Self {
             sends: Sends::new(outbox, options.send_timeout),
             calls: Calls::new(options.retry),
             slots: Slots::new(rng.u32(..), options.retry, own),
+            watch: Watch::new(options.role.clone(), options.status_interval),
             options,
             address,
             capabilities,
@@ -116,6 +126,8 @@ impl Core {
             ended: None,
             stopped: Vec::new(),
         };
+        core.sends.observer = core.watch.observer.clone();
+        core.slots.observer = core.watch.observer.clone();
         core.on_attached();
         core
     }
@@ -141,12 +153,15 @@ impl Core {
 
     /// Address and capabilities, which never change.
     pub(super) fn facts(&self) -> (Address, Capabilities) {
-        (self.address.clone(), self.capabilities.clone())
+        (self.address.clone(), self.capabilities.clone().in_session())
     }
 
     /// What to do now.
     pub(super) fn poll(&mut self, now: Instant, wall: SystemTime) -> Vec<Todo> {
         let mut todo = Vec::new();
+        if self.watch.is_due(now) {
+            self.watch.status(self.attached, &self.stats());
+        }
         let stopped = std::mem::take(&mut self.stopped);
         if self.ended.is_some() {
             todo.extend(stopped.into_iter().map(Todo::StopReading));
@@ -161,6 +176,7 @@ impl Core {
         while let Some(attempt) = self.sends.poll(now, wall) {
             todo.push(Todo::Send(attempt));
         }
+        self.poll_keeps(now, &mut todo);
         if self.attached {
             todo.extend(self.slots.work(now).into_iter().map(Todo::Slot));
         }
@@ -172,10 +188,10 @@ impl Core {
                 todo.push(Todo::Call(number, call, card.flatten()));
             }
         }
-        let attached = self.attached;
+        let (attached, settled) = (self.attached, self.closing.is_some() && self.has_kept_all());
         if let Some(closing) = self.closing.as_mut().filter(|closing| !closing.begun) {
             let needs_connection = closing.mode == CloseMode::Retire && !attached;
-            if closing.until <= now || (self.sends.is_idle() && !needs_connection) {
+            if closing.until <= now || (settled && self.sends.is_idle() && !needs_connection) {
                 closing.begun = true;
                 todo.push(Todo::Finish(closing.mode));
             }
@@ -191,7 +207,7 @@ impl Core {
         let closing = self.closing.as_ref().filter(|closing| !closing.begun).map(|closing| closing.until);
         [self.sends.deadline(), self.calls.deadline(self.attached), self.slots.deadline(self.attached)]
             .into_iter()
-            .chain([self.connect_at, closing])
+            .chain([self.connect_at, closing, self.watch.deadline()])
             .flatten()
             .min()
     }
@@ -218,7 +234,7 @@ impl Core {
             Advice::Never if !attempted => Advice::Reconnect,
             advice => advice,
         };
-        tracing::warn!(name: "session.lost", %error, attempted, "there is no connection");
+        self.watch.observer.lost(&error, attempted);
         let again = if error.is_fatal() { None } else { self.reconnect.failed(now, advice, &mut self.rng) };
         match again {
             Some(at) => self.connect_at = Some(at),
@@ -231,6 +247,11 @@ impl Core {
         match done {
             Done::Sent(ticket, number, result) => {
                 let lost = result.as_ref().err().and_then(end_of_session);
+                if let Ok(Receipt { seq: Some(seq), .. }) = &result
+                    && let Some(conversation) = self.sends.conversation(ticket)
+                {
+                    self.slots.note_own_send(&conversation, *seq, now);
+                }
                 self.sends.on_result(ticket, number, result, now, &mut self.rng);
                 (None, lost)
             }
@@ -249,6 +270,10 @@ impl Core {
                 }
             }
             Done::Nothing => (None, None),
+            Done::Kept(kept) => {
+                self.on_kept(kept, now);
+                (None, None)
+            }
             Done::History(number, of, rows) => {
                 self.slots.on_history(number, &of, rows, now);
                 (None, None)
@@ -277,19 +302,14 @@ impl Core {
     /// Closing is over, with this result for what was acknowledged and closed at the network.
     pub(super) fn finish(&mut self, result: Result<()>) {
         let left = self.sends.len();
+        let (kept, unwritten) = (self.sends.kept(), self.sends.unwritten());
+        let owed = || Error::new(ErrorKind::Timeout, "close", OWED).with_advice(Advice::Never);
+        let result = if self.slots.owes() { result.and_then(|()| Err(owed())) } else { result };
         let reply = self.closing.take().map(|closing| closing.reply);
         self.end(CloseReason::Requested, closed());
-        let result = match left {
-            0 => result,
-            left => {
-                let what = format!("{left} queued messages were not sent");
-                let error = Error::new(ErrorKind::Timeout, "close", what).with_advice(Advice::Never);
-                let error = error.with_context("unsent", left.to_string());
-                Err(match result {
-                    Err(cause) => error.with_source(cause),
-                    Ok(()) => error,
-                })
-            }
+        let result = match (left, unwritten) {
+            (0, 0) => result,
+            _ => Err(keeping::unsent(left, kept, unwritten, result)),
         };
         if let Some(reply) = reply {
             let _ = reply.send(result);
@@ -315,6 +335,13 @@ impl Core {
         self.ended.is_some()
     }
 
+    /// How the session stands, told to who listens.
+    pub(super) fn observe(&mut self, now: Instant) -> SessionState {
+        let state = self.state();
+        self.watch.state(&state, now);
+        state
+    }
+
     /// How the session stands.
     pub(super) fn state(&self) -> SessionState {
         match (&self.ended, self.connect_at) {
@@ -337,6 +364,10 @@ impl Core {
             delivered: inboxes.delivered,
             duplicates: inboxes.duplicates,
             self_filtered: inboxes.self_filtered,
+            late: inboxes.late,
+            gaps: inboxes.gaps,
+            gaps_filled: inboxes.gaps_filled,
+            unsettled: self.slots.unsettled(),
             ..SessionStats::default()
         };
         self.sends.count(&mut stats, self.options.outbox.max_bytes);
@@ -345,6 +376,7 @@ impl Core {
 
     fn on_attached(&mut self) {
         self.connects += 1;
+        self.watch.observer.connected(self.connects);
         self.attached = true;
         self.sends.on_connected();
     }
@@ -397,7 +429,7 @@ impl Core {
     }
 
     fn end_failed(&mut self, error: Error) {
-        tracing::error!(name: "session.failed", %error, "the session has ended");
+        tracing::error!(name: "session.failed", error_kind = error.kind().as_str(), %error, "the session has ended");
         self.end(CloseReason::failed(&error), error);
     }
 }
@@ -420,3 +452,5 @@ fn closing(operation: &'static str) -> Error {
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "session", "the session was closed")
 }
+
+const OWED: &str = "some settled messages could not be acknowledged over a connection and will come again";

@@ -13,9 +13,11 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::calls::{Answer, Call};
 use super::core::{Core, Done, Reply, Stopped, Todo};
 use super::events::Seat;
+use super::keeping::{self, Keeping};
 use super::options::ResilientOptions;
 use super::shared::{Owner, Shared};
 use super::slots::SlotWork;
+use super::spans;
 use super::state::CloseReason;
 use crate::agent::Acks;
 use crate::card::AgentCard;
@@ -25,6 +27,7 @@ use crate::id::AckTag;
 use crate::options::CloseMode;
 use crate::session::backoff::Backoff;
 use crate::session::outbox::Attempt;
+use crate::telemetry::observed;
 use crate::transport::{Connector, ReplayRange, Transport};
 
 /// Makes the first connection and starts the task. Dropping the future attaches nothing.
@@ -36,15 +39,18 @@ pub(super) async fn start(
     let mut rng = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let mut backoff = Backoff::new(options.reconnect);
     let until = after(Instant::now(), options.connect_timeout);
+    let loaded = keeping::load(&options.stores, until).await?;
     let first = first(&*connector, &mut backoff, &mut rng, until).await?;
     backoff.connected(Instant::now());
     let mut capabilities = first.capabilities().clone();
     capabilities.reconnects = true;
-    let core = Core::new(options.clone(), first.address().clone(), capabilities, backoff, rng);
+    let mut core = Core::new(options.clone(), first.address().clone(), capabilities, backoff, rng);
+    core.restore(loaded, Instant::now(), SystemTime::now());
     let shared = Arc::new(Shared::new(core));
     let driver = Driver {
         shared: Arc::clone(&shared),
         connector,
+        keeping: Keeping::new(options.stores.clone(), options.call_timeout),
         options,
         jobs: FuturesUnordered::new(),
         running: HashMap::new(),
@@ -84,6 +90,7 @@ struct Driver {
     options: ResilientOptions,
     jobs: Jobs,
     running: HashMap<Job, AbortHandle>,
+    keeping: Keeping,
     attached: Option<(Arc<dyn Transport>, Acks)>,
     connecting: Option<BoxFuture<'static, Result<Arc<dyn Transport>>>>,
 }
@@ -109,12 +116,13 @@ impl Driver {
     async fn run(mut self, first: Arc<dyn Transport>) {
         // Whatever ends this task, nobody waits for it any more.
         let _end = EndOnDrop(Arc::clone(&self.shared));
-        self.attached = Some((Arc::clone(&first), Acks::new(first)));
+        self.attached = Some((Arc::clone(&first), Acks::of_session(first)));
         loop {
             let (todo, deadline, state, ended) = {
                 let mut core = self.shared.lock();
-                let todo = core.poll(Instant::now(), SystemTime::now());
-                (todo, core.deadline(), core.state(), core.has_ended())
+                let now = Instant::now();
+                let todo = core.poll(now, SystemTime::now());
+                (todo, core.deadline(), core.observe(now), core.has_ended())
             };
             self.shared.publish(state);
             let busy = !todo.is_empty();
@@ -125,7 +133,7 @@ impl Driver {
                 }
             }
             if ended {
-                return;
+                return self.keeping.finish(LAST_WORDS).await;
             }
             if busy {
                 continue;
@@ -156,6 +164,7 @@ impl Driver {
         tokio::select! {
             () = self.shared.wake.notified() => Woken::Wake,
             Some(done) = self.jobs.next(), if !self.jobs.is_empty() => done.map_or(Woken::Stopped, Woken::Done),
+            Some(kept) = self.keeping.next(), if !self.keeping.is_empty() => Woken::Done(Done::Kept(kept)),
             () = acked => Woken::Acked,
             connected = connected => Woken::Connected(connected),
             () = sleep_until(due) => Woken::Due,
@@ -170,6 +179,7 @@ impl Driver {
             Todo::Send(attempt) => self.send(attempt),
             Todo::Call(number, call, card) => self.call(number, call, card),
             Todo::Slot(work) => self.work(work),
+            Todo::Keep(keep) => self.keeping.start(keep),
             Todo::Finish(_) => {}
         }
     }
@@ -184,8 +194,12 @@ impl Driver {
     fn send(&mut self, attempt: Attempt) {
         let limit = self.options.call_timeout;
         self.job(None, move |transport| async move {
-            let sent = timeout(limit, transport.send(&attempt.message)).await;
-            let sent = sent.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "send", SILENT)));
+            let span = spans::attempt(&attempt);
+            let sent = async {
+                let sent = timeout(limit, transport.send(&attempt.message)).await;
+                sent.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "send", SILENT)))
+            };
+            let sent = observed(span, sent).await;
             Done::Sent(attempt.ticket, attempt.number, sent.map_err(of_attachment))
         });
     }
@@ -287,7 +301,7 @@ impl Driver {
         match &done {
             Done::Called(number, _) => drop(self.running.remove(&Job::Call(*number))),
             Done::Subscribed(slot, _) | Done::Read(slot, ..) => drop(self.running.remove(&Job::Read(*slot))),
-            Done::Sent(..) | Done::History(..) | Done::Nothing => {}
+            Done::Sent(..) | Done::History(..) | Done::Kept(_) | Done::Nothing => {}
         }
         let (reply, lost) = self.shared.lock().on_done(done, Instant::now());
         match reply {
@@ -305,8 +319,12 @@ impl Driver {
     fn lose(&mut self, error: Error, attempted: bool) {
         self.jobs = FuturesUnordered::new();
         self.running.clear();
-        self.attached = None;
-        self.shared.lock().on_lost(error, attempted, Instant::now());
+        let owes = self.attached.take().is_some_and(|(_, acks)| acks.len() + acks.lost() > 0);
+        let mut core = self.shared.lock();
+        if owes {
+            core.slots.owe();
+        }
+        core.on_lost(error, attempted, Instant::now());
     }
 
     fn connected(&mut self, result: Result<Arc<dyn Transport>>) {
@@ -315,7 +333,7 @@ impl Driver {
             Ok(transport) => {
                 let accepted = self.shared.lock().on_connected(transport.address(), Instant::now());
                 if accepted {
-                    self.attached = Some((Arc::clone(&transport), Acks::new(transport)));
+                    self.attached = Some((Arc::clone(&transport), Acks::of_session(transport)));
                 }
             }
             Err(error) => self.lose(error, true),
@@ -355,7 +373,7 @@ impl Driver {
         let state = {
             let mut core = self.shared.lock();
             core.finish(result);
-            core.state()
+            core.observe(Instant::now())
         };
         self.shared.publish(state);
     }

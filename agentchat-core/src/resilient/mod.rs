@@ -5,12 +5,21 @@ mod connector;
 mod core;
 mod driver;
 mod events;
+mod gate;
+mod keeping;
+mod observer;
 mod options;
+mod own_sends;
+mod positions;
+mod recall;
 mod sending;
 mod sends;
+mod session_event;
 mod shared;
 mod slots;
+mod spans;
 mod state;
+mod stores;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +29,9 @@ use async_trait::async_trait;
 pub use connector::ResilientConnector;
 pub use options::ResilientOptions;
 pub use sending::Sending;
+pub use session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};
 pub use state::{CloseReason, Parked, SessionState, SessionStats};
+pub use stores::Stores;
 
 use self::calls::{Answer, Call};
 use self::core::closed;
@@ -36,6 +47,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AckTag, ClientMsgId, ConversationId};
 use crate::message::{Body, Outbound};
 use crate::options::{CloseMode, SubscribeOptions};
+use crate::telemetry::observed;
 use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transport};
 
 /// A [`Transport`] over ever new connections of a [`Connector`]: it reconnects, sends again what may have
@@ -47,6 +59,15 @@ use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transpo
 /// - **Other calls** wait for a connection and are repeated until their time is over.
 /// - **Reading**: a subscription goes on over new connections. What comes again is recognised: a message
 ///   is handed out once for each subscription. It is acknowledged when it is settled.
+/// - **Order**: where the network numbers its messages ([`Capabilities::numbered`]), a conversation is
+///   handed out by number. A missing one is asked of history at once and waited for up to 2 s; then an
+///   [`Event::Gap`](crate::Event::Gap) tells of it, and what comes after all is handed out as
+///   [`late`](Delivery::late). While what waited is being read, newer messages of the same conversation
+///   wait for it; other conversations do not. The numbers of up to 10,000 conversations are remembered.
+/// - **Own messages** that come back are settled unseen ([`ResilientOptions::skip_own`]) and leave no gap.
+/// - **Restarts**: with [stores](ResilientOptions::with_store), what was taken into the outbox and what was
+///   settled survives the process. Then nothing is tried or handed out before the store knows, and `Ok` from
+///   `ack` says that the store has it. What the session could not send stays there for the next one.
 /// - **State**: [`Resilient::state`] and [`Resilient::state_changed`] tell how the session stands.
 ///
 /// Dropping the last handle and the last subscription ends everything at once, without a runtime;
@@ -54,13 +75,13 @@ use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transpo
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
-/// use agentchat_core::{Body, Loopback, Outbound, Resilient, ResilientOptions, Transport};
+/// use agentchat_core::{Body, Connector, Loopback, Outbound, Resilient, ResilientOptions, Transport};
 ///
 /// let network = Loopback::new();
 /// let session = Resilient::connect(network.connector("worker")?, ResilientOptions::new()).await?;
 /// network.cut();
-/// let note = Outbound::new(session.address().clone(), Body::text("to myself"));
-/// session.send(&note).await?;
+/// let peer = network.connector("peer")?.connect().await?;
+/// session.send(&Outbound::new(peer.address().clone(), Body::text("still here"))).await?;
 /// assert_eq!(session.stats().connects, 2);
 /// # Ok(()) }
 /// ```
@@ -105,6 +126,13 @@ impl Resilient {
         self.shared.lock().stats()
     }
 
+    /// Tells what happens in the session from now on, until it is closed.
+    pub fn events(&self) -> SessionEvents {
+        let mut core = self.shared.lock();
+        let state = core.state();
+        core.watch.listen(&state, tokio::time::Instant::now())
+    }
+
     /// How many messages and bytes the outbox has room for.
     pub fn capacity(&self) -> (usize, usize) {
         self.shared.lock().sends.capacity()
@@ -116,7 +144,7 @@ impl Resilient {
     /// The message comes back with [`ErrorKind::Backpressure`] when there is no room or others wait for
     /// it, else with what [`Transport::send`] would answer at once.
     pub fn try_send(&self, message: Outbound) -> std::result::Result<Sending, Box<(Outbound, Error)>> {
-        if let Err(error) = self.capabilities.check(&message) {
+        if let Err(error) = self.check(&message) {
             return Err(Box::new((message, error)));
         }
         let place = self.shared.change(|core, now, wall| match core.check_open("send") {
@@ -127,12 +155,14 @@ impl Resilient {
     }
 
     /// The messages that were given up while nobody waited for them, oldest first; once the session has
-    /// ended, everything it could not send. They take room in the outbox, which bounds their number.
+    /// ended, everything it could not send. They take room in the outbox, which bounds their number. With a
+    /// store they are there again after a restart.
     pub fn parked(&self) -> Vec<Parked> {
         self.shared.lock().sends.parked_messages()
     }
 
-    /// Takes a parked message out, so that the later ones of its conversation go on.
+    /// Takes a parked message out, so that the later ones of its conversation go on. It leaves the store, too,
+    /// unless the session has ended: then the store keeps it for the next one.
     pub fn discard(&self, id: &ClientMsgId) -> Option<Outbound> {
         self.shared.change(|core, _, _| core.sends.discard(id))
     }
@@ -143,8 +173,17 @@ impl Resilient {
         self.shared.change(|core, now, _| core.sends.resume(id, now))
     }
 
+    /// Agents are known by name: an address of that name on another host of this network is no other.
+    fn check(&self, message: &Outbound) -> Result<()> {
+        if self.options.skip_own && message.to.name() == self.address.name() {
+            let what = "a message to oneself would never be seen: `ResilientOptions::skip_own` is on";
+            return Err(Error::new(ErrorKind::Invalid, "send", what));
+        }
+        self.capabilities.check(message)
+    }
+
     fn begin_send(&self, message: &Outbound) -> Result<Sending> {
-        self.capabilities.check(message)?;
+        self.check(message)?;
         let place = self.shared.change(|core, now, wall| {
             core.check_open("send")?;
             core.sends.send(message.clone(), now, wall)
@@ -153,11 +192,15 @@ impl Resilient {
     }
 
     async fn call(&self, call: Call) -> Result<Answer> {
-        let answer = self.shared.change(|core, now, _| {
-            core.check_open(call.operation())?;
-            core.calls.push(call, after(now, self.options.call_timeout))
-        })?;
-        answer.await.unwrap_or_else(|_| Err(closed()))
+        let span = spans::call(&call);
+        let answered = async {
+            let answer = self.shared.change(|core, now, _| {
+                core.check_open(call.operation())?;
+                core.calls.push(call, after(now, self.options.call_timeout))
+            })?;
+            answer.await.unwrap_or_else(|_| Err(closed()))
+        };
+        observed(span, answered).await
     }
 }
 
@@ -193,7 +236,7 @@ impl Transport for Resilient {
     /// Waits for room in the outbox and then for the network's answer, over as many connections as it
     /// takes. Sends of the same message that are under way together share one answer.
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        self.begin_send(message)?.await
+        observed(spans::send(message), async { self.begin_send(message)?.await }).await
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
@@ -206,25 +249,26 @@ impl Transport for Resilient {
         }
     }
 
-    /// The tags of a subscription of this session. They stay good over lost connections.
+    /// The tags of a subscription of this session. They stay good over lost connections. With a store for it,
+    /// `Ok` means that the store has them as settled; after an error none of them is acknowledged.
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
-        self.shared.change(|core, now, _| {
-            core.check_ended("ack")?;
-            core.slots.settle(tags, now)
-        })
+        keeping::settle(&self.shared, &self.options.stores, self.options.call_timeout, tags).await
     }
 
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
     /// acknowledges what is settled, and closes the attachment. Dropping the future does not stop it.
     async fn close(&self, mode: CloseMode) -> Result<()> {
-        match self.shared.change(|core, now, _| core.close(mode, now)) {
-            Some(closed) => closed.await.unwrap_or(Ok(())),
-            None => {
-                let mut states = self.shared.state.subscribe();
-                let _ = states.wait_for(|state| matches!(state, SessionState::Closed(_))).await;
-                Ok(())
+        let closed = async {
+            match self.shared.change(|core, now, _| core.close(mode, now)) {
+                Some(closed) => closed.await.unwrap_or(Ok(())),
+                None => {
+                    let mut states = self.shared.state.subscribe();
+                    let _ = states.wait_for(|state| matches!(state, SessionState::Closed(_))).await;
+                    Ok(())
+                }
             }
-        }
+        };
+        observed(spans::close(), closed).await
     }
 
     /// The tags of what is read from history cannot be acknowledged.

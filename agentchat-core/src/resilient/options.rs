@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use super::stores::Stores;
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::{BackoffPolicy, OutboxLimits};
+use crate::session::{BackoffPolicy, OutboxLimits, RateLimits};
+use crate::store::{CursorStore, DedupStore, OutboxStore};
 
 /// How a [`Resilient`](super::Resilient) session reconnects, retries, waits and ends.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ResilientOptions {
     /// When to connect again. Former failures are forgotten only after a connection that lived for
@@ -16,6 +18,9 @@ pub struct ResilientOptions {
     pub retry: BackoffPolicy,
     /// How much may wait to be sent.
     pub outbox: OutboxLimits,
+    /// How often attempts to send are begun (default: without limits). What has no permit waits in the
+    /// outbox; nothing is dropped, and a conversation without a permit holds up no other.
+    pub rate: RateLimits,
     /// How long the first connection may take, all attempts together (default 30 s).
     pub connect_timeout: Duration,
     /// How long any call but `send` may take, waiting for a connection included, and how long one attempt
@@ -29,9 +34,18 @@ pub struct ResilientOptions {
     /// Whether receivers recognise a repeated `client_msg_id`, as every agent of this crate does. Only
     /// then is a message sent again that may have arrived (default true).
     pub receivers_dedup: bool,
-    /// Whether messages that come from the agent's own address are settled unseen, for networks that echo
-    /// what one sends (default false: a message to oneself is delivered).
+    /// Whether what the agent itself sent is settled unseen when it comes back to its own inbox, as on
+    /// networks that show a conversation to everybody in it (default true). A message to the agent's own
+    /// address would then never be seen, so sending one is refused as [`ErrorKind::Invalid`]. Switched off,
+    /// own messages are delivered like any other. Neither way concerns further inboxes (a message to
+    /// one of those is delivered whoever sent it) or keyed state, which is not delivered.
     pub skip_own: bool,
+    /// How often the session tells its status (default 60 s; zero is never).
+    pub status_interval: Duration,
+    /// What the session is for, as its status says (default `leader`).
+    pub role: String,
+    /// What survives the process, and where it is kept (default: nothing).
+    pub stores: Stores,
     /// What the spread of the waits is drawn from (default: chosen anew for each session).
     pub seed: Option<u64>,
 }
@@ -57,6 +71,12 @@ impl ResilientOptions {
     /// Sets how much may wait to be sent.
     pub fn with_outbox(mut self, limits: OutboxLimits) -> Self {
         self.outbox = limits;
+        self
+    }
+
+    /// Sets how often attempts to send are begun.
+    pub fn with_rate(mut self, limits: RateLimits) -> Self {
+        self.rate = limits;
         self
     }
 
@@ -90,10 +110,56 @@ impl ResilientOptions {
         self
     }
 
-    /// Sets whether messages from the agent's own address are settled unseen.
+    /// Sets whether the agent's own messages that come back to its inbox are settled unseen.
     pub fn with_skip_own(mut self, skip: bool) -> Self {
         self.skip_own = skip;
         self
+    }
+
+    /// Sets how often the session tells its status; zero is never.
+    pub fn with_status_interval(mut self, interval: Duration) -> Self {
+        self.status_interval = interval;
+        self
+    }
+
+    /// Names what the session is for.
+    pub fn with_role(mut self, role: impl Into<String>) -> Self {
+        self.role = role.into();
+        self
+    }
+
+    /// Sets what survives the process, and where it is kept.
+    pub fn with_stores(mut self, stores: Stores) -> Self {
+        self.stores = stores;
+        self
+    }
+
+    /// Keeps everything that must survive the process in `store`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
+    /// use std::sync::Arc;
+    ///
+    /// use agentchat_core::store::{MemoryStore, OutboxStore};
+    /// use agentchat_core::{Body, CloseMode, Connector, Loopback, Outbound, Resilient, ResilientOptions, Transport};
+    ///
+    /// // In a process that ends: `DurableStore::open("agent.store").await?` (feature `store-redb`).
+    /// let store = Arc::new(MemoryStore::new());
+    /// let options = ResilientOptions::new().with_store(Arc::clone(&store));
+    /// let network = Loopback::new();
+    /// let peer = network.connector("peer")?.connect().await?;
+    /// let session = Resilient::connect(network.connector("worker")?, options).await?;
+    ///
+    /// let note = Outbound::new(peer.address().clone(), Body::text("for later"));
+    /// let mut sending = session.try_send(note).map_err(|refused| refused.1)?;
+    /// sending.kept().await?; // from here on it goes out, if need be by the next process
+    /// sending.detach();
+    /// session.close(CloseMode::Detach).await?;
+    /// assert!(store.load().await?.is_empty(), "the network has it now");
+    /// # Ok(()) }
+    /// ```
+    pub fn with_store(self, store: impl OutboxStore + CursorStore + DedupStore) -> Self {
+        self.with_stores(Stores::all_in(store))
     }
 
     /// Sets what the spread of the waits is drawn from.
@@ -107,9 +173,12 @@ impl ResilientOptions {
     /// # Errors
     /// [`ErrorKind::Config`], naming the field.
     pub fn check(&self) -> Result<()> {
-        self.reconnect.check()?;
-        self.retry.check()?;
+        for (policy, name) in [(&self.reconnect, "`reconnect`"), (&self.retry, "`retry`")] {
+            let named = |fault: Error| Error::new(ErrorKind::Config, "connect", format!("{name}: {fault}"));
+            policy.check().map_err(named)?;
+        }
         self.outbox.check()?;
+        self.rate.check()?;
         for (time, name) in [
             (self.connect_timeout, "`connect_timeout`"),
             (self.call_timeout, "`call_timeout`"),
@@ -130,12 +199,16 @@ impl Default for ResilientOptions {
             reconnect: BackoffPolicy::default(),
             retry: BackoffPolicy::default(),
             outbox: OutboxLimits::default(),
+            rate: RateLimits::default(),
             connect_timeout: Duration::from_secs(30),
             call_timeout: Duration::from_secs(30),
             send_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(5),
             receivers_dedup: true,
-            skip_own: false,
+            skip_own: true,
+            status_interval: Duration::from_secs(60),
+            role: "leader".to_owned(),
+            stores: Stores::none(),
             seed: None,
         }
     }

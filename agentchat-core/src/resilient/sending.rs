@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::core::closed;
-use super::sends::Place;
+use super::sends::{Place, Watch};
 use super::shared::Shared;
 use crate::delivery::Receipt;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What becomes of a message that was taken into the outbox: its receipt, or why it was given up.
 ///
@@ -19,18 +19,48 @@ use crate::error::Result;
 pub struct Sending {
     shared: Arc<Shared>,
     place: Option<Place>,
+    /// The outcome, when it came while waiting for something else.
+    outcome: Option<Result<Receipt>>,
 }
 
 impl Sending {
     pub(super) fn new(shared: Arc<Shared>, place: Place) -> Self {
-        Self { shared, place: Some(place) }
+        Self { shared, place: Some(place), outcome: None }
+    }
+
+    /// Waits until the message survives the death of the process: until the outbox's store has it. Without
+    /// such a store it is ready at once, and the message survives nothing. Cancel-safe.
+    ///
+    /// # Errors
+    /// The message was given up before; awaiting `self` gives the same error.
+    pub async fn kept(&mut self) -> Result<()> {
+        let Some((number, outcome)) = &mut self.place else {
+            return match &self.outcome {
+                Some(Err(error)) => Err(error.copy()),
+                _ => Ok(()),
+            };
+        };
+        let watch = self.shared.lock().sends.watch(*number);
+        let Watch::Coming(kept) = watch else { return Ok(()) };
+        if kept.await.is_ok() {
+            return Ok(());
+        }
+        let outcome = outcome.await.unwrap_or_else(|_| Err(closed()));
+        self.place = None;
+        let answer = outcome.as_ref().map(drop).map_err(Error::copy);
+        self.outcome = Some(outcome);
+        answer
     }
 
     /// Lets the message go on with nobody waiting for it. If it is given up, it is kept as
-    /// [parked](super::Resilient::parked).
+    /// [parked](super::Resilient::parked). To have it survive the process, wait for [`Sending::kept`] before.
     pub fn detach(mut self) {
-        if let Some((number, _)) = self.place.take() {
+        if let Some((number, mut outcome)) = self.place.take() {
             self.shared.change(|core, _, _| core.sends.forget(number));
+            // It was given up just before, while somebody still waited: nobody else will tell.
+            if let Ok(Err(error)) = outcome.try_recv() {
+                tracing::warn!(name: "send.parked", %error, "a message was given up and then detached");
+            }
         }
     }
 }
@@ -39,6 +69,9 @@ impl Future for Sending {
     type Output = Result<Receipt>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(outcome) = self.outcome.take() {
+            return Poll::Ready(outcome);
+        }
         let Some((_, outcome)) = &mut self.place else { return Poll::Ready(Err(closed())) };
         let outcome = std::task::ready!(pin!(outcome).poll(cx));
         self.place = None;

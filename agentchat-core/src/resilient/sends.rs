@@ -1,5 +1,7 @@
 //! The outbox and who waits for what becomes of its messages. Knows no clock.
 
+mod keeping;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,17 +9,20 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub(super) use self::keeping::Watch;
+use super::observer::Observer;
 use super::state::{Parked, SessionStats};
 use crate::clock::after;
 use crate::delivery::Receipt;
 use crate::error::{Advice, Error, ErrorKind, Reached, Result};
-use crate::id::ClientMsgId;
+use crate::id::{ClientMsgId, ConversationId};
 use crate::message::Outbound;
 use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Queued, State, Ticket};
 
 /// Messages on their way out, with their senders.
 #[derive(Debug)]
 pub(super) struct Sends {
+    pub(super) observer: Observer,
     outbox: Outbox,
     timeout: Duration,
     waiters: HashMap<Ticket, Vec<Waiter>>,
@@ -28,6 +33,8 @@ pub(super) struct Sends {
     expiry: BTreeSet<(Instant, u64)>,
     next: u64,
     ended: bool,
+    /// Whether there is a store for the outbox.
+    stored: bool,
 }
 
 #[derive(Debug)]
@@ -35,6 +42,8 @@ struct Waiter {
     number: u64,
     until: Instant,
     reply: oneshot::Sender<Result<Receipt>>,
+    /// Told once the message is kept.
+    kept: Option<oneshot::Sender<()>>,
 }
 
 /// A sender's place: its number and where the outcome comes.
@@ -43,6 +52,7 @@ pub(super) type Place = (u64, oneshot::Receiver<Result<Receipt>>);
 impl Sends {
     pub(super) fn new(outbox: Outbox, timeout: Duration) -> Self {
         Self {
+            observer: Observer::default(),
             outbox,
             timeout,
             waiters: HashMap::new(),
@@ -51,6 +61,7 @@ impl Sends {
             expiry: BTreeSet::new(),
             next: 0,
             ended: false,
+            stored: false,
         }
     }
 
@@ -121,7 +132,11 @@ impl Sends {
         self.expire(now);
         self.admit(now, wall);
         loop {
-            match self.outbox.poll(now)? {
+            let action = self.outbox.poll(now);
+            while let Some(limited) = self.outbox.take_refusal() {
+                self.observer.limited(limited, now);
+            }
+            match action? {
                 Action::Start(attempt) => return Some(attempt),
                 Action::Parked(ticket, error) => self.parked(ticket, error),
             }
@@ -144,22 +159,37 @@ impl Sends {
                 }
             }
             Outcome::Parked(error) => self.parked(ticket, error),
-            Outcome::Retry(_) | Outcome::AwaitConnection | Outcome::Ignored => {}
+            Outcome::Retry(at) => self.retried(ticket, Some(at.saturating_duration_since(now))),
+            Outcome::AwaitConnection => self.retried(ticket, None),
+            Outcome::Ignored => {}
         }
+    }
+
+    /// What the message under way is ordered within.
+    pub(super) fn conversation(&self, ticket: Ticket) -> Option<ConversationId> {
+        self.outbox.get(ticket)?.message.conversation.clone()
     }
 
     /// Nothing can be sent any more: everybody is told why. What nobody waits for stays to be looked at.
     pub(super) fn end(&mut self, why: &Error) {
         self.ended = true;
         self.outbox.on_disconnected();
+        let stored = self.outbox.leave_store();
         for (_, waiter) in std::mem::take(&mut self.queue) {
             let _ = waiter.reply.send(Err(why.copy().with_reached(Reached::No)));
         }
         for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
-            let reached = self.outbox.get(ticket).map_or(Reached::Unknown, |pending| pending.reached);
-            self.outbox.discard(ticket);
+            let pending = self.outbox.get(ticket);
+            let (reached, kept) =
+                pending.map_or((Reached::Unknown, false), |pending| (pending.reached, pending.kept));
+            if !stored {
+                self.outbox.discard(ticket);
+            }
             for waiter in self.take_waiters(ticket) {
-                let _ = waiter.reply.send(Err(why.copy().with_reached(reached)));
+                let _ = waiter.reply.send(Err(match stored {
+                    true => Self::left_behind(why, reached, kept),
+                    false => why.copy().with_reached(reached),
+                }));
             }
         }
         self.expiry.clear();
@@ -247,7 +277,7 @@ impl Sends {
         let (reply, outcome) = oneshot::channel();
         let until = after(now, left.unwrap_or(self.timeout).min(self.timeout));
         self.expiry.insert((until, number));
-        (Waiter { number, until, reply }, (number, outcome))
+        (Waiter { number, until, reply, kept: None }, (number, outcome))
     }
 
     fn take_waiters(&mut self, ticket: Ticket) -> Vec<Waiter> {
@@ -262,8 +292,10 @@ impl Sends {
     /// A message was given up: its senders get the error and it leaves. Without senders it stays.
     fn parked(&mut self, ticket: Ticket, error: Arc<Error>) {
         let waiters = self.take_waiters(ticket);
+        if let Some(pending) = self.outbox.get(ticket) {
+            self.observer.given_up(&pending, &error, waiters.is_empty());
+        }
         if waiters.is_empty() {
-            tracing::warn!(name: "send.parked", %error, "a message that nobody waits for was given up");
             return;
         }
         self.outbox.discard(ticket);
@@ -271,6 +303,12 @@ impl Sends {
         let original = Arc::try_unwrap(error).unwrap_or_else(|shared| shared.copy());
         for (waiter, error) in waiters.into_iter().zip(std::iter::once(original).chain(copies)) {
             let _ = waiter.reply.send(Err(error));
+        }
+    }
+
+    fn retried(&self, ticket: Ticket, wait: Option<Duration>) {
+        if let Some(pending) = self.outbox.get(ticket) {
+            self.observer.retried(&pending, wait);
         }
     }
 
@@ -319,9 +357,10 @@ impl Sends {
             // Those who joined later have time left: the message goes on for them.
             let alone = self.waiters.get(&ticket).is_none_or(|waiters| waiters.len() == 1);
             if alone {
+                self.observer.given_up(&pending, &error, false);
                 self.outbox.discard(ticket);
-                for waiter in self.take_waiters(ticket) {
-                    let _ = waiter.reply.send(Err(error.copy()));
+                if let Some(waiter) = self.take_waiters(ticket).pop() {
+                    let _ = waiter.reply.send(Err(error));
                 }
             } else if let Some(waiters) = self.waiters.get_mut(&ticket) {
                 self.tickets.remove(&number);

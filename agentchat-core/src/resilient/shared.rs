@@ -41,8 +41,9 @@ impl Shared {
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Core, Instant, SystemTime) -> T) -> T {
         let (changed, state) = {
             let mut core = self.lock();
-            let changed = change(&mut core, Instant::now(), SystemTime::now());
-            (changed, core.state())
+            let now = Instant::now();
+            let changed = change(&mut core, now, SystemTime::now());
+            (changed, core.observe(now))
         };
         self.publish(state);
         self.wake.notify_one();

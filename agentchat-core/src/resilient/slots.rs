@@ -1,12 +1,18 @@
 //! The inboxes a session reads, each over all its connections. Knows no clock.
 
+mod keeping;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use tokio::time::Instant;
 
+use super::observer::Observer;
+use super::own_sends::OwnSends;
+use super::positions::Drafts;
+use super::recall::Recall;
 use crate::address::Address;
-use crate::capability::{Capabilities, OrderGuarantee};
+use crate::capability::Capabilities;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AckTag, ConversationId};
@@ -18,17 +24,22 @@ use crate::transport::{Event, EventStream};
 /// The inboxes by number.
 #[derive(Debug)]
 pub(super) struct Slots {
+    pub(super) observer: Observer,
     open: BTreeMap<u64, Slot>,
     next: u64,
     /// The upper half of what this session's ack tags begin with, so that another's are known for foreign;
     /// the lower half is the slot.
     session: u64,
     retry: BackoffPolicy,
+    /// Whose messages are not handed out in the agent's own inbox.
     own: Option<Address>,
+    sent: OwnSends,
     /// The counts of inboxes that are no longer read.
     past: InboxStats,
     /// What was settled in inboxes that are forgotten.
     acks: Vec<AckTag>,
+    recall: Recall,
+    drafts: Drafts,
 }
 
 /// What has to be done for an inbox.
@@ -49,17 +60,21 @@ pub(super) enum Verdict {
 
 struct Slot {
     inbox: Inbox,
+    observer: Observer,
     /// How it is read again on the next attachment.
     options: SubscribeOptions,
     own: bool,
     reader: Option<Reader>,
     link: Link,
+    /// Something was settled that the network can be told of only when it has come again.
+    owes: bool,
     backoff: Backoff,
     /// Read although there was no credit, so that the end of a backlog is seen: waits for credit.
     stash: Option<Delivery>,
     acks: Vec<AckTag>,
     asks: VecDeque<(ConversationId, u64, usize)>,
     room: usize,
+    keep: Option<Box<keeping::Kept>>,
 }
 
 #[derive(Debug, Default)]
@@ -84,13 +99,17 @@ enum Link {
 impl Slots {
     pub(super) fn new(session: u32, retry: BackoffPolicy, own: Option<Address>) -> Self {
         Self {
+            observer: Observer::default(),
             open: BTreeMap::new(),
             next: 0,
             session: u64::from(session) << 32,
             retry,
             own,
+            sent: OwnSends::default(),
             past: InboxStats::default(),
             acks: Vec::new(),
+            recall: Recall::default(),
+            drafts: Drafts::new(),
         }
     }
 
@@ -110,29 +129,32 @@ impl Slots {
         if let Some((number, slot)) = idle {
             slot.reader = Some(Reader::default());
             slot.inbox.on_subscribed(now);
+            slot.note_earlier_sends(&self.sent, now);
             slot.link = Link::Resting(stream);
             return *number;
         }
         let number = self.next;
         self.next += 1;
-        let own_address = self.own.clone().unwrap_or_else(|| address.clone());
-        let mut limits = InboxLimits::new(self.session | number, own_address, capabilities, options);
-        limits.own = self.own.clone();
-        // Numbers run over all priorities, so they are no order where priorities overtake; and where the
-        // network keeps that order, there is nothing to put right.
-        limits.numbered = capabilities.order != OrderGuarantee::ConversationAndPriority;
-        let slot = Slot {
+        let mut limits = InboxLimits::new(self.session | number, is_own, capabilities, options);
+        // Nothing of an agent's own comes back to its other inboxes but what it sent there on purpose.
+        limits.own = self.own.clone().filter(|_| is_own);
+        let mut slot = Slot {
             room: limits.max_unsettled.max(1) + EVENTS,
             inbox: Inbox::new(limits, now),
+            observer: self.observer.clone(),
             options: again,
             own: is_own,
             reader: Some(Reader::default()),
             link: Link::Resting(stream),
+            owes: false,
             backoff: Backoff::new(self.retry),
             stash: None,
             acks: Vec::new(),
             asks: VecDeque::new(),
+            keep: None,
         };
+        slot.keep = self.keep_for(&mut slot, address, capabilities, now);
+        slot.note_earlier_sends(&self.sent, now);
         self.open.insert(number, slot);
         number
     }
@@ -149,6 +171,7 @@ impl Slots {
             slot.stash = None;
             slot.asks.clear();
             slot.inbox.on_abandoned(now);
+            slot.forget_handed();
             slot.pump();
         }
         let idle = self.open.iter().filter(|(_, slot)| slot.reader.is_none());
@@ -204,11 +227,18 @@ impl Slots {
         };
         slot.link = Link::Resting(stream);
         match item {
-            Some(Ok(Event::Message(delivery))) => match slot.inbox.admits(&delivery) {
-                true => slot.inbox.on_delivery(delivery, now),
-                false => slot.stash = Some(delivery),
-            },
-            Some(Ok(Event::CaughtUp)) => slot.inbox.on_caught_up(now),
+            Some(Ok(Event::Message(delivery))) => {
+                slot.resume(&delivery, now);
+                match slot.inbox.admits(&delivery) {
+                    true => slot.inbox.on_delivery(delivery, now),
+                    false => slot.stash = Some(delivery),
+                }
+            }
+            Some(Ok(Event::CaughtUp)) => {
+                // What is owed has come again before this, and was acknowledged then.
+                slot.owes = false;
+                slot.inbox.on_caught_up(now);
+            }
             Some(Ok(other)) => slot.tell(other),
             Some(Err(error)) if ends_connection(&error) || error.is_fatal() => return Verdict::Lost(error),
             Some(Err(error)) => {
@@ -226,7 +256,20 @@ impl Slots {
 
     pub(super) fn on_history(&mut self, number: u64, of: &ConversationId, rows: Vec<Delivery>, now: Instant) {
         if let Some(slot) = self.open.get_mut(&number) {
+            let filled = slot.inbox.stats().gaps_filled;
             slot.inbox.on_history(of, rows, now);
+            if slot.inbox.stats().gaps_filled > filled {
+                self.observer.hole_filled(of);
+            }
+            slot.pump();
+        }
+    }
+
+    /// The network gave this number to a message of this session.
+    pub(super) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
+        self.sent.note(conversation, seq);
+        for slot in self.open.values_mut().filter(|slot| slot.own && slot.reader.is_some()) {
+            slot.inbox.note_own_send(conversation, seq, now);
             slot.pump();
         }
     }
@@ -234,20 +277,32 @@ impl Slots {
     /// Settles what was handed out under `tags`.
     pub(super) fn settle(&mut self, tags: &[AckTag], now: Instant) -> Result<()> {
         for tag in tags {
-            let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
-            let number = begins.map(|begins| begins ^ self.session).filter(|slot| *slot < self.next);
-            let foreign = || Error::new(ErrorKind::Invalid, "ack", "this tag is not from this session");
-            let number = number.ok_or_else(foreign)?;
+            let number = self.number(tag)?;
             // The slot of an inbox that is no longer read is gone, and with it what its tags meant.
             let Some(slot) = self.open.get_mut(&number) else { continue };
             if !slot.inbox.issued(tag) {
                 return Err(foreign());
             }
+            slot.owes |= slot.inbox.must_come_again(tag);
             slot.inbox.settled(tag, now);
             slot.refill(now);
             slot.pump();
+            self.draft(number, tag, now);
         }
         Ok(())
+    }
+
+    /// A connection was lost with acknowledgements on their way.
+    pub(super) fn owe(&mut self) {
+        for slot in self.open.values_mut() {
+            slot.owes = true;
+        }
+    }
+
+    /// Whether messages of the agent's own inbox were settled that will come again. Of other inboxes it does
+    /// not matter: they end with what was asked for in them.
+    pub(super) fn owes(&self) -> bool {
+        self.open.values().any(|slot| slot.own && slot.owes)
     }
 
     /// Does what is due by time.
@@ -275,7 +330,7 @@ impl Slots {
                 work.push(SlotWork::History { slot: *number, conversation, from, limit });
             }
             let Some(reader) = slot.reader.as_ref().filter(|reader| !reader.is_over()) else { continue };
-            let readable = slot.stash.is_none() && reader.ready.len() < slot.room;
+            let readable = slot.stash.is_none() && reader.ready.len() + slot.held_back() < slot.room;
             match std::mem::replace(&mut slot.link, Link::Reading) {
                 Link::Resting(stream) if readable => work.push(SlotWork::Read(*number, stream)),
                 Link::Down => slot.link = slot.open(*number, &mut work),
@@ -294,7 +349,7 @@ impl Slots {
             };
             slot.inbox.deadline().into_iter().chain(later)
         });
-        moments.min()
+        moments.chain(self.keep_deadline()).min()
     }
 
     /// Every subscription ends with `why`, after what was handed over already.
@@ -333,12 +388,26 @@ impl Slots {
         self.open.get(&number).is_some_and(|slot| matches!(slot.link, Link::Resting(_)))
     }
 
+    /// How many messages were taken in and not settled.
+    pub(super) fn unsettled(&self) -> usize {
+        self.open.values().map(|slot| slot.inbox.unsettled()).sum()
+    }
+
     pub(super) fn stats(&self) -> InboxStats {
         let mut sum = self.past;
         for slot in self.open.values() {
             add(&mut sum, &slot.inbox.stats());
         }
         sum
+    }
+}
+
+impl Slots {
+    /// Which inbox handed `tag` out.
+    fn number(&self, tag: &AckTag) -> Result<u64> {
+        let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
+        let number = begins.map(|begins| begins ^ self.session).filter(|slot| *slot < self.next);
+        number.ok_or_else(foreign)
     }
 }
 
@@ -351,9 +420,17 @@ impl Slot {
     fn disconnect(&mut self, now: Instant) {
         self.inbox.on_disconnected(now);
         (self.stash, self.link) = (None, Link::Down);
+        // Settled, but not handed to the attachment yet.
+        self.owes |= !self.acks.is_empty();
         self.acks.clear();
         self.asks.clear();
         self.pump();
+    }
+
+    fn note_earlier_sends(&mut self, sent: &OwnSends, now: Instant) {
+        for (conversation, seq) in sent.iter().filter(|_| self.own) {
+            self.inbox.note_earlier_send(conversation, *seq, now);
+        }
     }
 
     fn failed(&mut self, error: Error, now: Instant, rng: &mut fastrand::Rng) {
@@ -383,10 +460,21 @@ impl Slot {
 
     fn tell(&mut self, event: Event) {
         let Some(reader) = &mut self.reader else { return };
+        if let Event::Gap { conversation, expected, got } = &event {
+            self.observer.gap(conversation, *expected, *got);
+        }
         // The end of the first backlog is told; later ones are the session's own affair.
         if event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
             return;
         }
+        if let Some(event) = self.hold(event) {
+            self.hand(event);
+        }
+    }
+
+    /// The reader may have it now.
+    fn hand(&mut self, event: Event) {
+        let Some(reader) = &mut self.reader else { return };
         reader.ready.push_back(event);
         reader.wake();
     }
@@ -394,7 +482,13 @@ impl Slot {
     fn pump(&mut self) {
         while let Some(action) = self.inbox.poll() {
             match action {
-                InboxAction::Deliver { delivery, .. } => self.tell(Event::Message(*delivery)),
+                InboxAction::Deliver { mut delivery, late } => {
+                    delivery.late = late;
+                    if !late {
+                        self.track(&delivery);
+                    }
+                    self.tell(Event::Message(*delivery));
+                }
                 InboxAction::Ack(tags) => self.acks.extend(tags),
                 InboxAction::AskHistory { conversation, from, limit } => {
                     self.asks.push_back((conversation, from, limit));
@@ -426,6 +520,10 @@ impl std::fmt::Debug for Slot {
     }
 }
 
+fn foreign() -> Error {
+    Error::new(ErrorKind::Invalid, "ack", "this tag is not from this session")
+}
+
 /// Whether nothing more can be had of the connection that gave this error.
 pub(super) fn ends_connection(error: &Error) -> bool {
     use crate::error::Advice;
@@ -437,6 +535,9 @@ fn add(sum: &mut InboxStats, more: &InboxStats) {
     sum.delivered += more.delivered;
     sum.duplicates += more.duplicates;
     sum.self_filtered += more.self_filtered;
+    sum.late += more.late;
+    sum.gaps += more.gaps;
+    sum.gaps_filled += more.gaps_filled;
 }
 
 /// How many inboxes that nobody reads are remembered.

@@ -75,6 +75,12 @@ pub struct SessionStats {
     pub duplicates: u64,
     /// The agent's own messages that were not handed out.
     pub self_filtered: u64,
+    /// Messages handed out after others of their conversation with higher numbers.
+    pub late: u64,
+    /// Gaps in the numbers that were given up: each was an [`Event::Gap`](crate::Event::Gap).
+    pub gaps: u64,
+    /// Holes in the numbers that were filled in time, by history or by what came after all.
+    pub gaps_filled: u64,
     /// Messages in the outbox, those under way and parked ones included.
     pub queued_messages: usize,
     /// What they take of the outbox, in bytes.
@@ -83,6 +89,8 @@ pub struct SessionStats {
     pub in_flight: usize,
     /// Messages that were given up while nobody waited for them.
     pub parked: usize,
+    /// Messages that were taken in and not settled.
+    pub unsettled: usize,
 }
 
 /// A message that could not be sent while nobody waited for it. It holds back the later ones of its

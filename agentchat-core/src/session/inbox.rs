@@ -4,7 +4,7 @@
 mod acks;
 mod flow;
 #[cfg(test)]
-mod fuzz;
+pub(crate) mod fuzz;
 pub(crate) mod limits;
 #[cfg(test)]
 mod properties;
@@ -15,7 +15,7 @@ mod seen;
 mod tests;
 mod unsettled;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -57,8 +57,15 @@ pub(crate) struct Inbox {
     steps: VecDeque<Step>,
     /// While the backlog is read: since when, and when something happened last.
     catching_up: Option<(Instant, Instant)>,
+    /// How far settled ids have aged, and until when that was counted. While `behind` they do not age, so
+    /// that what comes again after a long time without a connection is recognised.
+    aged: Instant,
+    counted: Instant,
+    behind: bool,
     /// The backlog has been read; it has passed when no older row than this is held.
     caught_up_at: Option<u64>,
+    /// Handed out in an earlier session and not settled.
+    outstanding: HashSet<String>,
     stats: InboxStats,
 }
 
@@ -66,8 +73,8 @@ pub(crate) struct Inbox {
 #[derive(Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "it is taken apart at once")]
 pub(crate) enum InboxAction {
-    /// Hand it to the reader, under a tag of the inbox's own. `late`: messages with higher numbers went
-    /// before it.
+    /// Hand it to the reader, under a tag of the inbox's own. `late`: messages with higher numbers,
+    /// own ones included, went before it.
     Deliver { delivery: Box<Delivery>, late: bool },
     /// Acknowledge these on the connection of now.
     Ack(Vec<AckTag>),
@@ -102,7 +109,11 @@ impl Inbox {
             acks: AckLog::new(limits.ack),
             steps: VecDeque::new(),
             catching_up: Some((now, now)),
+            aged: now,
+            counted: now,
+            behind: true,
             caught_up_at: None,
+            outstanding: HashSet::new(),
             stats: InboxStats::default(),
             limits,
         }
@@ -120,6 +131,7 @@ impl Inbox {
     pub(crate) fn on_disconnected(&mut self, now: Instant) {
         self.acks.reset();
         self.unsettled.clear_wires();
+        self.behind = true;
         self.on_subscribed(now);
     }
 
@@ -136,8 +148,9 @@ impl Inbox {
         let loose = self.unsettled.all_in(Place::Loose);
         let surplus = loose.len().saturating_sub(self.limits.max_unsettled);
         forgotten.extend(&loose[..surplus]);
+        let aged = self.aged(now);
         for entry in forgotten.into_iter().filter_map(|number| self.unsettled.remove(number)) {
-            self.seen.abandon(entry.identity, now);
+            self.seen.abandon(entry.identity, aged);
         }
         self.on_disconnected(now);
     }
@@ -148,6 +161,7 @@ impl Inbox {
         self.progress(now);
         let wire = self.acks.arrived(delivery.tag.clone());
         let identity: Arc<str> = delivery.identity().into();
+        let aged = self.aged(now);
         if self.is_own(&delivery) {
             self.stats.received += 1;
             self.stats.self_filtered += 1;
@@ -158,13 +172,13 @@ impl Inbox {
             self.stats.duplicates += 1;
             self.join(&identity, wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if self.seen.settled(&identity, now) {
+        } else if self.seen.settled(&identity, aged) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
             self.acks.settle(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else {
-            let numbered = self.admit(identity, delivery, Some(wire));
+            let numbered = self.admit(identity, delivery, wire);
             match (&numbered.1.conversation, numbered.1.seq) {
                 (Some(conversation), Some(seq)) if self.limits.numbered => {
                     let conversation = conversation.clone();
@@ -179,6 +193,7 @@ impl Inbox {
     /// The transport has handed over what waited when the subscription began.
     pub(crate) fn on_caught_up(&mut self, now: Instant) {
         self.catching_up = None;
+        (self.behind, self.counted) = (false, now);
         self.caught_up_at = Some(self.order.arrivals());
         self.order.end_catch_up(now);
         self.flow(now);
@@ -197,9 +212,10 @@ impl Inbox {
         rows.truncate(limit);
         let proven = rows.last().map(|(seq, _)| *seq);
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
+        let aged = self.aged(now);
         for (seq, row) in rows {
             let identity: Arc<str> = row.identity().into();
-            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, now) {
+            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, aged) {
                 known.push(seq);
             } else {
                 let wire = self.acks.read(row.tag.clone());
@@ -210,9 +226,18 @@ impl Inbox {
         self.flow(now);
     }
 
-    /// An own message got this number: it leaves no hole. Without effect when own messages are delivered.
-    #[cfg_attr(not(test), expect(dead_code, reason = "waits for receipts that tell a number"))]
+    /// An own message got this number, by the network's word on sending it: it leaves no hole. Without
+    /// effect when own messages are delivered.
     pub(crate) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
+        if self.limits.own.is_some() && self.limits.numbered {
+            self.order.sent(conversation, seq, now);
+            self.flow(now);
+        }
+    }
+
+    /// The same for a message that was sent before this inbox was read. What came between then and now may
+    /// have been handled elsewhere, so nothing is concluded about it.
+    pub(crate) fn note_earlier_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
         if self.limits.own.is_some() {
             self.note(Some(conversation), Some(seq), now);
             self.flow(now);
@@ -220,16 +245,36 @@ impl Inbox {
     }
 
     /// `next` is the first number of the conversation that was not handled in an earlier session.
-    #[cfg_attr(not(test), expect(dead_code, reason = "waits for cursors kept in a store"))]
     pub(crate) fn resume(&mut self, conversation: &ConversationId, next: u64, now: Instant) {
         self.order.resume(conversation, next, now);
         self.flow(now);
     }
 
     /// `identity` was settled in an earlier session.
-    #[cfg_attr(not(test), expect(dead_code, reason = "waits for ids kept in a store"))]
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
-        self.seen.settle(identity, now);
+        let aged = self.aged(now);
+        self.seen.settle(identity, aged);
+    }
+
+    /// These were handed out in an earlier session, and perhaps handled, but not settled: when they come
+    /// they are redelivered.
+    pub(crate) fn restore_outstanding(&mut self, identities: HashSet<String>) {
+        self.outstanding = identities;
+    }
+
+    /// The identity of what is handed out under `tag` and not settled.
+    pub(crate) fn identity(&self, tag: &AckTag) -> Option<&Arc<str>> {
+        self.unsettled.identity(self.unsettled.by_handle(tag)?)
+    }
+
+    /// Whether the numbers of deliveries are looked at.
+    pub(crate) fn is_numbered(&self) -> bool {
+        self.limits.numbered
+    }
+
+    /// The number that is due in the conversation: all before it are accounted for.
+    pub(crate) fn due(&self, conversation: &ConversationId) -> Option<u64> {
+        self.order.due(conversation)
     }
 
     /// The reader settled what it was handed under `tag`. Gives the identity to keep for
@@ -237,10 +282,19 @@ impl Inbox {
     pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
         let entry = self.unsettled.remove(self.unsettled.by_handle(tag)?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
-        self.seen.settle(&entry.identity, now);
+        let aged = self.aged(now);
+        self.seen.settle(&entry.identity, aged);
+        if !self.outstanding.is_empty() {
+            self.outstanding.remove(&*entry.identity);
+        }
         self.progress(now);
         self.flow(now);
         Some(entry.identity)
+    }
+
+    /// Whether settling `tag` can be acknowledged only when its message has come again.
+    pub(crate) fn must_come_again(&self, tag: &AckTag) -> bool {
+        self.unsettled.by_handle(tag).is_some_and(|number| !self.unsettled.arrived(number))
     }
 
     /// Whether this inbox handed `tag` out, settled since or not.
@@ -311,6 +365,11 @@ impl Inbox {
     /// Whether the backlog is being read.
     pub(crate) fn is_catching_up(&self) -> bool {
         self.catching_up.is_some()
+    }
+
+    /// How many messages were taken in and not settled.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled.total().messages
     }
 
     /// What has happened.

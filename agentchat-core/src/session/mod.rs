@@ -6,6 +6,8 @@ pub(crate) mod backoff;
 pub(crate) mod inbox;
 pub(crate) mod order;
 pub(crate) mod outbox;
+pub(crate) mod rate;
 
 pub use backoff::BackoffPolicy;
 pub use outbox::OutboxLimits;
+pub use rate::{Quota, RateLimits};

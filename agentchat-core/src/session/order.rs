@@ -3,6 +3,8 @@
 //! Numbers only say what comes after what. Whether a message was seen is decided by its id, before it gets
 //! here: so a row whose number is below what has passed is *late*, not a repetition, and passes at once.
 
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod line;
 mod lines;
 #[cfg(test)]
@@ -47,7 +49,7 @@ pub(crate) struct Order<T> {
 /// What follows from what arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OrderAction<T> {
-    /// It is this row's turn. `late`: rows with higher numbers have passed before it.
+    /// It is this row's turn. `late`: rows with higher numbers, or own sends, went before it.
     Pass { item: T, late: bool },
     /// Read history from the number `from` on and hand the rows to [`Order::history`].
     AskHistory { conversation: ConversationId, from: u64, limit: usize },
@@ -99,9 +101,15 @@ impl<T> Order<T> {
         self.on(conversation, now, |line, turn| line.row(seq, arrival, item, catching_up, turn));
     }
 
-    /// The number is accounted for without a row to pass: an own send, an own row, a repetition.
+    /// The number is accounted for without a row to pass: an own row, a repetition, an own send of earlier.
     pub(crate) fn note(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
         self.on(conversation, now, |line, turn| line.note(seq, turn));
+    }
+
+    /// An own send got this number just now. Of a conversation without rows it tells more: what follows it
+    /// was not there before.
+    pub(crate) fn sent(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
+        self.on(conversation, now, |line, turn| line.sent(seq, turn));
     }
 
     /// `next` is the first number not yet handled, from a cursor that outlived an earlier session. Ignored
@@ -198,6 +206,11 @@ impl<T> Order<T> {
     /// What to do next.
     pub(crate) fn poll(&mut self) -> Option<OrderAction<T>> {
         self.out.pop_front()
+    }
+
+    /// The number that is due, once a row or a cursor has set it.
+    pub(crate) fn due(&self, conversation: &ConversationId) -> Option<u64> {
+        self.lines.get(conversation)?.due()
     }
 
     /// The question to history that is open for the conversation: from where, and how many rows.

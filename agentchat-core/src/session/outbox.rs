@@ -10,6 +10,10 @@
 //!                                   `---- Retrying -----'
 //! ```
 //!
+//! With a store, a message is `Keeping` first, and again before its first attempt if the store does not know
+//! yet that there may be one: so that after a restart it is known which messages may have arrived. It has its
+//! place in its conversation meanwhile.
+//!
 //! One message of a conversation is under way at a time, because sends under way together have no order.
 //! A message leaves the queue in three ways only: accepted by the network, taken back before its first
 //! attempt ([`Outbox::withdraw`]), or handed back to the caller ([`Outbox::discard`]).
@@ -17,6 +21,9 @@
 mod agenda;
 mod attempts;
 mod entry;
+mod gate;
+mod journal;
+mod keeping;
 mod lanes;
 mod limits;
 mod verdict;
@@ -30,7 +37,10 @@ use tokio::time::Instant;
 use self::agenda::Agenda;
 use self::attempts::expired;
 use self::entry::Entry;
-pub(crate) use self::entry::{Action, Attempt, Outcome, Pending, Queued, Refused, State, Ticket};
+pub(crate) use self::entry::{Action, Attempt, Change, Outcome, Pending, Queued, Refused, State, Ticket};
+pub(crate) use self::entry::{StoreOp, Stored};
+use self::gate::Gate;
+use self::journal::Journal;
 use self::lanes::Lanes;
 pub use self::limits::OutboxLimits;
 use self::limits::cost;
@@ -38,6 +48,7 @@ use crate::error::{Error, ErrorKind, Reached};
 use crate::id::ClientMsgId;
 use crate::message::Outbound;
 use crate::session::backoff::{Backoff, BackoffPolicy, FAR};
+use crate::session::rate::RateLimits;
 
 /// The queue. It begins without a connection; after every call that changes something, and at
 /// [`Outbox::deadline`], ask [`Outbox::poll`] until it has nothing more to do.
@@ -51,10 +62,15 @@ pub(crate) struct Outbox {
     ids: HashMap<ClientMsgId, Ticket>,
     lanes: Lanes,
     agenda: Agenda,
+    gate: Gate,
     /// Parked without the caller knowing yet.
     unreported: BTreeSet<Ticket>,
     bytes: usize,
     next: u64,
+    /// What the store is to be told, where there is one.
+    journal: Option<Journal>,
+    /// The next message's position in the store.
+    next_position: u64,
 }
 
 impl Outbox {
@@ -70,9 +86,12 @@ impl Outbox {
             ids: HashMap::new(),
             lanes: Lanes::default(),
             agenda: Agenda::default(),
+            gate: Gate::new(RateLimits::new()),
             unreported: BTreeSet::new(),
             bytes: 0,
             next: 0,
+            journal: None,
+            next_position: 0,
         }
     }
 
@@ -91,40 +110,30 @@ impl Outbox {
         let refuse = |message, kind, why| Err(Box::new(Refused { message, error: refusal(kind, why) }));
         if let Some(ticket) = self.ids.get(&message.client_msg_id).copied() {
             let known = self.entries.get_mut(&ticket).filter(|entry| *entry.message == message);
-            let Some(entry) = known else { return refuse(message, ErrorKind::Conflict, REUSED) };
+            let Some(entry) = known else { return refuse(message, ErrorKind::Conflict, REUSED.to_owned()) };
             entry.holders += 1;
             return Ok(Queued::Joined(ticket));
         }
         let cost = cost(&message);
         if cost > self.limits.max_bytes {
-            return refuse(message, ErrorKind::TooLarge, "the message is larger than the whole outbox");
+            let most = self.limits.max_bytes;
+            let why = format!("the message takes {cost} bytes of the outbox, whose `max_bytes` are {most}");
+            return refuse(message, ErrorKind::TooLarge, why);
         }
         let left = message.deadline.map(|deadline| deadline.duration_since(wall).unwrap_or_default());
         if left.is_some_and(|left| left.is_zero()) {
             return Err(Box::new(Refused { message, error: expired(None) }));
         }
         if !self.has_room(cost) {
-            return refuse(message, ErrorKind::Backpressure, "the outbox is full");
+            let why = self.why_full(cost);
+            return refuse(message, ErrorKind::Backpressure, why);
         }
-        let ticket = Ticket(self.next);
-        self.next += 1;
-        self.bytes += cost;
-        self.ids.insert(message.client_msg_id.clone(), ticket);
-        let first = self.lanes.join(message.conversation.as_ref(), ticket);
-        let entry = Entry {
-            cost,
-            state: if first { State::Ready } else { State::Waiting },
-            attempts: 0,
-            tries: 0,
-            holders: 1,
-            may_have_arrived: false,
-            deadline: left.map(|left| now + left.min(FAR)),
-            backoff: Backoff::new(self.retry),
-            error: None,
-            message: Arc::new(message),
-        };
-        self.agenda.add(ticket, &entry);
-        self.entries.insert(ticket, entry);
+        let deadline = left.map(|left| now + left.min(FAR));
+        let ticket = self.insert(Entry::new(message, cost, deadline, self.retry, self.next_position));
+        if self.journal.is_some() {
+            self.next_position = self.next_position.saturating_add(1);
+            self.settle(ticket);
+        }
         Ok(Queued::New(ticket))
     }
 
@@ -140,7 +149,9 @@ impl Outbox {
 
     /// How many messages and bytes can still be taken in.
     pub(crate) fn capacity(&self) -> (usize, usize) {
-        (self.limits.max_messages - self.entries.len(), self.limits.max_bytes - self.bytes)
+        // What a store gave back may be more than is taken in.
+        let messages = self.limits.max_messages.saturating_sub(self.entries.len());
+        (messages, self.limits.max_bytes.saturating_sub(self.bytes))
     }
 
     /// A sender stopped waiting for `ticket` before it learned the outcome. Returns whether the message left
@@ -160,9 +171,11 @@ impl Outbox {
         }
         entry.tries = 0;
         entry.backoff = Backoff::new(self.retry);
+        // The store has to take it back before it is tried.
+        entry.noted = None;
         self.unreported.remove(&ticket);
-        // Behind others a message is parked only by its deadline, so this one is the first of its lane.
-        self.turn(ticket, State::Ready).is_some()
+        self.settle(ticket);
+        true
     }
 
     /// Hands a message back and lets its conversation go on. Not while an attempt is under way: it could
@@ -180,8 +193,11 @@ impl Outbox {
 
     /// When to ask [`Outbox::poll`] again though nothing happened.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let retry = self.agenda.next_retry().filter(|_| self.connected);
-        retry.into_iter().chain(self.agenda.next_deadline()).min()
+        let gate = self.gate.opens_at().filter(|_| self.agenda.first_ready().is_some());
+        let starts = [self.agenda.next_retry(), self.agenda.next_held(), gate];
+        let starts = starts.into_iter().flatten().filter(|_| self.connected);
+        let store = self.journal.as_ref().and_then(Journal::deadline);
+        starts.chain(store).chain(self.agenda.next_deadline()).min()
     }
 
     /// What is in the queue, in the order it came.
@@ -204,6 +220,30 @@ impl Outbox {
         messages > 0 && cost <= bytes
     }
 
+    /// Gives a message the next ticket, at the end of its lane.
+    fn insert(&mut self, mut entry: Entry) -> Ticket {
+        let ticket = Ticket(self.next);
+        self.next += 1;
+        self.bytes += entry.cost;
+        self.ids.insert(entry.message.client_msg_id.clone(), ticket);
+        let first = self.lanes.join(entry.message.conversation.as_ref(), ticket);
+        entry.state = if first { State::Ready } else { State::Waiting };
+        self.agenda.add(ticket, &entry);
+        self.entries.insert(ticket, entry);
+        ticket
+    }
+
+    /// Which limit leaves no room.
+    fn why_full(&self, cost: usize) -> String {
+        let OutboxLimits { max_messages, max_bytes, .. } = self.limits;
+        match self.capacity() {
+            (0, _) => format!("the outbox is full: its `max_messages` are {max_messages}"),
+            (_, left) => {
+                format!("the outbox is full: {left} of its `max_bytes`, {max_bytes}, are left for {cost}")
+            }
+        }
+    }
+
     /// Every change of state goes through here, so that the indexes follow.
     fn turn(&mut self, ticket: Ticket, state: State) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(&ticket)?;
@@ -220,7 +260,12 @@ impl Outbox {
         let error = error.with_context("attempts", entry.attempts.to_string());
         // A refusal of the last attempt says nothing about an earlier one that may have arrived.
         let error = if entry.may_have_arrived { error.with_reached(Reached::Unknown) } else { error };
-        Some(Arc::clone(entry.error.insert(Arc::new(error))))
+        let error = Arc::clone(entry.error.insert(Arc::new(error)));
+        let id = entry.message.client_msg_id.clone();
+        if let Some(journal) = &mut self.journal {
+            journal.park(&id, &error);
+        }
+        Some(error)
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
@@ -229,9 +274,12 @@ impl Outbox {
         self.ids.remove(&entry.message.client_msg_id);
         self.unreported.remove(&ticket);
         self.bytes -= entry.cost;
+        if let Some(journal) = &mut self.journal {
+            journal.forget(&entry.message.client_msg_id);
+        }
         let first = self.lanes.leave(entry.message.conversation.as_ref(), ticket);
         if let Some(next) = first.filter(|next| self.is_waiting(*next)) {
-            self.turn(next, State::Ready);
+            self.settle(next);
         }
         Some(entry)
     }
@@ -241,7 +289,7 @@ impl Outbox {
     }
 }
 
-fn refusal(kind: ErrorKind, why: &'static str) -> Error {
+fn refusal(kind: ErrorKind, why: impl Into<String>) -> Error {
     Error::new(kind, "send", why).with_reached(Reached::No)
 }
 
@@ -250,6 +298,6 @@ const REUSED: &str =
     "this client message id is in the outbox with another content; a new message needs a new id";
 
 #[cfg(test)]
-mod model;
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

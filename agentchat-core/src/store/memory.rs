@@ -150,6 +150,14 @@ impl CursorStore for MemoryStore {
         self.state().cursors.remove(key);
         Ok(())
     }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Cursor)>> {
+        let state = self.state();
+        let matching = state.cursors.iter().filter(|(key, _)| key.starts_with(prefix));
+        let mut cursors: Vec<_> = matching.map(|(key, cursor)| (key.clone(), cursor.clone())).collect();
+        cursors.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(cursors)
+    }
 }
 
 #[async_trait]

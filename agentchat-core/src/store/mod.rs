@@ -25,6 +25,7 @@
 
 mod limits;
 mod memory;
+mod shared;
 mod types;
 
 #[cfg(feature = "store-redb")]
@@ -113,6 +114,10 @@ pub trait CursorStore: Send + Sync + Debug + 'static {
     /// Forgets the cursor under `key`, for an inbox or conversation that is gone. Without one it does
     /// nothing.
     async fn clear(&self, key: &str) -> Result<()>;
+
+    /// The cursors whose keys begin with `prefix`, by key. They are bounded by [`StoreLimits`] and read at
+    /// once, for the start.
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Cursor)>>;
 }
 
 /// The ids that are settled, so that a repetition after a restart is recognised.

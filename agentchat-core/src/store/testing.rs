@@ -197,6 +197,21 @@ pub async fn cursors_are_the_last_ones_set(store: &dyn CursorStore) {
     assert_eq!(store.get("inbox/").await.expect("read"), Some(Cursor::new(vec![0, 255])));
 }
 
+/// Cursors are listed by the beginning of their keys, in the order of the keys.
+pub async fn cursors_are_listed_by_prefix(store: &dyn CursorStore) {
+    for key in ["b/2", "a", "b/10", "b", "c", "b/ü", "b0"] {
+        store.set(key, &Cursor::new(key.to_owned())).await.expect("set");
+    }
+    store.clear("b/2").await.expect("cleared");
+    for (prefix, expected) in
+        [("b/", vec!["b/10", "b/ü"]), ("", vec!["a", "b", "b/10", "b/ü", "b0", "c"]), ("d", vec![])]
+    {
+        let listed = store.list(prefix).await.expect("read");
+        assert!(listed.iter().all(|(key, cursor)| *cursor == Cursor::new(key.clone())), "{listed:?}");
+        assert_eq!(listed.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), expected);
+    }
+}
+
 /// Keys and cursors outside the rule are refused, without repeating them.
 pub async fn cursors_outside_the_rule_are_refused(store: &dyn CursorStore) {
     let long = "secret".repeat(200);

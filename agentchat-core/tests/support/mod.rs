@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod peer;
+pub(crate) mod steps;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use agentchat_core::{
     AckTag, Address, Agent, AgentCard, Body, Capabilities, CloseMode, Connector, Discovered, Error,
-    ErrorKind, Heartbeat, KeyedValue, Loopback, Outbound, Query, Reached, Receipt, Result, SubscribeOptions,
-    Subscription, Transport,
+    ErrorKind, Event, Heartbeat, KeyedValue, Loopback, Outbound, Query, Reached, Receipt, Result,
+    SubscribeOptions, Subscription, Transport,
 };
 use async_trait::async_trait;
+use futures_util::StreamExt;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -48,9 +50,15 @@ pub(crate) enum Fate {
 pub(crate) struct Script {
     pub(crate) acks: VecDeque<ErrorKind>,
     pub(crate) sends: VecDeque<Fate>,
+    /// Every message that was tried to be sent.
+    pub(crate) sent: Vec<Outbound>,
     pub(crate) subscribe_takes: Duration,
     pub(crate) ack_takes: Duration,
     pub(crate) close_hangs: bool,
+    /// Connecting fails.
+    pub(crate) unreachable: bool,
+    /// It does not say what was delivered before.
+    pub(crate) forgetful: bool,
     pub(crate) acked: Vec<Vec<AckTag>>,
     pub(crate) closes: u32,
     pub(crate) opened: Vec<Address>,
@@ -85,6 +93,10 @@ impl Scripted {
 #[async_trait]
 impl Connector for Scripted {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        if self.read(|script| script.unreachable) {
+            let error = Error::new(ErrorKind::Disconnected, "connect", "as the script says");
+            return Err(error.with_reached(Reached::No));
+        }
         let inner = self.network.connector(&self.name)?.connect().await?;
         Ok(Arc::new(ScriptedTransport { inner, script: Arc::clone(&self.script) }))
     }
@@ -129,7 +141,11 @@ impl Transport for ScriptedTransport {
     }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        match self.with(|script| script.sends.pop_front()) {
+        let fate = self.with(|script| {
+            script.sent.push(message.clone());
+            script.sends.pop_front()
+        });
+        match fate {
             Some(Fate::Lost(kind, reached)) => {
                 Err(Error::new(kind, "send", "as the script says").with_reached(reached))
             }
@@ -144,7 +160,16 @@ impl Transport for ScriptedTransport {
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         tokio::time::sleep(self.with(|script| script.subscribe_takes)).await;
-        let subscription = self.inner.subscribe(options).await?;
+        let mut subscription = self.inner.subscribe(options).await?;
+        if self.with(|script| script.forgetful) {
+            subscription.events = Box::pin(subscription.events.map(|event| match event {
+                Ok(Event::Message(mut delivery)) => {
+                    delivery.redelivered = false;
+                    Ok(Event::Message(delivery))
+                }
+                other => other,
+            }));
+        }
         self.with(|script| script.opened.push(subscription.address.clone()));
         Ok(subscription)
     }

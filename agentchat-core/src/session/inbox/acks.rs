@@ -1,6 +1,6 @@
 //! Which tags may be acknowledged: never more than what is settled.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::limits::AckStyle;
 use crate::id::AckTag;
@@ -13,6 +13,9 @@ pub(super) struct AckLog {
     slots: VecDeque<Slot>,
     /// The number of the first slot.
     front: u64,
+    /// With [`AckStyle::Prefix`]: the rows read from history that are not settled.
+    reads: HashSet<u64>,
+    next_read: u64,
     /// With [`AckStyle::PerMessage`]: how many arrivals are not settled.
     single: usize,
     ready: Vec<AckTag>,
@@ -23,6 +26,7 @@ pub(super) struct AckLog {
 pub(super) enum Wire {
     Tag(AckTag),
     Slot(u64),
+    Read(u64),
 }
 
 #[derive(Debug)]
@@ -33,7 +37,15 @@ struct Slot {
 
 impl AckLog {
     pub(super) fn new(style: AckStyle) -> Self {
-        Self { style, slots: VecDeque::new(), front: 0, single: 0, ready: Vec::new() }
+        Self {
+            style,
+            slots: VecDeque::new(),
+            front: 0,
+            reads: HashSet::new(),
+            next_read: 0,
+            single: 0,
+            ready: Vec::new(),
+        }
     }
 
     /// Notes an arrival on the subscription.
@@ -51,8 +63,15 @@ impl AckLog {
     }
 
     /// Notes a row read from history.
-    pub(super) fn read(&mut self, tag: AckTag) -> Option<Wire> {
-        (self.style == AckStyle::PerMessage).then(|| self.arrived(tag))
+    pub(super) fn read(&mut self, tag: AckTag) -> Wire {
+        match self.style {
+            AckStyle::PerMessage => self.arrived(tag),
+            AckStyle::Prefix => {
+                self.reads.insert(self.next_read);
+                self.next_read += 1;
+                Wire::Read(self.next_read - 1)
+            }
+        }
     }
 
     pub(super) fn settle(&mut self, wire: Wire) {
@@ -68,10 +87,11 @@ impl AckLog {
                 if let Some(slot) = place.and_then(|at| self.slots.get_mut(at)) {
                     slot.settled = true;
                 }
-                while self.slots.front().is_some_and(|slot| slot.settled) {
-                    self.front += 1;
-                    self.ready.extend(self.slots.pop_front().map(|slot| slot.tag));
-                }
+                self.advance();
+            }
+            Wire::Read(number) => {
+                self.reads.remove(&number);
+                self.advance();
             }
         }
     }
@@ -90,14 +110,23 @@ impl AckLog {
 
     /// How many arrivals are remembered, settled or not.
     pub(super) fn len(&self) -> usize {
-        self.slots.len() + self.single + self.ready.len()
+        self.slots.len() + self.reads.len() + self.single + self.ready.len()
     }
 
     /// The connection is gone, and its tags with it: what is not acknowledged comes again under new ones.
     pub(super) fn reset(&mut self) {
         self.front += self.slots.len() as u64;
         self.slots.clear();
+        self.reads.clear();
         self.ready.clear();
         self.single = 0;
+    }
+
+    /// Which slot a row of history should have had is not known, so it holds up all of them.
+    fn advance(&mut self) {
+        while self.reads.is_empty() && self.slots.front().is_some_and(|slot| slot.settled) {
+            self.front += 1;
+            self.ready.extend(self.slots.pop_front().map(|slot| slot.tag));
+        }
     }
 }

@@ -16,6 +16,16 @@ impl Inbox {
         self.limits.own.is_some() && delivery.sender == self.limits.own
     }
 
+    /// The moment by which settled ids age. What they are remembered for, a network that delivers again, may
+    /// come only once there is a connection.
+    pub(super) fn aged(&mut self, now: Instant) -> Instant {
+        if !self.behind {
+            self.aged += now.saturating_duration_since(self.counted);
+            self.counted = now;
+        }
+        self.aged
+    }
+
     /// Whether the message is held, due, or in the hands of the reader of now.
     pub(super) fn in_progress(&mut self, identity: &str) -> bool {
         self.unsettled.find(identity).is_some_and(|(_, entry)| entry.place != Place::Loose)
@@ -32,17 +42,13 @@ impl Inbox {
         }
     }
 
-    pub(super) fn admit(
-        &mut self,
-        identity: Arc<str>,
-        mut delivery: Delivery,
-        wire: Option<Wire>,
-    ) -> Numbered {
+    pub(super) fn admit(&mut self, identity: Arc<str>, mut delivery: Delivery, wire: Wire) -> Numbered {
         self.stats.received += 1;
         let loose = self.unsettled.find(&identity).map(|(number, _)| number);
         let loose = loose.and_then(|number| self.unsettled.remove(number));
         delivery.redelivered |= loose.is_some();
-        let number = self.unsettled.admit(identity, &mut delivery, wire.into_iter().collect());
+        delivery.redelivered |= !self.outstanding.is_empty() && self.outstanding.contains(&*identity);
+        let number = self.unsettled.admit(identity, &mut delivery, vec![wire]);
         if let Some(loose) = loose {
             self.unsettled.inherit(loose, number);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::capability::Capabilities;
+use crate::capability::{AckGuarantee, Capabilities};
 use crate::options::SubscribeOptions;
 use crate::session::order::OrderLimits;
 
@@ -47,8 +47,8 @@ pub(crate) enum AckStyle {
     PerMessage,
     /// Each once everything that arrived before it on this connection is settled as well: the server
     /// moves one cursor. Rows from history did not arrive on the subscription and are not acknowledged;
-    /// their copy on the subscription is.
-    #[cfg_attr(not(test), expect(dead_code, reason = "transports keep the cursor themselves so far"))]
+    /// their copy on the subscription is. The cursor would pass them where they should have arrived, so
+    /// it waits until they are settled.
     Prefix,
 }
 
@@ -72,21 +72,26 @@ pub(crate) struct InboxStats {
 }
 
 impl InboxLimits {
-    /// The defaults for the inbox `own` on a network with `capabilities`, with the bounds of `options`.
+    /// The defaults on a network with `capabilities`, with the bounds of `options`. The agent's own messages
+    /// are delivered.
     pub(crate) fn new(
         session: u64,
-        own: Address,
+        is_own: bool,
         capabilities: &Capabilities,
         options: &SubscribeOptions,
     ) -> Self {
         let mut limits = Self {
             session,
-            own: Some(own),
             max_unsettled: options.max_unsettled,
             max_unsettled_bytes: options.max_unsettled_bytes,
+            numbered: capabilities.numbered,
             ..Self::default()
         };
-        if !capabilities.replay {
+        if capabilities.ack == AckGuarantee::Cumulative {
+            limits.ack = AckStyle::Prefix;
+        }
+        // History is that of the agent's own inbox: numbers of another count something else.
+        if !capabilities.replay || !is_own {
             limits.order.history_rows = 0;
         }
         limits

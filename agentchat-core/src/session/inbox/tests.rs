@@ -237,6 +237,24 @@ fn a_cursor_never_passes_a_row_that_is_held() {
 }
 
 #[test]
+fn a_cursor_waits_for_the_rows_of_history_it_would_pass() {
+    let mut bench = Bench::live(prefix());
+    assert_eq!(bench.rows([1, 4]), [Row(1, 1), Asked(1, 2, 2)]);
+    assert_eq!(bench.history(vec![row(1, 2, "h2"), row(1, 3, "h3")]), [Row(1, 2), Row(1, 3), Row(1, 4)]);
+    assert_eq!(bench.settle("t4"), []);
+    assert_eq!(bench.settle("h3"), []);
+    assert_eq!(bench.settle("t1"), [], "the second row would be passed, and is not settled");
+    assert_eq!(bench.settle("h2"), [acked(&["t1", "t4"])]);
+    bench.rows([6]);
+    bench.history(vec![row(1, 5, "h5")]);
+    bench.inbox.on_disconnected(bench.now);
+    bench.inbox.on_subscribed(bench.now);
+    bench.caught_up();
+    assert_eq!(bench.put(row(2, 1, "other")), [Row(2, 1)]);
+    assert_eq!(bench.settle("other"), [acked(&["other"])], "on the next connection it comes again");
+}
+
+#[test]
 fn what_is_in_hand_when_it_comes_again_is_acknowledged_under_its_new_tag() {
     for style in [AckStyle::PerMessage, AckStyle::Prefix] {
         let mut bench = Bench::live(InboxLimits { ack: style, ..InboxLimits::default() });
@@ -453,12 +471,16 @@ fn bounds_and_history_come_from_the_subscription_and_the_network() {
     use crate::options::SubscribeOptions;
 
     let options = SubscribeOptions::own().with_max_unsettled(3).with_max_unsettled_bytes(4);
-    let limits = |able: &Capabilities| InboxLimits::new(7, own_address(), able, &options);
+    let limits = |able: &Capabilities| InboxLimits::new(7, true, able, &options);
     let without = limits(&Capabilities::none(&["loopback"]));
     assert_eq!((without.session, without.max_unsettled, without.max_unsettled_bytes), (7, 3, 4));
-    assert_eq!((without.order.history_rows, without.own), (0, Some(own_address())));
+    assert_eq!((without.order.history_rows, without.numbered, without.ack), (0, false, AckStyle::PerMessage));
     let able = Capabilities { replay: true, ..Capabilities::none(&["loopback"]) };
     assert_eq!(limits(&able).order.history_rows, 200);
+    assert_eq!(InboxLimits::new(7, false, &able, &options).order.history_rows, 0, "it is not of this inbox");
+    let mut cursor = Capabilities { numbered: true, ..able };
+    cursor.ack = crate::AckGuarantee::Cumulative;
+    assert_eq!((limits(&cursor).numbered, limits(&cursor).ack), (true, AckStyle::Prefix));
 }
 
 #[test]

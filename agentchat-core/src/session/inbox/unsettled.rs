@@ -99,8 +99,17 @@ impl Unsettled {
         Some((number, self.entries.get_mut(&number)?))
     }
 
+    /// Whether message `number` arrived on the connection of now.
+    pub(super) fn arrived(&self, number: u64) -> bool {
+        self.entries.get(&number).is_some_and(|entry| !entry.wires.is_empty())
+    }
+
     pub(super) fn by_handle(&self, handle: &AckTag) -> Option<u64> {
         self.by_handle.get(handle).copied()
+    }
+
+    pub(super) fn identity(&self, number: u64) -> Option<&Arc<str>> {
+        self.entries.get(&number).map(|entry| &entry.identity)
     }
 
     pub(super) fn contains(&self, number: u64) -> bool {

@@ -22,6 +22,8 @@ struct Busy<T> {
     held: BTreeMap<(u64, u64), T>,
     /// Numbers above the one that is due that need no row.
     noted: BTreeSet<u64>,
+    /// The first own sends of a conversation that had no row yet, without a hole between: first and last.
+    sent: Option<(u64, u64)>,
     hole: Option<Hole>,
     /// History has shown everything it has up to this number.
     proven: Option<u64>,
@@ -52,6 +54,10 @@ pub(super) struct Turn<'a, T> {
 impl<T> Line<T> {
     pub(super) fn new() -> Self {
         Self { next: None, busy: None }
+    }
+
+    pub(super) fn due(&self) -> Option<u64> {
+        self.next
     }
 
     pub(super) fn held(&self) -> usize {
@@ -98,6 +104,20 @@ impl<T> Line<T> {
             }
         }
         self.advance(turn);
+    }
+
+    pub(super) fn sent(&mut self, seq: u64, turn: &mut Turn<'_, T>) {
+        if self.next.is_none() {
+            let sent = &mut self.busy().sent;
+            match sent {
+                None => *sent = Some((seq, seq)),
+                Some((_, last)) if last.checked_add(1) == Some(seq) => *last = seq,
+                Some((first, last)) if (*first..=*last).contains(&seq) => {}
+                Some(_) => self.note(seq, turn),
+            }
+        } else {
+            self.note(seq, turn);
+        }
     }
 
     pub(super) fn resume(&mut self, next: u64, turn: &mut Turn<'_, T>) {
@@ -187,13 +207,13 @@ impl<T> Line<T> {
     fn busy(&mut self) -> &mut Busy<T> {
         self.busy.get_or_insert_with(|| {
             let (held, noted) = (BTreeMap::new(), BTreeSet::new());
-            Box::new(Busy { held, noted, hole: None, proven: None })
+            Box::new(Busy { held, noted, sent: None, hole: None, proven: None })
         })
     }
 
     fn place(&mut self, seq: u64, arrival: u64, item: T, catching_up: bool, turn: &mut Turn<'_, T>) {
         if self.next.is_none() && !catching_up {
-            self.next = Some(seq);
+            self.next = Some(self.first_sent().map_or(seq, |sent| sent.min(seq)));
         }
         match self.next {
             Some(next) if seq < next => turn.pass(item, true),
@@ -207,11 +227,16 @@ impl<T> Line<T> {
         }
     }
 
-    /// Without a number that is due, the lowest that is held.
+    /// Without a number that is due, the lowest that is held, or was sent before it.
     fn anchor(&mut self) {
         if self.next.is_none() {
-            self.next = self.first_held();
+            let sent = self.first_sent();
+            self.next = self.first_held().map(|held| sent.map_or(held, |sent| sent.min(held)));
         }
+    }
+
+    fn first_sent(&self) -> Option<u64> {
+        self.busy.as_ref()?.sent.map(|(first, _)| first)
     }
 
     fn first_held(&self) -> Option<u64> {
@@ -222,9 +247,8 @@ impl<T> Line<T> {
     fn advance(&mut self, turn: &mut Turn<'_, T>) {
         let (Some(next), Some(busy)) = (&mut self.next, &mut self.busy) else { return };
         loop {
-            while busy.noted.first().is_some_and(|seq| seq <= next) {
-                let seq = busy.noted.pop_first();
-                *next = (*next).max(seq.map_or(0, |seq| seq.saturating_add(1)));
+            while let Some(last) = busy.pop_accounted(*next) {
+                *next = (*next).max(last.saturating_add(1));
             }
             let Some(entry) = busy.held.first_entry() else { break };
             let (seq, _) = *entry.key();
@@ -246,7 +270,7 @@ impl<T> Line<T> {
                 return;
             }
         }
-        if busy.noted.is_empty() {
+        if busy.noted.is_empty() && busy.sent.is_none() {
             self.busy = None;
         } else {
             busy.hole = None;
@@ -271,6 +295,16 @@ impl<T> Line<T> {
         while self.held() > turn.limits.hold_rows {
             self.jump(turn);
         }
+    }
+}
+
+impl<T> Busy<T> {
+    /// A number that needs no row and is not above `next`, with those right behind it.
+    fn pop_accounted(&mut self, next: u64) -> Option<u64> {
+        if self.noted.first().is_some_and(|seq| *seq <= next) {
+            return self.noted.pop_first();
+        }
+        self.sent.take_if(|(first, _)| *first <= next).map(|(_, last)| last)
     }
 }
 

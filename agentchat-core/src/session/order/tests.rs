@@ -162,6 +162,33 @@ fn own_sends_of_a_conversation_nobody_answers_are_bounded() {
 }
 
 #[test]
+fn what_follows_the_own_sends_that_began_a_conversation_is_due() {
+    let mut bench = live();
+    for number in 1..=2000 {
+        bench.order.sent(&id("c"), number, bench.now);
+    }
+    assert_eq!(bench.order.lines.get(&id("c")).map(Line::noted), Some(0), "they take no room");
+    assert_eq!(bench.rows([2002]), [Asked(2001, 1)]);
+    assert_eq!(bench.history(&[2001]), [Row(2001), Row(2002)]);
+    bench.order.sent(&id("c"), 2003, bench.now);
+    assert_eq!(bench.rows([2004]), [Row(2004)]);
+
+    let mut racing = live();
+    racing.order.sent(&id("c"), 7, racing.now);
+    racing.order.sent(&id("c"), 8, racing.now);
+    racing.order.sent(&id("c"), 6, racing.now);
+    assert_eq!(racing.rows([5, 9]), [Row(5), Row(9)], "a row that was under way is not late");
+
+    let mut backlog = Bench { order: Order::new(OrderLimits::default()), now: Instant::now() };
+    backlog.order.sent(&id("c"), 4, backlog.now);
+    assert_eq!(backlog.rows([2, 6]), []);
+    backlog.order.end_catch_up(backlog.now);
+    assert_eq!(backlog.outputs(), [Row(2), Asked(3, 3)]);
+    assert_eq!(backlog.history(&[3]), [Row(3), Asked(5, 1)], "the own send is not missing");
+    backlog.order.sent(&id("c"), u64::MAX, backlog.now);
+}
+
+#[test]
 fn no_more_is_held_than_allowed() {
     let mut bench = live();
     assert_eq!(bench.rows([1]), [Row(1)]);

@@ -1,7 +1,7 @@
 //! What can be sent, what waits for a moment, what is under way: each in the order it is asked for.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::time::Instant;
 
@@ -12,6 +12,9 @@ use crate::message::Priority;
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     ready: BTreeSet<Rank>,
+    /// Ready, but without a permit until then.
+    held: BTreeSet<(Instant, Rank)>,
+    held_until: BTreeMap<Rank, Instant>,
     retries: BTreeSet<(Instant, Ticket)>,
     deadlines: BTreeSet<(Instant, Ticket)>,
     in_flight: BTreeSet<Ticket>,
@@ -26,7 +29,7 @@ impl Agenda {
             State::Ready | State::Interrupted => _ = self.ready.insert(rank(ticket, entry)),
             State::Retrying(at) => _ = self.retries.insert((at, ticket)),
             State::InFlight => _ = self.in_flight.insert(ticket),
-            State::Waiting | State::Parked => {}
+            State::Keeping | State::Waiting | State::Parked => {}
         }
         if let Some(deadline) = watched_deadline(entry) {
             self.deadlines.insert((deadline, ticket));
@@ -35,10 +38,10 @@ impl Agenda {
 
     pub(super) fn remove(&mut self, ticket: Ticket, entry: &Entry) {
         match entry.state {
-            State::Ready | State::Interrupted => _ = self.ready.remove(&rank(ticket, entry)),
+            State::Ready | State::Interrupted => self.remove_ready(rank(ticket, entry)),
             State::Retrying(at) => _ = self.retries.remove(&(at, ticket)),
             State::InFlight => _ = self.in_flight.remove(&ticket),
-            State::Waiting | State::Parked => {}
+            State::Keeping | State::Waiting | State::Parked => {}
         }
         if let Some(deadline) = watched_deadline(entry) {
             self.deadlines.remove(&(deadline, ticket));
@@ -48,6 +51,28 @@ impl Agenda {
     /// What can be sent first.
     pub(super) fn first_ready(&self) -> Option<Ticket> {
         self.ready.first().map(|(_, ticket)| *ticket)
+    }
+
+    /// Sets aside what is ready until it may have a permit.
+    pub(super) fn hold(&mut self, ticket: Ticket, entry: &Entry, until: Instant) {
+        let rank = rank(ticket, entry);
+        if self.ready.remove(&rank) {
+            self.held.insert((until, rank));
+            self.held_until.insert(rank, until);
+        }
+    }
+
+    /// Puts back what was set aside until now.
+    pub(super) fn release(&mut self, now: Instant) {
+        while self.held.first().is_some_and(|(until, _)| *until <= now) {
+            let Some((_, rank)) = self.held.pop_first() else { return };
+            self.held_until.remove(&rank);
+            self.ready.insert(rank);
+        }
+    }
+
+    pub(super) fn next_held(&self) -> Option<Instant> {
+        self.held.first().map(|(until, _)| *until)
     }
 
     /// Something whose wait is over.
@@ -71,6 +96,14 @@ impl Agenda {
     /// What is under way, oldest first.
     pub(super) fn in_flight(&self) -> &BTreeSet<Ticket> {
         &self.in_flight
+    }
+
+    fn remove_ready(&mut self, rank: Rank) {
+        if !self.ready.remove(&rank)
+            && let Some(until) = self.held_until.remove(&rank)
+        {
+            self.held.remove(&(until, rank));
+        }
     }
 }
 

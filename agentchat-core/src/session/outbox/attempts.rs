@@ -28,10 +28,12 @@ impl Outbox {
         while let Some(ticket) = self.agenda.due(now) {
             self.turn(ticket, State::Ready);
         }
+        self.agenda.release(now);
+        self.gate.tick(now);
         if !self.connected || self.agenda.in_flight().len() >= self.limits.in_flight {
             return None;
         }
-        let ticket = self.agenda.first_ready()?;
+        let ticket = self.first_permitted(now)?;
         let entry = self.turn(ticket, State::InFlight)?;
         entry.attempts += 1;
         entry.tries += 1;
@@ -93,6 +95,7 @@ impl Outbox {
     pub(crate) fn on_connected(&mut self) {
         self.on_disconnected();
         self.connected = true;
+        self.note_attempts();
     }
 
     /// The connection is gone. Hand in the results that are known first: every attempt still under way

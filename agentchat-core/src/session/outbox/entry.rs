@@ -6,8 +6,10 @@ use tokio::time::Instant;
 
 use crate::delivery::Receipt;
 use crate::error::{Error, Reached};
+use crate::id::ClientMsgId;
 use crate::message::Outbound;
-use crate::session::backoff::Backoff;
+use crate::session::backoff::{Backoff, BackoffPolicy};
+use crate::store::StoredSend;
 
 /// A message's place in the queue. Later messages have larger tickets; none is given out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +50,32 @@ pub(crate) enum Action {
     Parked(Ticket, Arc<Error>),
 }
 
+/// A change for the store to make; hand what comes of it to [`on_stored`](super::Outbox::on_stored).
+#[derive(Debug)]
+pub(crate) struct StoreOp {
+    pub(crate) id: ClientMsgId,
+    pub(crate) change: Change,
+}
+
+/// What the store is to do with a message.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Save(Box<StoredSend>),
+    Remove,
+    /// It was given up, for this reason.
+    Park(Arc<Error>),
+}
+
+/// What the end of a change in the store means.
+#[derive(Debug)]
+pub(crate) enum Stored {
+    /// The message is kept now.
+    Kept(Ticket),
+    /// It cannot be kept, so it was set aside without an attempt.
+    Parked(Ticket, Arc<Error>),
+    Nothing,
+}
+
 /// One attempt to send a message.
 #[derive(Debug, Clone)]
 pub(crate) struct Attempt {
@@ -63,7 +91,7 @@ pub(crate) enum Outcome {
     /// The network has it; the ticket has ended.
     Accepted(Receipt),
     /// It is sent again then, if the connection holds.
-    Retry(#[cfg_attr(not(test), expect(dead_code, reason = "the queue's deadline covers it"))] Instant),
+    Retry(Instant),
     /// It is set aside until the caller resumes or discards it.
     Parked(Arc<Error>),
     /// The connection is gone; it is among the first on the next one.
@@ -75,6 +103,8 @@ pub(crate) enum Outcome {
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
+    /// The store is to keep it first, or to note that it may be tried.
+    Keeping,
     /// Earlier messages of its conversation come first.
     Waiting,
     /// It can be sent.
@@ -101,6 +131,8 @@ pub(crate) struct Pending<'a> {
     pub(crate) reached: Reached,
     /// Why it failed last.
     pub(crate) error: Option<&'a Arc<Error>>,
+    /// Whether the store is known to hold it.
+    pub(crate) kept: bool,
 }
 
 #[derive(Debug)]
@@ -117,9 +149,37 @@ pub(super) struct Entry {
     pub(super) deadline: Option<Instant>,
     pub(super) backoff: Backoff,
     pub(super) error: Option<Arc<Error>>,
+    /// Its place in the store.
+    pub(super) position: u64,
+    /// The count of attempts under which the store holds it.
+    pub(super) noted: Option<u32>,
 }
 
 impl Entry {
+    /// A message that one sender waits for.
+    pub(super) fn new(
+        message: Outbound,
+        cost: usize,
+        deadline: Option<Instant>,
+        retry: BackoffPolicy,
+        position: u64,
+    ) -> Self {
+        Self {
+            cost,
+            state: State::Waiting,
+            attempts: 0,
+            tries: 0,
+            holders: 1,
+            may_have_arrived: false,
+            deadline,
+            backoff: Backoff::new(retry),
+            error: None,
+            position,
+            noted: None,
+            message: Arc::new(message),
+        }
+    }
+
     pub(super) fn is_past(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
@@ -137,6 +197,7 @@ impl Entry {
             attempts: self.attempts,
             reached: self.reached(),
             error: self.error.as_ref(),
+            kept: self.noted.is_some(),
         }
     }
 }

@@ -18,6 +18,12 @@ impl Lanes {
         lane.len() == 1
     }
 
+    /// Whether `ticket` is the first of its line.
+    pub(super) fn is_first(&self, conversation: Option<&ConversationId>, ticket: Ticket) -> bool {
+        let lane = conversation.and_then(|conversation| self.0.get(conversation));
+        lane.is_none_or(|lane| lane.first() == Some(&ticket))
+    }
+
     /// Takes `ticket` out of its line. Returns who is first now.
     pub(super) fn leave(&mut self, conversation: Option<&ConversationId>, ticket: Ticket) -> Option<Ticket> {
         let lane = self.0.get_mut(conversation?)?;

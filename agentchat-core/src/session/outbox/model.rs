@@ -1,28 +1,45 @@
 //! The queue against a simple one: a plain list that is searched from the front for everything.
 
+mod disk;
 mod ops;
 
 use std::time::Duration;
 
 use proptest::prelude::*;
 
+use self::disk::Disk;
 use self::ops::{Answer, Op, op};
 use super::*;
+use crate::fuzz::Dice;
 use crate::{Address, Body, ConversationId, Priority};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn it_behaves_like_a_plain_list_and_loses_nothing(
-        ops in prop::collection::vec(op(), 1..150), dedup: bool, seed: u64
+        ops in prop::collection::vec(op(), 1..150), dedup: bool, stored: bool, seed: u64
     ) {
-        let mut pair = Pair::new(dedup, seed);
+        let mut pair = Pair::new(dedup, stored, seed);
         for op in ops {
             pair.apply(op);
             pair.compare();
         }
         pair.finish();
     }
+}
+
+/// Reads the operations from bytes.
+pub(crate) fn fuzz(dice: &mut Dice) {
+    let mut pair = Pair::new(dice.bool(), dice.bool(), dice.u64(0..256));
+    while !dice.is_spent() {
+        let op = ops::decode(dice);
+        let oldest = pair.items.first().map(|item| std::mem::discriminant(&item.state));
+        let state = (pair.items.len().min(4), pair.in_flight(), pair.connected, pair.dedup);
+        dice.reached((op.kind(), state, oldest, pair.unreported.is_empty()));
+        pair.apply(op);
+        pair.compare();
+    }
+    pair.finish();
 }
 
 /// The queue, the list, and what has happened so far.
@@ -33,12 +50,17 @@ struct Pair {
     dedup: bool,
     unreported: BTreeSet<Ticket>,
     ended: BTreeSet<Ticket>,
-    pushed: usize,
+    pushes: usize,
     /// The newest first attempt and the newest acceptance of each conversation.
     newest: HashMap<(u8, &'static str), Ticket>,
     start: Instant,
     now: Instant,
+    /// How far the time of day has been set forward or back, in seconds.
+    skew: i64,
     rng: fastrand::Rng,
+    disk: Option<Disk>,
+    /// Messages that have ended.
+    past: Vec<Outbound>,
 }
 
 struct Item {
@@ -48,29 +70,38 @@ struct Item {
     /// `Ready` stands for `Waiting` too: the list looks who is first when it needs to.
     state: State,
     attempts: u32,
+    /// Attempts of an earlier process, whose answers never come.
+    before: u32,
     tries: u32,
     holders: usize,
     unknown: bool,
     deadline: Option<Instant>,
+    /// The count of attempts under which the store is known to hold it.
+    noted: Option<u32>,
 }
 
 impl Pair {
-    fn new(dedup: bool, seed: u64) -> Self {
-        let limits = OutboxLimits::new().with_max_messages(12).with_max_bytes(6_000).with_in_flight(3);
-        let retry = BackoffPolicy::new().with_max_attempts(MAX_ATTEMPTS);
+    fn new(dedup: bool, stored: bool, seed: u64) -> Self {
         let now = Instant::now();
+        let mut outbox = empty(dedup);
+        if stored {
+            outbox.restore(Vec::new(), Vec::new(), now, SystemTime::UNIX_EPOCH);
+        }
         Self {
-            outbox: Outbox::new(limits, retry, dedup),
+            outbox,
             items: Vec::new(),
             connected: false,
             dedup,
             unreported: BTreeSet::new(),
             ended: BTreeSet::new(),
-            pushed: 0,
+            pushes: 0,
             newest: HashMap::new(),
             start: now,
             now,
+            skew: 0,
             rng: fastrand::Rng::with_seed(seed),
+            disk: stored.then(Disk::default),
+            past: Vec::new(),
         }
     }
 
@@ -97,7 +128,12 @@ impl Pair {
                 self.disconnect();
                 self.connected = true;
             }
+            Op::Again { which, altered } => self.again(which, altered),
+            Op::Write(times) => self.write(times),
+            Op::Written { which, fate } => self.written(which, fate),
+            Op::Kill(made) => self.kill(made),
             Op::Pass(millis) => self.now += Duration::from_millis(millis),
+            Op::SetClock(hours) => self.skew = 3_600 * i64::from(hours),
         }
     }
 
@@ -113,22 +149,7 @@ impl Pair {
         match self.outbox.push(message.clone(), self.now, self.wall()) {
             Ok(queued) => {
                 assert!(room && deadline != Some(0) && matches!(queued, Queued::New(_)));
-                let ticket = queued.ticket();
-                assert!(self.items.iter().all(|item| item.ticket < ticket) && !self.ended.contains(&ticket));
-                let deadline = deadline.map(|after| self.now + Duration::from_millis(after));
-                let item = Item {
-                    ticket,
-                    message,
-                    lane,
-                    state: State::Ready,
-                    attempts: 0,
-                    tries: 0,
-                    holders: 1,
-                    unknown: false,
-                    deadline,
-                };
-                self.items.push(item);
-                self.pushed += 1;
+                self.pushed(queued.ticket(), message, lane);
             }
             Err(refused) => {
                 assert_eq!(refused.message, message);
@@ -178,8 +199,8 @@ impl Pair {
             _ => false,
         };
         let free = self.connected && self.in_flight() < 3;
-        let startable =
-            (0..self.items.len()).filter(|at| free && self.is_first(*at) && due(&self.items[*at]));
+        let able = |at: &usize| self.is_first(*at) && due(&self.items[*at]) && !self.is_kept_back(*at);
+        let startable = (0..self.items.len()).filter(|at| free && able(at));
         let order = |item: &Item| match item.state {
             State::Interrupted => (0, 0, item.ticket),
             _ if item.message.priority == Priority::Urgent => (1, 0, item.ticket),
@@ -198,6 +219,10 @@ impl Pair {
         assert_eq!((attempt.ticket, attempt.number), (item.ticket, item.attempts));
         assert_eq!(*attempt.message, item.message);
         assert!(!self.ended.contains(&attempt.ticket), "started after it ended");
+        if let Some(disk) = &self.disk {
+            disk.assert_may_be_tried(&attempt.message);
+        }
+        let item = &self.items[at];
         let (lane, first) = (item.lane, item.attempts == 1);
         if first {
             self.in_order(lane, "first attempt", attempt.ticket);
@@ -259,7 +284,7 @@ impl Pair {
 
     /// The answer to an attempt that is not under way any more.
     fn late(&mut self, which: usize, receipt: bool) {
-        let cut_off = |item: &Item| item.attempts > 0 && item.state != State::InFlight;
+        let cut_off = |item: &Item| item.attempts > item.before && item.state != State::InFlight;
         let Some(at) = self.pick(which, cut_off) else { return };
         if receipt {
             return self.answer(at, Answer::Accepted);
@@ -289,6 +314,8 @@ impl Pair {
         if able {
             item.state = State::Ready;
             item.tries = 0;
+            // It need not be kept anew if the store did not hear of its parking.
+            item.noted = self.outbox.entries[&item.ticket].noted;
             self.unreported.remove(&item.ticket);
         }
     }
@@ -317,8 +344,8 @@ impl Pair {
     }
 
     fn compare(&self) {
-        let (messages, bytes) = self.outbox.capacity();
-        assert_eq!((12 - messages, 6_000 - bytes), (self.items.len(), self.bytes()));
+        let left = (12_usize.saturating_sub(self.items.len()), 6_000_usize.saturating_sub(self.bytes()));
+        assert_eq!(self.outbox.capacity(), left);
         assert_eq!(
             (self.outbox.is_empty(), self.outbox.ids.len()),
             (self.items.is_empty(), self.items.len())
@@ -332,7 +359,11 @@ impl Pair {
             assert_eq!(**pending.message, item.message);
             let unknown = item.unknown || item.state == State::InFlight;
             assert_eq!(pending.reached == Reached::Unknown, unknown);
+            assert_eq!(pending.kept, item.noted.is_some());
             let expected = match item.state {
+                State::Ready if self.is_kept_back(at) => State::Keeping,
+                // The note that it may be tried goes on when the connection is lost.
+                State::Ready if pending.state == State::Keeping && self.may_be_noting(at) => State::Keeping,
                 State::Ready if !self.is_first(at) => State::Waiting,
                 // It becomes ready when the queue is asked next.
                 State::Retrying(due) if due <= self.now && pending.state == State::Ready => State::Ready,
@@ -351,13 +382,15 @@ impl Pair {
         });
         let deadlines = self.items.iter().filter(|item| item.can_expire()).filter_map(|item| item.deadline);
         let expected = retries.chain(deadlines).min();
-        assert_eq!(self.outbox.deadline(), expected);
+        let store = self.outbox.journal.as_ref().and_then(Journal::deadline);
+        assert_eq!(self.outbox.deadline(), expected.into_iter().chain(store).min());
         assert!(expected.is_none_or(|at| at > self.now), "it would be asked again for nothing");
     }
 
     /// Sends what can be sent and takes the rest back: then everything has ended, once.
     fn finish(mut self) {
         self.apply(Op::Connect);
+        self.write_all();
         while !self.items.is_empty() {
             while self.poll() {}
             if let Some(at) = self.items.iter().position(|item| item.state == State::InFlight) {
@@ -370,13 +403,22 @@ impl Pair {
                 self.now = self.outbox.deadline().expect("something waits for a moment");
             }
             self.compare();
+            self.write_all();
         }
-        assert_eq!(self.ended.len(), self.pushed, "every ticket ended");
+        while self.outbox.unwritten() > 0 {
+            self.now = self.outbox.deadline().expect("a change is made again");
+            self.write_all();
+        }
+        if let Some(disk) = &self.disk {
+            disk.assert_empty(&self.outbox);
+        }
+        assert_eq!(self.ended.len(), self.pushes, "every ticket ended");
         assert!(self.unreported.is_empty());
     }
 
     fn end(&mut self, at: usize) {
         let item = self.items.remove(at);
+        self.past.push(item.message);
         self.unreported.remove(&item.ticket);
         assert!(self.ended.insert(item.ticket), "a ticket ends once");
     }
@@ -411,8 +453,16 @@ impl Pair {
     }
 
     fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + (self.now - self.start)
+        let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * 365);
+        let shown = noon + (self.now - self.start);
+        let by = Duration::from_secs(self.skew.unsigned_abs());
+        if self.skew < 0 { shown - by } else { shown + by }
     }
+}
+
+fn empty(dedup: bool) -> Outbox {
+    let limits = OutboxLimits::new().with_max_messages(12).with_max_bytes(6_000).with_in_flight(3);
+    Outbox::new(limits, BackoffPolicy::new().with_max_attempts(MAX_ATTEMPTS), dedup)
 }
 
 impl Item {

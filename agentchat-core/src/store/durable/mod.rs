@@ -164,6 +164,11 @@ impl CursorStore for DurableStore {
         let key = key.to_owned();
         self.queue.change("cursor.clear", move |tables, _| tables.clear_cursor(&key)).await
     }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Cursor)>> {
+        let prefix = prefix.to_owned();
+        self.queue.read("cursor.list", move |transaction| tables::cursors(transaction, &prefix)).await
+    }
 }
 
 #[async_trait]

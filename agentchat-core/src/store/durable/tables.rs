@@ -199,6 +199,19 @@ pub(super) fn cursor(transaction: &ReadTransaction, key: &str) -> Result<Option<
     Ok(cursor.map(|bytes| Cursor::new(bytes.value().to_vec())))
 }
 
+/// The cursors whose keys begin with `prefix`, by key.
+pub(super) fn cursors(transaction: &ReadTransaction, prefix: &str) -> Result<Vec<(String, Cursor)>, Fault> {
+    let mut cursors = Vec::new();
+    for entry in transaction.open_table(CURSORS)?.range(prefix..)? {
+        let (key, bytes) = entry?;
+        if !key.value().starts_with(prefix) {
+            break;
+        }
+        cursors.push((key.value().to_owned(), Cursor::new(bytes.value().to_vec())));
+    }
+    Ok(cursors)
+}
+
 /// Whether `id` is settled.
 pub(super) fn is_settled(transaction: &ReadTransaction, id: &str) -> Result<bool, Fault> {
     Ok(transaction.open_table(SETTLED)?.get(id)?.is_some())

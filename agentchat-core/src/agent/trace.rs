@@ -1,0 +1,69 @@
+//! Which trace the agent's messages belong to.
+
+use std::borrow::Cow;
+use std::future::Future;
+
+use tracing::Span;
+
+use crate::delivery::Delivery;
+use crate::error::ErrorKind;
+use crate::message::Outbound;
+use crate::telemetry::{message_span, observed_by};
+use crate::trace_context::TraceContext;
+use crate::transport::Transport;
+
+tokio::task_local! {
+    /// The trace of the message that this task handles.
+    static HANDLED: Option<TraceContext>;
+}
+
+/// What surrounds a handler: its span, and the trace of its message.
+pub(super) struct Handling {
+    span: Span,
+    trace: Option<TraceContext>,
+}
+
+impl Handling {
+    /// `traces` says whether what the handler sends belongs to the message's trace.
+    pub(super) fn new(delivery: &Delivery, attempt: u32, traces: bool) -> Self {
+        let span = message_span!(INFO, "agent.handle", delivery, delivery.client_msg_id.as_ref(), attempt);
+        Self { span, trace: traces.then(|| of_delivery(delivery)) }
+    }
+
+    /// Runs the handler. Tasks it spawns are on their own.
+    pub(super) async fn run<E>(self, handler: impl Future<Output = Result<(), E>>) -> Result<(), E> {
+        observed_by(self.span, HANDLED.scope(self.trace, handler), |_| ErrorKind::Handler.as_str()).await
+    }
+}
+
+/// The trace of the message that is being handled by this task.
+pub(super) fn handled() -> Option<TraceContext> {
+    HANDLED.try_with(|trace| *trace).ok().flatten()
+}
+
+/// The trace of a delivery: the one it carries, else the one its sender would have begun with it.
+pub(super) fn of_delivery(delivery: &Delivery) -> TraceContext {
+    delivery.trace_context().unwrap_or_else(|| TraceContext::derived(&delivery.identity()))
+}
+
+/// What `message` should carry when it is sent `within` a trace, or begins its own. `None` when it carries
+/// a line already, whatever that says. The same message within the same trace always gets the same.
+pub(super) fn line(
+    message: &Outbound,
+    sender: &dyn Transport,
+    within: Option<TraceContext>,
+) -> Option<TraceContext> {
+    if message.headers.get(TraceContext::HEADER).is_some() {
+        return None;
+    }
+    // As the receiver's `Delivery::identity` has it.
+    let identity = format!("c{}\n{}", message.client_msg_id, sender.address().name());
+    Some(TraceContext::step(&identity, within))
+}
+
+/// `message` with its line, unless there is no room for one.
+pub(super) fn carrying(message: &Outbound, line: Option<TraceContext>) -> Cow<'_, Outbound> {
+    let Some(line) = line else { return Cow::Borrowed(message) };
+    let carrying = message.clone().with_trace_context(line);
+    if carrying.headers.check().is_err() { Cow::Borrowed(message) } else { Cow::Owned(carrying) }
+}

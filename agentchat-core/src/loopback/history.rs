@@ -1,0 +1,190 @@
+//! What an inbox remembers of its conversations, settled or not.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use crate::address::Address;
+use crate::clock::after;
+use crate::delivery::Delivery;
+use crate::id::{AckTag, ConversationId, MessageId};
+use crate::message::Outbound;
+use crate::transport::ReplayRange;
+
+/// Of the last [`ROWS`] numbered messages of an inbox, and of [`BYTES`] of bodies and headers, the last
+/// [`ROWS_OF_ONE`] of each conversation.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// By number.
+    lines: HashMap<ConversationId, VecDeque<(u64, Arc<Stored>)>>,
+    /// In the order they came. Those that have left their line stay, and count.
+    order: VecDeque<(u64, ConversationId)>,
+    bytes: usize,
+}
+
+/// A message as the network keeps it.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// As it is handed out, but for when, and whether again. Its number in the conversation is its inbox's.
+    pub(crate) delivery: Delivery,
+    pub(crate) due: Instant,
+    pub(crate) expires: Option<Instant>,
+}
+
+impl History {
+    /// Remembers a numbered message. Ids and numbers only grow.
+    pub(crate) fn keep(&mut self, id: u64, row: &Arc<Stored>) {
+        let (Some(conversation), Some(_)) = (&row.delivery.conversation, row.delivery.seq) else { return };
+        self.bytes += row.size();
+        self.order.push_back((id, conversation.clone()));
+        let line = self.lines.entry(conversation.clone()).or_default();
+        line.push_back((id, Arc::clone(row)));
+        if line.len() > ROWS_OF_ONE
+            && let Some((_, oldest)) = line.pop_front()
+        {
+            self.bytes -= oldest.size();
+        }
+        while self.order.len() > ROWS || self.bytes > BYTES {
+            let Some((id, conversation)) = self.order.pop_front() else { return };
+            self.forget(id, &conversation);
+        }
+    }
+
+    /// The message does not exist any more.
+    pub(crate) fn forget(&mut self, id: u64, conversation: &ConversationId) {
+        let Some(line) = self.lines.get_mut(conversation) else { return };
+        if let Ok(at) = line.binary_search_by_key(&id, |(id, _)| *id)
+            && let Some((_, row)) = line.remove(at)
+        {
+            self.bytes -= row.size();
+        }
+        if line.is_empty() {
+            self.lines.remove(conversation);
+        }
+    }
+
+    pub(crate) fn has(&self, id: u64, row: &Stored) -> bool {
+        let line = row.delivery.conversation.as_ref().and_then(|conversation| self.lines.get(conversation));
+        line.is_some_and(|line| line.binary_search_by_key(&id, |(id, _)| *id).is_ok())
+    }
+
+    pub(crate) fn read(
+        &self,
+        conversation: &ConversationId,
+        range: ReplayRange,
+        now: Instant,
+    ) -> Vec<Delivery> {
+        let Some(line) = self.lines.get(conversation) else { return Vec::new() };
+        let from = line.partition_point(|(_, row)| row.delivery.seq < Some(range.from));
+        let rows = line.range(from..).filter(|(_, row)| row.is_there(now)).take(range.limit);
+        rows.map(|(_, row)| row.deliver(SystemTime::now())).collect()
+    }
+}
+
+impl Stored {
+    /// `message` of `sender` as row `id` of the inbox that has that number.
+    pub(crate) fn new(
+        (inbox, id): (u64, u64),
+        message: &Outbound,
+        sender: &Address,
+        seq: Option<u64>,
+        now: Instant,
+    ) -> Self {
+        let (name, tag) = (MessageId::numbered(id), AckTag::pair(inbox, id));
+        let mut delivery = Delivery::new(name, tag, message.body.clone());
+        delivery.client_msg_id = Some(message.client_msg_id.clone());
+        delivery.sender = Some(sender.clone());
+        delivery.conversation.clone_from(&message.conversation);
+        delivery.headers = message.headers.clone();
+        delivery.reply_to.clone_from(&message.reply_to);
+        delivery.correlation_id.clone_from(&message.correlation_id);
+        delivery.priority = message.priority;
+        delivery.key.clone_from(&message.key);
+        delivery.tags.clone_from(&message.tags);
+        delivery.deadline = message.deadline;
+        delivery.seq = seq;
+        delivery.created = Some(delivery.received);
+        let due = after(now, message.delay.unwrap_or_default());
+        Self { delivery, due, expires: message.ttl.and_then(|ttl| due.checked_add(ttl)) }
+    }
+
+    pub(crate) fn deliver(&self, received: SystemTime) -> Delivery {
+        let mut delivery = self.delivery.clone();
+        delivery.received = received;
+        delivery
+    }
+
+    fn is_there(&self, now: Instant) -> bool {
+        self.due <= now && self.expires.is_none_or(|at| at > now)
+    }
+
+    fn size(&self) -> usize {
+        self.delivery.size()
+    }
+}
+
+/// How many numbered messages of an inbox history looks back to.
+const ROWS: usize = 10_000;
+/// And of one conversation.
+const ROWS_OF_ONE: usize = 1_000;
+/// What they may take in bodies and headers.
+const BYTES: usize = 16 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Body;
+    use std::time::Duration;
+
+    fn conversation(number: usize) -> ConversationId {
+        ConversationId::new(number.to_string()).expect("id")
+    }
+
+    fn row(number: usize, seq: u64, size: usize, now: Instant) -> Arc<Stored> {
+        let to = Address::parse("loopback://b").expect("valid");
+        let message = Outbound::new(to.clone(), Body::binary(vec![0; size]));
+        let message = message.with_conversation(conversation(number));
+        Arc::new(Stored::new((0, seq), &message, &to, Some(seq), now))
+    }
+
+    fn numbers(history: &History, number: usize, from: u64, limit: usize, now: Instant) -> Vec<u64> {
+        let rows = history.read(&conversation(number), ReplayRange::new(from, limit), now);
+        rows.iter().map(|row| row.seq.expect("numbered")).collect()
+    }
+
+    #[test]
+    fn it_is_bounded_by_conversation_by_inbox_and_by_bytes() {
+        let now = Instant::now();
+        let mut history = History::default();
+        (1..=1_500).for_each(|seq| history.keep(seq, &row(0, seq, 1, now)));
+        assert_eq!(numbers(&history, 0, 0, usize::MAX, now), (501..=1_500).collect::<Vec<_>>());
+        assert_eq!(history.bytes, 1_000);
+        for other in 1..=9_500 {
+            history.keep(1_500 + other as u64, &row(other, 1, 1, now));
+        }
+        assert_eq!(numbers(&history, 0, 0, usize::MAX, now), (1_001..=1_500).collect::<Vec<_>>());
+        assert_eq!((history.order.len(), history.bytes), (ROWS, ROWS));
+        for large in 0..3 {
+            history.keep(20_000 + large, &row(0, 2_000 + large, BYTES / 2, now));
+        }
+        assert_eq!((history.order.len(), history.bytes, history.lines.len()), (2, BYTES, 1));
+    }
+
+    #[test]
+    fn a_page_begins_where_it_is_told_and_shows_what_exists_now() {
+        let now = Instant::now();
+        let mut history = History::default();
+        for seq in 1..=9 {
+            let mut row = Arc::into_inner(row(0, seq, 1, now)).expect("nobody else has it");
+            row.expires = (seq == 4).then_some(now + Duration::from_secs(1));
+            row.due += Duration::from_secs(u64::from(seq == 5));
+            history.keep(seq, &Arc::new(row));
+        }
+        history.forget(6, &conversation(0));
+        assert_eq!(numbers(&history, 0, 3, 3, now), [3, 4, 7]);
+        assert_eq!(numbers(&history, 0, 3, 3, now + Duration::from_secs(1)), [3, 5, 7]);
+        assert!(numbers(&history, 0, 10, 3, now).is_empty());
+    }
+}

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentchat_core::Connector;
-use agentchat_core::conformance::{Harness, print_skipped};
+use agentchat_core::conformance::{Harness, Skip, print_skipped};
 use async_trait::async_trait;
 use mq9_client::{
     AgentStatus, Client, ConsumerOptions, CreateMailbox, DiscoverQuery, Ensured, ErrorKind, FetchOptions,
@@ -36,6 +36,12 @@ impl Harness for Live {
         });
         Arc::new(connector.clone())
     }
+
+    /// Nothing is done to a broker that others may use.
+    fn expected_skips(&self) -> Vec<Skip> {
+        let lacks = [Skip::ServerDedup, Skip::Replay, Skip::Numbered, Skip::EndsWithConnection];
+        lacks.into_iter().chain([Skip::Cut, Skip::Outage, Skip::Restart, Skip::Stall, Skip::Expire]).collect()
+    }
 }
 
 fn url() -> Option<String> {
@@ -48,7 +54,7 @@ fn live() -> Option<Live> {
 
 mod conformance {
     use super::*;
-    agentchat_core::conformance_tests!(optional live());
+    agentchat_core::conformance_tests!("mq9-live", optional live());
 }
 
 /// The client for a broker that is there, or a word why not.

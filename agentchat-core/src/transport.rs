@@ -1,4 +1,6 @@
 //! The contract a network implements: one live attachment, and how to get a fresh one.
+//!
+//! The steps from nothing to a conforming transport are on [`Transport`].
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -30,6 +32,76 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// - every call ends by a deadline of the transport's own;
 /// - futures may be dropped at any await: what has not been sent is not sent, what has been may arrive;
 /// - wrappers forward every method (`clippy::missing_trait_methods` watches over it).
+///
+/// # Writing one
+///
+/// `examples/custom_transport.rs` in the repository is a whole transport in less than 150 lines, with its
+/// harness. In this order each step can be tested before the next:
+///
+/// 1. **A scheme and an address.** Choose the URI scheme of your network and how an agent's name becomes
+///    an [`Address`]. Write a [`Connector`] that attaches, and start from
+///    [`Capabilities::none`](crate::Capabilities::none) with that scheme. Answer every verb you do not have
+///    with [`Error::unsupported`].
+/// 2. **`send`.** Carry every part of an [`Outbound`]: its id, the sender's address, conversation, media
+///    type, headers, tags, `reply_to`, correlation id, deadline. `Ok` only on the network's own answer.
+/// 3. **`subscribe`** to [`Inbox::Own`](crate::Inbox::Own), with bounds: never more unsettled than the
+///    options say. [`Event::CaughtUp`] comes once, behind what waited. A stream made by
+///    `futures_util::stream::try_unfold` needs no task, stops when it is dropped, and ends after its first
+///    error.
+/// 4. **`ack`.** A tag must lead back to its delivery, and be known for foreign on any other transport:
+///    tags that are mere numbers settle the wrong message on the next attachment.
+/// 5. **`close`** and the end of the connection: calls fail, streams end with the reason.
+/// 6. **Run the suite** ([`conformance`](crate#your-own-transport)), bare and within
+///    [`ResilientConnector`](crate::ResilientConnector). Then declare one capability after the other, and
+///    let the suite hold you to it.
+///
+/// # What each capability obliges to
+///
+/// | capability | obliges to |
+/// |---|---|
+/// | `directory` | `register` replaces whoever holds the name and keeps the card byte for byte; `unregister` takes out one's own entry only; `discover` by name and tag is exact |
+/// | `semantic_search` | a query by meaning is answered as [`NetworkMeaning`](crate::SearchRan::NetworkMeaning) |
+/// | `readable_status` | what `report` told is in the entries that others discover |
+/// | `durable_inbox` | messages wait for an agent that is away, over restarts of the server |
+/// | `ack: Redelivers` | what was not acknowledged comes again, to the next subscription and the next attachment |
+/// | `ack: Cumulative` | the same, and nothing but one cursor for each subscription: a session hands tags in in the order of arrival, and so does whoever uses it without one |
+/// | `order` | the order of sending, within a conversation (and priority), also over reconnects |
+/// | `server_dedup` | a repeated `client_msg_id` of one sender is answered [`Duplicate`](crate::SendOutcome::Duplicate) with the first id, and stored once |
+/// | `priority` | what waits comes the most urgent class first |
+/// | `ttl`, `delay` | nothing is delivered after its time, or before it |
+/// | `keyed_state` | `put` and `get`; of unread messages under one `key` the newest is kept |
+/// | `extra_inbox` | `subscribe` opens fresh inboxes that nobody can guess, and reads them again by address; calls need it |
+/// | `replay` | `replay` gives a stretch of a conversation by `seq`, settled or not |
+/// | `numbered` | `seq` counts each conversation of an inbox without holes, what its owner sends included |
+/// | `reconnects` | only for transports over many connections, such as [`Resilient`](crate::Resilient) |
+/// | `max_body` | a body of exactly so many bytes is carried, whatever they are |
+///
+/// What is not declared is not asked of the transport: core checks a message against the capabilities
+/// before the transport sees it.
+///
+/// # What an error means
+///
+/// Advice and reach begin with what the [kind](crate::ErrorKind) implies; correct them where you know
+/// better. The session above decides by them alone.
+///
+/// | what happened | kind | advice | reached |
+/// |---|---|---|---|
+/// | the connection is down before anything was written | `Disconnected` | `Reconnect` | set `No` |
+/// | it was lost while the call was under way | `Disconnected` | `Reconnect` | `Unknown` |
+/// | no answer by the deadline | `Timeout` | `Backoff` | `Unknown` |
+/// | the server asks for fewer calls | `RateLimited` | `Backoff`, or set `After(its word)` | `Yes` |
+/// | credentials are refused, have expired, the session was revoked | `Unauthorized` (ends a session for good) | `Never` | `Yes` |
+/// | allowed to others, not to this agent | `Forbidden` | `Never` | `Yes` |
+/// | no such inbox, agent or message | `NotFound` | `Never` | `Yes` |
+/// | the arguments are wrong; a tag or an address of another network | `Invalid` | `Never` | `No` |
+/// | too many bytes | `TooLarge` | `Never` | `No` |
+/// | the capability is off | `Unsupported` | `Never` | `No` |
+/// | the peer broke its protocol | `Protocol` | `Never` | `Unknown` |
+/// | the owner closed it | `Closed` | `Never` | `No` |
+/// | the configuration cannot be used | `Config` (ends a session for good) | `Never` | `No` |
+///
+/// Keep the server's own words ([`Error::with_code`]) and the cause ([`Error::with_source`]). Neither an
+/// error nor `Debug` may show a body, a key or a whole address.
 #[async_trait]
 pub trait Transport: Debug + Send + Sync + 'static {
     /// What this network can do.
@@ -102,8 +174,9 @@ pub trait Transport: Debug + Send + Sync + 'static {
     async fn ack(&self, tags: &[AckTag]) -> Result<()>;
 
     /// Ends the attachment: acknowledges at the server what is settled, unregisters when asked to,
-    /// closes the connection. Subscriptions end with an error; further calls fail. Closing again ends at
-    /// once. Dropping the future may leave the connection open until the transport is dropped.
+    /// closes the connection. Subscriptions end with an error, [`Closed`](crate::ErrorKind::Closed), with
+    /// which further calls fail as well. Closing again is fine and ends at once. Dropping the future may
+    /// leave the connection open until the transport is dropped.
     ///
     /// # Errors
     /// When settled messages could not be acknowledged, or the agent could not be unregistered; the

@@ -428,7 +428,9 @@ async fn every_verb_after_the_end_is_closed_and_closing_again_is_fine() {
     for (over, agent) in agents("a").await {
         let handler = |_: Request| async { Ok(()) };
         let first = agent.close(CloseMode::Detach, SECOND).await.expect("closed");
-        assert_eq!(agent.close(CloseMode::Retire, SECOND).await.expect("again"), first);
+        assert_eq!(agent.close(CloseMode::Detach, SECOND).await.expect("again"), first);
+        let error = agent.close(CloseMode::Retire, SECOND).await.expect_err("its registration stays");
+        says(&error, ErrorKind::Closed, &["close", "closed before, to detach"]);
         let errors = [
             ("discover", agent.discover(&Query::name("a")).await.err()),
             ("send", agent.send(&Outbound::new(to("a"), Body::text("x"))).await.err()),

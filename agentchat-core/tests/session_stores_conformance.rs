@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use agentchat_core::conformance::Harness;
+use agentchat_core::conformance::{Harness, Skip};
 use agentchat_core::store::MemoryStore;
 use agentchat_core::{Connector, Loopback, ResilientConnector, ResilientOptions};
 use async_trait::async_trait;
@@ -23,10 +23,33 @@ impl Harness for Stored {
         Arc::new(ResilientConnector::new(inner, ResilientOptions::new().with_store(store)))
     }
 
+    fn expected_skips(&self) -> Vec<Skip> {
+        vec![Skip::Numbered, Skip::Reconnects, Skip::Stall]
+    }
+
     async fn cut(&self) -> bool {
         self.network.cut();
         true
     }
+
+    async fn outage(&self) -> bool {
+        self.network.outage();
+        true
+    }
+
+    async fn restart(&self) -> bool {
+        self.network.restart();
+        true
+    }
+
+    async fn expire(&self) -> bool {
+        self.network.expire();
+        true
+    }
+
+    async fn heal(&self) {
+        self.network.heal();
+    }
 }
 
-agentchat_core::conformance_tests!(Stored::default());
+agentchat_core::conformance_tests!("stored-loopback", Stored::default());

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use agentchat_core::conformance::Harness;
+use agentchat_core::conformance::{Harness, Skip};
 use agentchat_core::*;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
@@ -82,6 +82,9 @@ impl Transport for Line {
         let (net, mut at) = (Arc::clone(&self.0.0), self.0.1.clone());
         match &options.inbox {
             Inbox::Own => {}
+            Inbox::Existing(address) if !net.inboxes().contains_key(address) => {
+                return Err(Error::new(ErrorKind::NotFound, "subscribe", "nobody there"));
+            }
             Inbox::Existing(address) => at = address.clone(),
             _ => {
                 at = Address::of("tiny", &format!("fresh-{}", net.count()))?;
@@ -96,6 +99,9 @@ impl Transport for Line {
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
         self.live("ack")?;
+        if tags.iter().any(|tag| tag.as_str().parse::<u64>().is_err()) {
+            return Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network"));
+        }
         for rows in self.0.0.inboxes().values_mut() {
             rows.retain(|row| tags.iter().all(|tag| tag.as_str() != row.0.to_string()));
         }
@@ -128,8 +134,9 @@ async fn read(
             let inboxes = net.inboxes();
             taken.retain(|id| inboxes[&at].iter().any(|row| row.0 == *id));
             let mine = inboxes[&at].iter().filter(|row| taken.contains(&row.0));
-            let room = mine.map(|row| row.2.body.bytes.len()).sum::<usize>() < options.max_unsettled_bytes;
-            let room = room && taken.len() < options.max_unsettled;
+            let room =
+                mine.map(|row| row.2.body.bytes.len()).sum::<usize>() < options.max_unsettled_bytes.max(1);
+            let room = room && taken.len() < options.max_unsettled.max(1);
             inboxes[&at].iter().find(|row| room && !taken.contains(&row.0)).cloned()
         };
         if let Some(row) = next {
@@ -163,6 +170,15 @@ impl Harness for Channels {
         Arc::new(Tiny(Arc::clone(&self.0), Address::of("tiny", name).expect("a valid name")))
     }
 
+    #[rustfmt::skip]
+    fn expected_skips(&self) -> Vec<Skip> {
+        use Skip::*;
+        vec![
+            Directory, ReadableStatus, ServerDedup, Priority, Ttl, Delay, KeyedState, Replay, Numbered,
+            EndsWithConnection, Outage, Restart, Stall, Expire,
+        ]
+    }
+
     async fn cut(&self) -> bool {
         let lines = self.0.lines.lock().expect("no panic while held");
         lines.iter().for_each(|end| end.send_modify(|end| *end = Some(ErrorKind::Disconnected)));
@@ -170,4 +186,4 @@ impl Harness for Channels {
     }
 }
 
-agentchat_core::conformance_tests!(Channels(Arc::default()));
+agentchat_core::conformance_tests!("third-party", Channels(Arc::default()));

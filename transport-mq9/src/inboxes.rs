@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agentchat_core::{AckTag, Error, ErrorKind, Event, EventStream, Reached, Result, SubscribeOptions};
-use futures_util::stream;
+use agentchat_core::{
+    AckTag, ClientMsgId, Error, ErrorKind, Event, EventStream, Reached, Result, SubscribeOptions,
+};
+use futures_util::{FutureExt, stream};
 use mq9_client::{
     Acker, Client, Closed, Consumer, ConsumerOptions, DeliverPolicy, MailAddress, MsgId, Pacing, Partition,
     Poller, PollerOptions,
@@ -35,6 +37,8 @@ pub(crate) struct Inboxes {
     /// Made for the first inbox, let go of at the end.
     poller: AsyncMutex<Option<Poller>>,
     ackers: Mutex<Ackers>,
+    /// What this attachment's tags begin with: another one's inboxes have the same numbers.
+    attachment: String,
 }
 
 /// The ackers by the number that stands in their deliveries' tags.
@@ -67,7 +71,9 @@ struct Open {
 
 impl Inboxes {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, poller: AsyncMutex::default(), ackers: Mutex::default() }
+        // The random end of a fresh id.
+        let attachment = ClientMsgId::random().as_str().chars().rev().take(12).collect();
+        Self { client, poller: AsyncMutex::default(), ackers: Mutex::default(), attachment }
     }
 
     /// Reads `mailbox`. `mortal`: it does not live for ever, so it is probed.
@@ -82,8 +88,8 @@ impl Inboxes {
         let mut consume = ConsumerOptions::new(&read.group)
             .with_deliver(read.deliver)
             .with_pacing(read.pacing)
-            .with_max_outstanding(options.max_unsettled)
-            .with_max_outstanding_bytes(options.max_unsettled_bytes);
+            .with_max_outstanding(options.max_unsettled.max(1))
+            .with_max_outstanding_bytes(options.max_unsettled_bytes.max(1));
         if let Some(partition) = &read.partition {
             consume = consume.with_partition(partition.clone());
         }
@@ -97,7 +103,7 @@ impl Inboxes {
             number,
             broker: broker.clone(),
             consumer: Some(consumer),
-            caught_up: false,
+            catching_up: CatchingUp::Reading,
         };
         Ok(Box::pin(stream::unfold(Some(reading), next_event)))
     }
@@ -125,7 +131,7 @@ impl Inboxes {
             return Err(closed("ack"));
         }
         for tag in tags {
-            let (number, id) = parse(tag).ok_or_else(|| {
+            let (number, id) = self.parse(tag).ok_or_else(|| {
                 Error::new(ErrorKind::Invalid, "ack", "this tag is not from this transport")
             })?;
             // An inbox that is no longer read forgets; its messages come again and are recognised.
@@ -162,6 +168,16 @@ impl Inboxes {
         Ok(())
     }
 
+    fn tag(&self, number: u32, id: MsgId) -> AckTag {
+        AckTag::new(format!("{}:{number}:{id}", self.attachment)).expect("an id and two numbers are short")
+    }
+
+    fn parse(&self, tag: &AckTag) -> Option<(u32, MsgId)> {
+        let own = tag.as_str().strip_prefix(&self.attachment)?.strip_prefix(':')?;
+        let (number, id) = own.split_once(':')?;
+        Some((number.parse().ok()?, MsgId::new(id.parse().ok()?)))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Ackers> {
         self.ackers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,7 +208,17 @@ struct Reading {
     broker: Broker,
     /// Taken when the stream is dropped.
     consumer: Option<Consumer>,
-    caught_up: bool,
+    catching_up: CatchingUp,
+}
+
+/// How far the backlog has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CatchingUp {
+    Reading,
+    /// Everything that waited is in the stream, if it was not handed out.
+    Marked,
+    /// The reader knows.
+    Told,
 }
 
 /// The next event; the stream ends after an error.
@@ -200,19 +226,37 @@ async fn next_event(reading: Option<Reading>) -> Option<(Result<Event>, Option<R
     let mut reading = reading?;
     let consumer = reading.consumer.as_mut()?;
     let acker = consumer.acker();
-    let next = tokio::select! {
-        biased;
-        next = consumer.next() => next,
-        Ok(()) = acker.caught_up(), if !reading.caught_up => {
-            reading.caught_up = true;
+    let mut next = None;
+    if reading.catching_up == CatchingUp::Reading {
+        next = tokio::select! {
+            biased;
+            next = consumer.next() => Some(next),
+            Ok(()) = acker.caught_up() => {
+                reading.catching_up = CatchingUp::Marked;
+                None
+            }
+            cause = reading.inboxes.client.closed() => Some(Some(Err(cause))),
+        };
+    }
+    if reading.catching_up == CatchingUp::Marked && next.is_none() {
+        // What waited is in the stream now, and comes first.
+        next = consumer.next().now_or_never();
+        if next.is_none() {
+            reading.catching_up = CatchingUp::Told;
             return Some((Ok(Event::CaughtUp), Some(reading)));
         }
-        cause = reading.inboxes.client.closed() => Some(Err(cause)),
+    }
+    let next = match next {
+        Some(next) => next,
+        None => tokio::select! {
+            biased;
+            next = consumer.next() => next,
+            cause = reading.inboxes.client.closed() => Some(Err(cause)),
+        },
     };
     match next {
         Some(Ok(delivered)) => {
-            let tag = AckTag::new(format!("{}:{}", reading.number, delivered.message.id))
-                .expect("two numbers and a colon are visible ASCII");
+            let tag = reading.inboxes.tag(reading.number, delivered.message.id);
             let redelivered = delivered.redelivered();
             let mut delivery = mapping::from_mq9(delivered.message, tag, &reading.broker);
             delivery.redelivered = redelivered;
@@ -262,11 +306,6 @@ fn is_lost(closed: &Closed) -> bool {
 
 fn closed(operation: &'static str) -> Error {
     Error::new(ErrorKind::Closed, operation, "the attachment is closed").with_reached(Reached::No)
-}
-
-fn parse(tag: &AckTag) -> Option<(u32, MsgId)> {
-    let (number, id) = tag.as_str().split_once(':')?;
-    Some((number.parse().ok()?, MsgId::new(id.parse().ok()?)))
 }
 
 /// How long telling the broker what is settled may take at the end.

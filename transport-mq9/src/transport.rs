@@ -108,6 +108,9 @@ impl Transport for Mq9Transport {
     }
 
     async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "report", "the attachment is closed"));
+        }
         let registered = self.card.lock().await;
         let card = registered
             .as_ref()

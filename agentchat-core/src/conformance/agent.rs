@@ -1,24 +1,20 @@
-//! The agent runtime over the network: calls, serving, closing.
+//! The agent runtime over the network: calls and serving.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::directory::unique;
-use super::{Harness, Outcome, within};
-use crate::agent::{Agent, CallRequest, Request, ServeOptions};
-use crate::card::AgentCard;
-use crate::directory::Query;
+use super::kit::{in_conversation, require, start, within};
+use super::{Harness, Outcome};
+use crate::agent::{CallRequest, Request, ServeOptions};
 use crate::error::ErrorKind;
 use crate::message::{Body, Outbound};
-use crate::options::{CloseMode, SubscribeOptions};
+use crate::options::SubscribeOptions;
 
 /// Progress and the last reply arrive numbered, in order, and end the call.
 pub async fn call_gets_its_replies_in_order(harness: &dyn Harness) -> Outcome {
     let asker = start(harness, "asker").await;
-    if !asker.capabilities().extra_inbox {
-        return Outcome::Skipped("the network cannot open reply inboxes");
-    }
+    require!(asker; ExtraInbox);
     let worker = start(harness, "worker").await;
     let handler = |request: Request| async move {
         for step in 1..=5 {
@@ -48,9 +44,7 @@ pub async fn call_gets_its_replies_in_order(harness: &dyn Harness) -> Outcome {
 /// A call that nobody answers ends by its deadline.
 pub async fn call_ends_by_its_deadline(harness: &dyn Harness) -> Outcome {
     let asker = start(harness, "asker").await;
-    if !asker.capabilities().extra_inbox {
-        return Outcome::Skipped("the network cannot open reply inboxes");
-    }
+    require!(asker; ExtraInbox);
     let silent = start(harness, "silent").await;
     let options = SubscribeOptions::own();
     let unanswered = silent.transport().subscribe(options).await.expect("its inbox is read");
@@ -98,47 +92,37 @@ pub async fn serve_tries_a_failed_message_again(harness: &dyn Harness) -> Outcom
     Outcome::Held
 }
 
-/// An agent that detaches is away, not gone: it is found and its inbox goes on collecting.
-pub async fn close_detached_keeps_the_agent_findable(harness: &dyn Harness) -> Outcome {
-    let name = unique("away");
-    let Some((asker, address)) = registered_then_closed(harness, &name, CloseMode::Detach).await else {
-        return Outcome::Skipped("the network has no directory or keeps nothing for an agent that is away");
+/// Conversations are handled in their order, each by itself: one that is slow holds up no other.
+pub async fn serve_keeps_conversations_in_order_and_apart(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = (start(harness, "alice").await, start(harness, "bob").await);
+    require!(bob; Order);
+    let (seen, mut log) = tokio::sync::mpsc::channel(16);
+    let release = Arc::new(tokio::sync::Notify::new());
+    let slow = Arc::clone(&release);
+    let handler = move |request: Request| {
+        let (seen, slow) = (seen.clone(), Arc::clone(&slow));
+        async move {
+            let text = request.body().as_str().unwrap_or_default().to_owned();
+            if text == "slow 1" {
+                slow.notified().await;
+            }
+            seen.send(text).await?;
+            Ok(())
+        }
     };
-    let found = asker.discover(&Query::name(&name)).await.expect("an answer");
-    assert_eq!(found.agents.len(), 1);
-    asker.send(&Outbound::new(address, Body::text("for later"))).await.expect("its inbox collects");
-    let back = start(harness, "worker").await;
-    back.close(CloseMode::Retire, Duration::from_secs(1)).await.expect("retired");
-    Outcome::Held
-}
-
-/// An agent that retires is not found any more.
-pub async fn close_retired_takes_it_out_of_the_directory(harness: &dyn Harness) -> Outcome {
-    let name = unique("gone");
-    let Some((asker, _)) = registered_then_closed(harness, &name, CloseMode::Retire).await else {
-        return Outcome::Skipped("the network has no directory or keeps nothing for an agent that is away");
-    };
-    assert!(asker.discover(&Query::name(&name)).await.expect("an answer").agents.is_empty());
-    Outcome::Held
-}
-
-async fn registered_then_closed(
-    harness: &dyn Harness,
-    name: &str,
-    mode: CloseMode,
-) -> Option<(Agent, crate::Address)> {
-    let asker = start(harness, "asker").await;
-    if !asker.capabilities().directory || !asker.capabilities().durable_inbox {
-        return None;
+    let serving = bob.serve(handler, ServeOptions::default()).await.expect("served");
+    for text in ["slow 1", "slow 2", "quick 1", "quick 2"] {
+        let (conversation, _) = text.split_once(' ').expect("two words");
+        alice.send(&in_conversation(bob.address(), conversation, text)).await.expect("accepted");
     }
-    let card = AgentCard::new(name, "Comes and goes").expect("a valid card");
-    let worker = Agent::builder(harness.connector("worker").await).card(card).start().await.expect("started");
-    let address = worker.address().clone();
-    let report = worker.close(mode, Duration::from_secs(5)).await.expect("closed");
-    assert!(report.drained);
-    Some((asker, address))
-}
-
-async fn start(harness: &dyn Harness, name: &str) -> Agent {
-    Agent::builder(harness.connector(name).await).start().await.expect("the agent starts")
+    let mut handled = Vec::new();
+    for at in 0..4 {
+        if at == 2 {
+            release.notify_one();
+        }
+        handled.push(within(log.recv()).await.expect("handled"));
+    }
+    assert_eq!(handled, ["quick 1", "quick 2", "slow 1", "slow 2"]);
+    drop(serving);
+    Outcome::Held
 }

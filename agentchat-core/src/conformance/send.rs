@@ -1,24 +1,26 @@
 //! `send`.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::{Harness, Outcome, QUIET, attach, is_quiet, next_message, read_own, within};
-use crate::agent::{Agent, Request, ServeOptions};
+use super::kit::{
+    DAY, backlog, in_conversation, is_quiet, next_message, once_each, pair, read_own, require, send, take,
+    text, texts, within, word,
+};
+use super::{Harness, Outcome};
 use crate::delivery::SendOutcome;
 use crate::error::{ErrorKind, Reached};
-use crate::id::{ClientMsgId, ConversationId, CorrelationId};
+use crate::id::{ConversationId, CorrelationId};
 use crate::message::{Body, Outbound, Priority};
 
 /// Every part of a message arrives as it was sent: priority and key where the network has them.
 pub async fn send_delivers_every_part_of_a_message(harness: &dyn Harness) -> Outcome {
-    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    let (alice, bob) = pair(harness).await;
     let deadline = SystemTime::UNIX_EPOCH + Duration::from_millis(4_102_444_800_123);
     let mut sent = Outbound::new(bob.address().clone(), Body::json(r#"{"text":"größe", "n":1.0}"#))
         .with_conversation(ConversationId::new("conversation-1").expect("id"))
         .with_correlation_id(CorrelationId::new("call-1").expect("id"))
         .with_reply_to(alice.address().clone())
         .with_header("x-custom", "kept as it is")
-        .with_header("x-other", "größe; a=\"b\", c")
         .with_tag("first")
         .with_tag("second")
         .with_deadline(deadline);
@@ -37,99 +39,158 @@ pub async fn send_delivers_every_part_of_a_message(harness: &dyn Harness) -> Out
     assert_eq!(delivery.reply_to.as_ref(), Some(alice.address()));
     assert_eq!(delivery.sender.as_ref(), Some(alice.address()));
     assert_eq!((delivery.priority, &delivery.key), (sent.priority, &sent.key));
-    for (name, value) in sent.headers.iter() {
-        assert_eq!(delivery.headers.get(&name.to_uppercase()), Some(value));
-    }
-    assert_eq!(delivery.headers.len(), sent.headers.len(), "no line is added: {:?}", delivery.headers);
+    assert_eq!(delivery.headers.get("x-custom"), Some("kept as it is"));
     assert_eq!(delivery.tags, ["first", "second"]);
     assert_eq!(delivery.deadline, Some(deadline));
     assert!(!delivery.redelivered);
     Outcome::Held
 }
 
+/// Headers arrive as they were sent, the trace context among them: no line is added, changed or lost.
+pub async fn send_carries_headers_unchanged(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    let sent = text(bob.address(), "traced")
+        .with_header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        .with_header("tracestate", "vendor=a:b;c, other=1")
+        .with_header("X-Mixed-Case", "größe; a=\"b\", c")
+        .with_header("x_under.score", "1")
+        .with_header("empty", "")
+        .with_header("long", "x".repeat(4096));
+    let mut events = read_own(&bob).await;
+    send(&alice, &sent).await;
+    let got = next_message(&mut events).await.headers;
+    for (name, value) in sent.headers.iter() {
+        assert_eq!(got.get(&name.to_uppercase()), Some(value), "the header {name}");
+    }
+    assert_eq!(got.len(), sent.headers.len(), "no line is added: {got:?}");
+    Outcome::Held
+}
+
 /// Bytes that are no text arrive unchanged, and so do none at all.
 pub async fn send_carries_binary_bodies_unchanged(harness: &dyn Harness) -> Outcome {
-    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
+    let (alice, bob) = pair(harness).await;
     let every_byte: Vec<u8> = (0..=255).chain([0xff, 0xfe, 0x00]).collect();
     let mut events = read_own(&bob).await;
-    for bytes in [every_byte, Vec::new(), b"\xef\xbb\xbftext".to_vec()] {
+    for bytes in [every_byte, Vec::new(), b"\xef\xbb\xbftext".to_vec(), b"\r\n\r\n".to_vec()] {
         let body = Body::binary(bytes);
-        alice.send(&Outbound::new(bob.address().clone(), body.clone())).await.expect("accepted");
+        send(&alice, &Outbound::new(bob.address().clone(), body.clone())).await;
         assert_eq!(next_message(&mut events).await.body, body);
     }
     Outcome::Held
 }
 
-/// A send to an inbox that does not exist is the server's refusal, not a success.
-pub async fn send_to_nobody_is_refused(harness: &dyn Harness) -> Outcome {
-    let alice = attach(harness, "alice").await;
-    let mut nobody = alice.address().as_str().to_owned();
-    nobody.push_str("nobody");
-    let to = crate::Address::parse(nobody).expect("valid");
-    let error = alice.send(&Outbound::new(to, Body::text("hello"))).await.expect_err("there is nobody");
-    assert_eq!((error.kind(), error.reached()), (ErrorKind::NotFound, Reached::Yes));
-    Outcome::Held
-}
-
-/// A body over the declared limit is refused locally; one at the limit is carried.
-pub async fn send_of_too_large_a_body_is_refused_before_it_is_sent(harness: &dyn Harness) -> Outcome {
-    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
-    let Some(limit) = alice.capabilities().max_body else {
-        return Outcome::Skipped("the network has no limit");
-    };
-    let of = |size: usize| Outbound::new(bob.address().clone(), Body::text("x".repeat(size)));
-    let error = match alice.capabilities().check(&of(limit + 1)) {
-        Ok(()) => panic!("the limit is declared and not checked"),
-        Err(error) => error,
-    };
-    assert_eq!((error.kind(), error.reached()), (ErrorKind::TooLarge, Reached::No));
+/// A body at the declared limit is carried, text or not, and one over it is refused before it is sent. A
+/// network that declares none carries 4 MiB.
+pub async fn send_carries_a_body_at_the_limit_and_none_over_it(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    let limit = alice.capabilities().max_body;
+    let size = limit.unwrap_or(4 * 1024 * 1024);
+    if let Some(limit) = limit {
+        let error = alice.capabilities().check(&text(bob.address(), "x".repeat(limit + 1)));
+        let error = error.expect_err("the limit is declared and not checked");
+        assert_eq!((error.kind(), error.reached()), (ErrorKind::TooLarge, Reached::No));
+    }
     let mut events = read_own(&bob).await;
-    alice.send(&of(limit)).await.expect("a body at the limit is carried");
-    assert_eq!(next_message(&mut events).await.body.bytes.len(), limit);
+    for byte in [b'x', 0xff] {
+        let body = Body::binary(vec![byte; size]);
+        send(&alice, &Outbound::new(bob.address().clone(), body.clone())).await;
+        let delivery = next_message(&mut events).await;
+        assert!(delivery.body == body, "{} of {size} bytes arrive", delivery.body.bytes.len());
+        within(bob.ack(&[delivery.tag])).await.expect("settled");
+    }
     Outcome::Held
 }
 
-/// A network that says it recognises a repeated id answers with the first message's id.
-pub async fn send_repeated_is_recognised_where_the_network_says_so(harness: &dyn Harness) -> Outcome {
-    let (alice, bob) = (attach(harness, "alice").await, attach(harness, "bob").await);
-    if !alice.capabilities().server_dedup {
-        return Outcome::Skipped("the network does not recognise repeated ids itself");
-    }
-    let message = Outbound::new(bob.address().clone(), Body::text("once"));
+/// A message whose time is over is not delivered any more; one with time left is.
+pub async fn send_expires_with_its_ttl(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    require!(alice; Ttl, DurableInbox);
+    send(&alice, &text(bob.address(), "stale").with_ttl(Duration::from_secs(1))).await;
+    send(&alice, &text(bob.address(), "fresh").with_ttl(DAY)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert_eq!(texts(&backlog(&mut read_own(&bob).await).await), ["fresh"]);
+    Outcome::Held
+}
+
+/// A message that is to be held back arrives, and not before its time.
+pub async fn send_held_back_arrives_after_its_delay(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    require!(alice; Delay);
     let mut events = read_own(&bob).await;
-    let first = alice.send(&message).await.expect("accepted");
-    let id = first.message_id().expect("an id").clone();
-    assert_eq!(first.outcome, SendOutcome::Accepted(id.clone()));
-    assert_eq!(alice.send(&message).await.expect("known").outcome, SendOutcome::Duplicate(id.clone()));
-    assert_eq!(next_message(&mut events).await.id, id);
-    assert!(is_quiet(&mut events).await, "it is stored once");
+    let (begun, delay) = (Instant::now(), Duration::from_secs(1));
+    send(&alice, &text(bob.address(), "later").with_delay(delay)).await;
+    send(&alice, &text(bob.address(), "now")).await;
+    assert_eq!(word(&next_message(&mut events).await), "now");
+    assert_eq!(word(&next_message(&mut events).await), "later");
+    // Clocks that count whole seconds may have just begun one.
+    assert!(begun.elapsed() + Duration::from_millis(10) >= delay, "after {:?}", begun.elapsed());
     Outcome::Held
 }
 
-/// A message sent again under its id, as after a lost answer, reaches the handler once.
-pub async fn send_repeated_under_one_id_is_handled_once(harness: &dyn Harness) -> Outcome {
-    let alice = Agent::builder(harness.connector("alice").await).start().await.expect("started");
-    let bob = Agent::builder(harness.connector("bob").await).start().await.expect("started");
-    let (handled, mut log) = tokio::sync::mpsc::channel(16);
-    let handler = move |request: Request| {
-        let handled = handled.clone();
-        async move { Ok(handled.send(request.body().as_str().unwrap_or_default().to_owned()).await?) }
-    };
-    let serving = bob.serve(handler, ServeOptions::default()).await.expect("the inbox is served");
-    let message = Outbound::new(bob.address().clone(), Body::text("once"))
-        .with_id(ClientMsgId::derived("conformance", &super::directory::unique("once")));
-    for _ in 0..3 {
-        alice.send(&message).await.expect("accepted");
+/// Of several messages under one key that nobody has read, the newest is delivered; others are untouched.
+pub async fn send_under_one_key_keeps_the_newest(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    require!(alice; KeyedState, DurableInbox);
+    for (words, key) in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("a3", "a")] {
+        send(&alice, &text(bob.address(), words).with_key(key)).await;
     }
-    let end = Outbound::new(bob.address().clone(), Body::text("end"));
-    alice.send(&end).await.expect("accepted");
-    let mut seen = vec![within(log.recv()).await, within(log.recv()).await];
-    // A repetition that is still under way has this long to show itself.
-    while let Ok(more) = tokio::time::timeout(QUIET, log.recv()).await {
-        seen.push(more);
+    send(&alice, &text(bob.address(), "free")).await;
+    let found = backlog(&mut read_own(&bob).await).await;
+    let mut found = texts(&found);
+    found.sort_unstable();
+    assert_eq!(found, ["a3", "b1", "free"]);
+    Outcome::Held
+}
+
+/// A send may be dropped at any moment: the attachment goes on, and the same value sent again arrives.
+pub async fn send_dropped_at_any_point_can_be_repeated(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    let mut events = read_own(&bob).await;
+    let mut expected = Vec::new();
+    for number in 0..24_u64 {
+        let message = in_conversation(bob.address(), &format!("c{number}"), number.to_string());
+        // Not even begun, then ever later on its way.
+        let patience = Duration::from_micros(number * number * 10);
+        let _ = tokio::time::timeout(patience, alice.send(&message)).await;
+        send(&alice, &message).await;
+        expected.push(number.to_string());
     }
-    seen.sort();
-    assert_eq!(seen, [Some("end".to_owned()), Some("once".to_owned())]);
-    drop(serving);
+    send(&alice, &text(bob.address(), "end")).await;
+    expected.push("end".to_owned());
+    let mut found = Vec::new();
+    while once_each(&found).len() < expected.len() {
+        let delivery = next_message(&mut events).await;
+        within(bob.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
+        found.push(delivery);
+    }
+    let mut words = once_each(&found);
+    words.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(words, expected);
+    if alice.capabilities().server_dedup {
+        assert_eq!(found.len(), expected.len(), "each is stored once");
+    }
+    Outcome::Held
+}
+
+/// Many sends under way at once are each accepted under an id of their own, and all arrive.
+pub async fn send_many_at_once_loses_none(harness: &dyn Harness) -> Outcome {
+    let (alice, bob) = pair(harness).await;
+    let mut events = read_own(&bob).await;
+    let messages: Vec<_> = (0..50).map(|number| text(bob.address(), format!("{number:02}"))).collect();
+    let sends = messages.iter().map(|message| alice.send(message));
+    let receipts = within(futures_util::future::join_all(sends)).await;
+    let mut accepted: Vec<_> = receipts
+        .iter()
+        .map(|receipt| receipt.as_ref().expect("accepted").message_id().expect("an id").clone())
+        .collect();
+    let found = take(&mut events, messages.len()).await;
+    let mut delivered: Vec<_> = found.iter().map(|delivery| delivery.id.clone()).collect();
+    accepted.sort();
+    delivered.sort();
+    assert_eq!(accepted, delivered);
+    accepted.dedup();
+    assert_eq!(accepted.len(), messages.len(), "no two have one id");
+    assert!(is_quiet(&mut events).await, "each comes once");
     Outcome::Held
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::hooks::Passage;
 use super::reader::{Reader, gone};
 use super::{Loopback, disconnected};
 use crate::address::Address;
@@ -32,6 +33,7 @@ pub(crate) struct Attachment {
 pub(crate) struct Ticket {
     pub(crate) network: Loopback,
     pub(crate) life: watch::Receiver<Life>,
+    pub(crate) gate: Passage,
     number: u64,
 }
 
@@ -40,6 +42,7 @@ pub(crate) struct Ticket {
 pub(crate) enum Life {
     Live,
     Cut,
+    Expired,
     Closed,
 }
 
@@ -48,14 +51,21 @@ impl Attachment {
         let mut hub = network.lock();
         let (number, life) = hub.attach(&address);
         let capabilities = hub.capabilities();
+        let gate = hub.gate.watch();
         drop(hub);
-        Self { ticket: Arc::new(Ticket { network, life, number }), address, capabilities }
+        Self { ticket: Arc::new(Ticket { network, life, gate, number }), address, capabilities }
     }
 
     /// The network, while the attachment lives.
     fn live(&self, operation: &'static str) -> Result<&Loopback> {
         self.ticket.check(operation)?;
         Ok(&self.ticket.network)
+    }
+
+    /// The network, once it answers.
+    async fn reach(&self, operation: &'static str) -> Result<&Loopback> {
+        self.ticket.pass(operation).await?;
+        self.live(operation)
     }
 
     fn check_state(&self, operation: &'static str) -> Result<()> {
@@ -75,6 +85,7 @@ impl Ticket {
         match *self.life.borrow() {
             Life::Live => Ok(()),
             Life::Cut => Err(disconnected(operation)),
+            Life::Expired => Err(super::hooks::expired(operation)),
             Life::Closed => Err(Error::new(ErrorKind::Closed, operation, "the attachment was closed")),
         }
     }
@@ -97,22 +108,22 @@ impl Transport for Attachment {
     }
 
     async fn register(&self, card: &AgentCard) -> Result<()> {
-        self.live("register")?.lock().registry.register(&self.address, card);
+        self.reach("register").await?.lock().registry.register(&self.address, card);
         Ok(())
     }
 
     async fn unregister(&self) -> Result<()> {
-        self.live("unregister")?.lock().registry.unregister(&self.address);
+        self.reach("unregister").await?.lock().registry.unregister(&self.address);
         Ok(())
     }
 
     async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
-        self.live("report")?.lock().registry.report(&self.address, heartbeat);
+        self.reach("report").await?.lock().registry.report(&self.address, heartbeat);
         Ok(())
     }
 
     async fn discover(&self, query: &Query) -> Result<Discovered> {
-        Ok(self.live("discover")?.lock().registry.discover(query))
+        Ok(self.reach("discover").await?.lock().registry.discover(query))
     }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
@@ -122,20 +133,19 @@ impl Transport for Attachment {
         }
         // Nothing here waits: without this, who sends on and on would never let the others run.
         tokio::task::coop::consume_budget().await;
-        let latency = {
+        {
             let mut hub = self.live("send")?.lock();
-            let latency = hub.latency();
-            if latency.is_zero() {
+            if hub.latency().is_zero() && !hub.gate.is_stalled() {
                 return hub.send(self.ticket.number, &self.address, message);
             }
-            latency
-        };
+        }
+        let latency = self.reach("send").await?.lock().latency();
         tokio::time::sleep(latency).await;
         self.live("send")?.lock().send(self.ticket.number, &self.address, message)
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
-        let network = self.live("subscribe")?;
+        let network = self.reach("subscribe").await?;
         let inbox = match options.inbox.clone() {
             Inbox::Own => self.address.clone(),
             Inbox::Fresh { ttl } => network.lock().fresh_inbox(ttl)?,
@@ -147,12 +157,12 @@ impl Transport for Attachment {
     }
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
-        self.live("ack")?.lock().acknowledge(tags)
+        self.reach("ack").await?.lock().acknowledge(tags)
     }
 
     async fn close(&self, mode: CloseMode) -> Result<()> {
         let retired = match mode {
-            CloseMode::Retire => self.live("close").map(|network| {
+            CloseMode::Retire => self.reach("close").await.map(|network| {
                 network.lock().registry.unregister(&self.address);
             }),
             CloseMode::Detach => Ok(()),
@@ -163,21 +173,21 @@ impl Transport for Attachment {
     }
 
     async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {
-        let hub = self.live("replay")?.lock();
+        let hub = self.reach("replay").await?.lock();
         let own = hub.inboxes.get(&self.address).ok_or_else(|| gone("replay"))?;
         Ok(own.replay(conversation, range, Instant::now()))
     }
 
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
         self.check_state("put")?;
-        let mut hub = self.live("put")?.lock();
+        let mut hub = self.reach("put").await?.lock();
         hub.inboxes.get_mut(at).ok_or_else(|| gone("put"))?.put(key, value);
         Ok(())
     }
 
     async fn get(&self, at: &Address, key: &str) -> Result<Option<KeyedValue>> {
         self.check_state("get")?;
-        let hub = self.live("get")?.lock();
+        let hub = self.reach("get").await?.lock();
         let inbox = hub.inboxes.get(at).ok_or_else(|| gone("get"))?;
         Ok(inbox.get(key).map(|(body, created)| KeyedValue::new(body, Some(created))))
     }

@@ -11,6 +11,7 @@ use super::SCHEME;
 use super::accepted::{Accepted, Stamp};
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
+use super::hooks::Gate;
 use super::inbox::{InboxState, UNREAD};
 use super::registry::Registry;
 use super::view::Ahead;
@@ -42,6 +43,7 @@ pub(crate) struct Hub {
     /// Fresh inboxes that may have been given up, by when that is to be seen to.
     unread: VecDeque<(Instant, Address)>,
     pub(crate) registry: Registry,
+    pub(crate) gate: Gate,
     accepted: Accepted,
     attached: HashMap<u64, watch::Sender<Life>>,
     next_attachment: u64,
@@ -64,6 +66,7 @@ impl Hub {
             expiring: BTreeSet::new(),
             unread: VecDeque::new(),
             registry: Registry::default(),
+            gate: Gate::default(),
             accepted: Accepted::default(),
             attached: HashMap::new(),
             next_attachment: 0,
@@ -112,9 +115,9 @@ impl Hub {
         }
     }
 
-    pub(crate) fn cut_all(&mut self) {
+    pub(crate) fn end_all(&mut self, how: Life) {
         for life in self.attached.values() {
-            end(life, Life::Cut);
+            end(life, how);
         }
     }
 
@@ -183,6 +186,11 @@ impl Hub {
         let LoopbackFaults { reorder, drop, .. } = self.faults;
         let luck = Luck { reorder, drop, dice: &mut self.dice };
         Some((self.inboxes.get_mut(address)?, luck))
+    }
+
+    /// What readers have and did not hand on is theirs no more.
+    pub(crate) fn take_back_all(&mut self) {
+        self.inboxes.values().for_each(InboxState::take_back);
     }
 
     pub(crate) fn open_view(

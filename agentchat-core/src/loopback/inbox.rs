@@ -101,7 +101,7 @@ impl InboxState {
         self.rows.push(id, Row { stored, deliveries: 0 });
         if due > now {
             self.held.insert((due, id));
-            self.views.values().for_each(View::take_back);
+            self.take_back();
         } else {
             self.make_due(place);
         }
@@ -196,6 +196,11 @@ impl InboxState {
         let ahead = view.ahead();
         self.views.insert(self.next_view, view);
         (self.next_view, ahead)
+    }
+
+    /// What readers have and did not hand on is theirs no more.
+    pub(crate) fn take_back(&self) {
+        self.views.values().for_each(View::take_back);
     }
 
     /// Ends a view.

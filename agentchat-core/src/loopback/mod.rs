@@ -7,6 +7,7 @@ mod accepted;
 mod attachment;
 mod faults;
 mod history;
+mod hooks;
 mod hub;
 mod inbox;
 mod reader;
@@ -91,7 +92,7 @@ impl Loopback {
 
     /// Cuts every attachment: calls fail as disconnected, subscriptions end. Connecting again works.
     pub fn cut(&self) {
-        self.lock().cut_all();
+        self.lock().end_all(attachment::Life::Cut);
     }
 
     pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Hub> {
@@ -115,6 +116,8 @@ pub struct LoopbackConnector {
 #[async_trait]
 impl Connector for LoopbackConnector {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        let gate = self.network.lock().gate.watch();
+        gate.connect().await?;
         Ok(Arc::new(Attachment::new(self.network.clone(), self.address.clone())))
     }
 }

@@ -66,6 +66,17 @@ impl Reader {
     fn fill(&mut self) -> Result<()> {
         let now = Instant::now();
         let mut hub = self.ticket.network.lock();
+        if hub.gate.is_stalled() {
+            drop(hub);
+            let (mut life, mut gate) = (self.ticket.life.clone(), self.ticket.gate.clone());
+            self.waiting = Some(Box::pin(async move {
+                tokio::select! {
+                    () = gate.open() => {}
+                    _ = life.changed() => {}
+                }
+            }));
+            return Ok(());
+        }
         hub.sweep(now);
         let (inbox, mut luck) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
         let Next::Wait(until) = inbox.next(self.view, now, &mut luck, &mut self.batch) else { return Ok(()) };

@@ -37,6 +37,10 @@ impl Registry {
         }
     }
 
+    pub(crate) fn forget_statuses(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.reported = None);
+    }
+
     pub(crate) fn discover(&self, query: &Query) -> Discovered {
         let mut found: Vec<(&Registered, usize)> = self
             .entries

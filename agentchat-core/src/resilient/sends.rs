@@ -41,6 +41,8 @@ pub(super) struct Sends {
 struct Waiter {
     number: u64,
     until: Instant,
+    /// Its time was over while an attempt was under way, the last one it waits for.
+    overdue: bool,
     reply: oneshot::Sender<Result<Receipt>>,
     /// Told once the message is kept.
     kept: Option<oneshot::Sender<()>>,
@@ -159,8 +161,14 @@ impl Sends {
                 }
             }
             Outcome::Parked(error) => self.parked(ticket, error),
-            Outcome::Retry(at) => self.retried(ticket, Some(at.saturating_duration_since(now))),
-            Outcome::AwaitConnection => self.retried(ticket, None),
+            Outcome::Retry(at) => {
+                self.retried(ticket, Some(at.saturating_duration_since(now)));
+                self.end_overdue(ticket, now);
+            }
+            Outcome::AwaitConnection => {
+                self.retried(ticket, None);
+                self.end_overdue(ticket, now);
+            }
             Outcome::Ignored => {}
         }
     }
@@ -277,7 +285,7 @@ impl Sends {
         let (reply, outcome) = oneshot::channel();
         let until = after(now, left.unwrap_or(self.timeout).min(self.timeout));
         self.expiry.insert((until, number));
-        (Waiter { number, until, reply, kept: None }, (number, outcome))
+        (Waiter { number, until, overdue: false, reply, kept: None }, (number, outcome))
     }
 
     fn take_waiters(&mut self, ticket: Ticket) -> Vec<Waiter> {
@@ -342,7 +350,7 @@ impl Sends {
                 let again = after(now, AGAIN);
                 for waiter in self.waiters.get_mut(&ticket).into_iter().flatten() {
                     if waiter.number == number {
-                        waiter.until = again;
+                        (waiter.until, waiter.overdue) = (again, true);
                     }
                 }
                 self.expiry.insert((again, number));
@@ -368,6 +376,16 @@ impl Sends {
                     let _ = waiters.swap_remove(at).reply.send(Err(error));
                 }
             }
+        }
+    }
+
+    /// The attempt that overdue senders still waited for has failed: another one is not theirs to wait for.
+    fn end_overdue(&mut self, ticket: Ticket, now: Instant) {
+        let overdue = self.waiters.get_mut(&ticket).into_iter().flatten().filter(|waiter| waiter.overdue);
+        for waiter in overdue {
+            self.expiry.remove(&(waiter.until, waiter.number));
+            waiter.until = now;
+            self.expiry.insert((now, waiter.number));
         }
     }
 

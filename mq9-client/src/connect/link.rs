@@ -24,6 +24,8 @@ pub(crate) struct Link {
 #[derive(Default)]
 pub(crate) struct Alarm {
     lost: AtomicBool,
+    /// The broker said that it does not take this login, or not any more.
+    login_refused: AtomicBool,
     rang: Notify,
     count: AtomicU64,
     faults: Mutex<VecDeque<(u64, Fault)>>,
@@ -84,6 +86,15 @@ impl Alarm {
         }
     }
 
+    /// Why a lost connection was lost, as far as the broker said.
+    pub(crate) fn cause_of_loss(&self) -> Error {
+        if self.login_refused.load(Ordering::Acquire) {
+            let what = "the broker refused the credentials and closed the connection";
+            return Error::new(ErrorKind::Unauthorized, "connection", what);
+        }
+        Error::new(ErrorKind::Disconnected, "connection", "the connection was lost")
+    }
+
     /// Returns once a call on `subject` begun at `mark` cannot be answered any more.
     pub(crate) async fn failed(&self, operation: &'static str, subject: &str, mark: u64) -> Error {
         loop {
@@ -117,6 +128,9 @@ impl Alarm {
         match event {
             Event::Disconnected | Event::Closed => self.lose(),
             Event::ServerError(error) => {
+                if refuses_login(error) {
+                    self.login_refused.store(true, Ordering::Release);
+                }
                 if let Some(fault) = read(error) {
                     self.record(fault);
                 } else {
@@ -146,6 +160,18 @@ impl Alarm {
 impl Drop for Bell {
     fn drop(&mut self) {
         self.0.lose();
+    }
+}
+
+/// Unlike a missing permission, this is the end of the connection.
+fn refuses_login(error: &ServerError) -> bool {
+    match error {
+        ServerError::AuthorizationViolation => true,
+        ServerError::Other(text) => {
+            let lower = text.to_ascii_lowercase();
+            lower.contains("authentication") || lower.contains("authorization")
+        }
+        ServerError::SlowConsumer(_) => false,
     }
 }
 
@@ -209,6 +235,15 @@ mod tests {
         let alarm = Alarm::default();
         alarm.hear(&Event::ServerError(ServerError::AuthorizationViolation));
         assert_eq!(kind(&alarm, "any", 0), Some(ErrorKind::Unauthorized));
+    }
+
+    #[test]
+    fn only_a_refused_login_is_why_a_connection_was_lost() {
+        let alarm = Alarm::default();
+        hear(&alarm, "Permissions Violation for Subscription to \"_INBOX.x.*\"");
+        assert_eq!(alarm.cause_of_loss().kind(), ErrorKind::Disconnected);
+        hear(&alarm, "User Authentication Expired");
+        assert_eq!(alarm.cause_of_loss().kind(), ErrorKind::Unauthorized);
     }
 
     #[test]

@@ -223,7 +223,7 @@ async fn supervise(shared: Arc<Shared>) {
         let since = Instant::now();
         alarm.lost().await;
         let Reconnect::Backoff { base, cap } = shared.options.reconnect else {
-            shared.end(Error::new(ErrorKind::Disconnected, "connection", "the connection was lost"));
+            shared.end(alarm.cause_of_loss());
             return;
         };
         if since.elapsed() >= cap {

@@ -50,11 +50,20 @@ pub(crate) struct Coverage {
     higher: [VecDeque<u64>; CLASSES - 1],
     /// Rows to make room for beyond those expected, grown while reads bring nothing on.
     slack: u32,
+    /// The last reply went to the end of every class.
+    at_end: bool,
 }
 
 impl Default for Coverage {
     fn default() -> Self {
-        Self { next: [0; CLASSES], barrier: 0, seen: IdSet::default(), higher: Default::default(), slack: 0 }
+        Self {
+            next: [0; CLASSES],
+            barrier: 0,
+            seen: IdSet::default(),
+            higher: Default::default(),
+            slack: 0,
+            at_end: false,
+        }
     }
 }
 
@@ -72,6 +81,11 @@ impl Coverage {
     /// Whether something below the barrier may be unseen: there is more to read at once.
     pub(crate) fn lags(&self) -> bool {
         self.low() < self.barrier
+    }
+
+    /// Whether the last reply went to the end of every class, and nothing of it was left out.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.at_end && !self.lags()
     }
 
     /// Whether this row was taken before, or lies below everything of its class that could be new.
@@ -117,6 +131,7 @@ impl Coverage {
         let mut rows = rows.into_iter().peekable();
         let (mut total, mut open) = (0_u32, true);
         let mut stored = read.barrier;
+        self.at_end = true;
         for class in 0..CLASSES {
             let mark = self.next[class];
             let adjoins = read.from <= mark;
@@ -143,8 +158,9 @@ impl Coverage {
                 last = Some(id);
             }
             let reached = total < read.num;
+            let whole = open && count < read.num && bytes < READ_LIMIT;
+            self.at_end &= adjoins && reached && whole;
             if adjoins && reached {
-                let whole = open && count < read.num && bytes < READ_LIMIT;
                 let proven = if whole { stored } else { last.map_or(0, |id| id + 1) };
                 self.next[class] = self.next[class].max(proven);
             }

@@ -62,6 +62,8 @@ pub(crate) struct Reader {
     sounded: bool,
     checked: bool,
     caught_up: bool,
+    /// The id after the newest row there was at the beginning, where the broker showed it.
+    waited: Option<u64>,
     /// The group's offset belongs to data that is gone.
     replaced: bool,
     /// The newest store time seen, in seconds since 1970.
@@ -122,6 +124,7 @@ impl Reader {
             sounded: false,
             checked: false,
             caught_up: false,
+            waited: None,
             replaced: false,
             newest: 0,
             last: None,

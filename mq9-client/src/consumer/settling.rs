@@ -196,7 +196,13 @@ impl Settling {
         self.sending.is_some()
             || !self.deleting.is_empty()
             || !self.deletes.is_empty()
-            || (self.mode == AckMode::Offset && self.wants_ack(safe))
+            || (self.mode == AckMode::Offset && self.wants_ack(safe) && self.has_news())
+    }
+
+    /// Whether there is anything to tell: a group that goes on where another reader left it has an offset
+    /// that was never told here.
+    fn has_news(&self) -> bool {
+        self.rewound || self.acked < self.settled
     }
 
     /// Forgets everything: the mailbox holds other messages under the same ids now.
@@ -240,6 +246,15 @@ mod tests {
             settling.taken(id);
             settling.settled(id, true, now);
         }
+    }
+
+    #[test]
+    fn who_goes_on_behind_another_and_settles_nothing_has_nothing_to_tell() {
+        let mut settling = settling(AckMode::Offset);
+        settling.taken(7);
+        assert!(!settling.is_busy(7), "the offset was told by whoever settled what is before it");
+        settle(&mut settling, 8..9, Instant::now());
+        assert!(settling.is_busy(9));
     }
 
     #[test]

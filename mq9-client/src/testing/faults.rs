@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::wire::MQ9_PREFIX;
 use super::wire::hub::Hub;
+use super::wire::outbox::Kind;
+use super::wire::{Credentials, MQ9_PREFIX, encode};
 
 /// The faults of one [`Broker`](super::Broker): each call takes effect at once, and lasts as long as it
 /// says. Cheap to clone; all clones act on the same broker, across its restarts.
@@ -30,6 +31,7 @@ struct Script {
     drops: HashMap<String, u64>,
     slow: Duration,
     refuse: bool,
+    expired: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +106,18 @@ impl Faults {
         self.script().refuse = on;
     }
 
+    /// Lets every login expire while on: each open connection is told so and closed, and no credentials
+    /// are good, as if the broker asked for others.
+    pub fn expire_logins(&self, on: bool) {
+        self.script().expired = on;
+        if on {
+            self.shared.hub.for_each_outbox(|outbox| {
+                outbox.push(encode::error("User Authentication Expired"), Kind::Control);
+                outbox.finish();
+            });
+        }
+    }
+
     /// Ends every fault that is still to come.
     pub fn clear(&self) {
         *self.script() = Script::default();
@@ -112,6 +126,14 @@ impl Faults {
 
     pub(crate) fn refuses(&self) -> bool {
         self.script().refuse
+    }
+
+    /// What a client has to log in with now. Nobody has what expired logins are replaced by.
+    pub(crate) fn credentials(&self, usual: Option<&Credentials>) -> Option<Credentials> {
+        match self.script().expired {
+            true => Some(Credentials { user: String::new(), password: fastrand::u128(..).to_string() }),
+            false => usual.cloned(),
+        }
     }
 
     pub(crate) fn take_cut_after(&self) -> Option<u64> {
@@ -166,6 +188,7 @@ impl fmt::Debug for Faults {
             .field("stalled", &*self.shared.stalled.borrow())
             .field("slow", &script.slow)
             .field("refuse", &script.refuse)
+            .field("expired", &script.expired)
             .field("cut_next_after", &script.cut_next_after)
             .field("drops", &script.drops)
             .finish()

@@ -82,8 +82,8 @@ impl InboxLimits {
     ) -> Self {
         let mut limits = Self {
             session,
-            max_unsettled: options.max_unsettled,
-            max_unsettled_bytes: options.max_unsettled_bytes,
+            max_unsettled: options.max_unsettled.max(1),
+            max_unsettled_bytes: options.max_unsettled_bytes.max(1),
             numbered: capabilities.numbered,
             ..Self::default()
         };

@@ -29,6 +29,9 @@ impl Reader {
             self.start = top.map_or(DeliverPolicy::Earliest, |id| DeliverPolicy::FromId(MsgId::new(id)));
         }
         self.checked = self.coverage.barrier() >= 2 || top.is_some_and(|id| id >= 1);
+        if !self.sounded {
+            self.waited = top.map(|id| id.saturating_add(1));
+        }
         self.sounded = true;
         for row in rows {
             self.coverage.note_stored(row.id.get());
@@ -81,7 +84,11 @@ impl Reader {
             // Nothing came of it; without a pause a broker at odds with itself would be asked in a loop.
             self.hold_until = Some(after(now, self.options.pacing.hot));
         }
-        self.caught_up |= !self.coverage.lags();
+        // A broker for which `latest` means new messages only does not show how far the backlog reaches.
+        self.caught_up |= match self.waited {
+            Some(end) => self.coverage.low() >= end,
+            None => self.coverage.is_at_end(),
+        };
         self.poll_at = after(now, self.pacer.wait(now, idle_floor));
     }
 
@@ -165,7 +172,7 @@ impl Reader {
         self.settling.restart();
         self.start = DeliverPolicy::Earliest;
         (self.sounded, self.checked, self.replaced) = (false, false, true);
-        (self.newest, self.last) = (0, None);
+        (self.newest, self.last, self.waited) = (0, None, None);
         self.poll_at = now;
     }
 }

@@ -45,13 +45,14 @@ pub(crate) async fn serve(mut stream: TcpStream, id: ConnectionId, shared: Arc<S
     }
     let outbox = Arc::new(Outbox::new(shared.max_pending, shared.faults.take_cut_after()));
     let member = Membership::join(id, Arc::clone(&outbox), &shared);
+    let credentials = shared.faults.credentials(shared.credentials.as_ref());
     let info = Info {
         port: shared.port,
         client_id: id,
         max_payload: shared.max_payload,
-        auth_required: shared.credentials.is_some(),
+        auth_required: credentials.is_some(),
     };
-    let session = Session::new(shared.profile, &info, shared.credentials.clone(), shared.started.elapsed());
+    let session = Session::new(shared.profile, &info, credentials, shared.started.elapsed());
     let (reader, writer) = stream.split();
     let connection = Connection { id, shared: &shared, outbox: &outbox };
     tokio::select! {

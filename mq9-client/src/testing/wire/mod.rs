@@ -3,7 +3,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod due;
-mod encode;
+pub(crate) mod encode;
 mod frame;
 mod hello;
 pub(crate) mod hub;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::text::Text;
 
 /// Where a message goes: `mq9://host[:port]/mailbox`, `mq9s://…` (TLS), `agentchat://handle-or-group`,
 /// `loopback://name`, or the same two shapes under the scheme of another transport.
@@ -13,10 +13,10 @@ use crate::error::{Error, ErrorKind, Result};
 /// the only guard of a mailbox.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
-    text: Arc<str>,
-    scheme: usize,
+    text: Text,
+    scheme: u32,
     /// Where the name begins: behind `scheme://` or behind `scheme://authority/`.
-    name: usize,
+    name: u32,
 }
 
 impl Address {
@@ -57,7 +57,8 @@ impl Address {
             return Err(invalid("the port is not a number from 1 to 65535"));
         }
         let name = if authority.is_empty() { start } else { start + authority.len() + 1 };
-        Ok(Self { scheme: start - 3, name, text: text.into() })
+        let place = |at: usize| u32::try_from(at).map_err(|_| invalid("is longer than any network carries"));
+        Ok(Self { scheme: place(start - 3)?, name: place(name)?, text: text.into() })
     }
 
     /// `scheme://name`, for networks without hosts.
@@ -70,36 +71,36 @@ impl Address {
 
     /// The scheme, which names the transport.
     pub fn scheme(&self) -> &str {
-        &self.text[..self.scheme]
+        &self.as_str()[..self.scheme as usize]
     }
 
     /// `host[:port]`, when the address has one.
     pub fn authority(&self) -> Option<&str> {
-        let start = self.scheme + 3;
-        (self.name > start).then(|| &self.text[start..self.name - 1])
+        let (start, name) = (self.scheme as usize + 3, self.name as usize);
+        (name > start).then(|| &self.as_str()[start..name - 1])
     }
 
     /// The mailbox, handle or name.
     pub fn name(&self) -> &str {
-        &self.text[self.name..]
+        &self.as_str()[self.name as usize..]
     }
 
     /// The whole URI.
     pub fn as_str(&self) -> &str {
-        &self.text
+        self.text.as_str()
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        fmt::Display::fmt(&self.text, f)
     }
 }
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: String = self.name().chars().take(4).collect();
-        write!(f, "Address({}{shown}…)", &self.text[..self.name])
+        write!(f, "Address({}{shown}…)", &self.as_str()[..self.name as usize])
     }
 }
 

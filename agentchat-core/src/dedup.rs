@@ -1,17 +1,28 @@
 //! What has been seen: by message id, never by sequence number, because rows can arrive late.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::numbers::NumberMap;
+
 /// A window of ids, bounded by count and age. It has no clock of its own.
+///
+/// Settled ids are found by a keyed hash of 64 bits, and then compared: an index by the ids themselves would
+/// take more memory than the ids, and a full window costs what its memory costs. Should two ids of a window
+/// ever have the same hash, which nobody outside can bring about, the older one counts as forgotten.
 #[derive(Debug)]
 pub(crate) struct Dedup {
-    states: HashMap<Arc<str>, State>,
+    in_progress: HashSet<Arc<str>>,
     /// Settled ids in the order they were settled, the oldest to be forgotten first.
     settled: VecDeque<(Instant, Arc<str>)>,
+    /// By hash: how many ids were settled before this one.
+    index: NumberMap<u64>,
+    forgotten: u64,
+    hasher: RandomState,
     capacity: usize,
     max_age: Duration,
 }
@@ -27,50 +38,72 @@ pub(crate) enum Seen {
     Settled,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    InProgress,
-    Settled,
-}
-
 impl Dedup {
     /// A window of up to `capacity` settled ids that are younger than `max_age`. Ids in progress are
     /// never forgotten: their number is bounded by whoever admits them.
     pub(crate) fn new(capacity: usize, max_age: Duration) -> Self {
-        Self { states: HashMap::new(), settled: VecDeque::new(), capacity, max_age }
+        Self {
+            in_progress: HashSet::new(),
+            settled: VecDeque::new(),
+            index: NumberMap::default(),
+            forgotten: 0,
+            hasher: RandomState::new(),
+            capacity,
+            max_age,
+        }
     }
 
     /// Meets `id`.
     pub(crate) fn observe(&mut self, id: &str, now: Instant) -> Seen {
-        self.forget_old(now);
-        match self.states.get(id) {
-            Some(State::InProgress) => Seen::InProgress,
-            Some(State::Settled) => Seen::Settled,
-            None => {
-                self.states.insert(id.into(), State::InProgress);
-                Seen::New
-            }
+        if self.is_settled(id, now) {
+            Seen::Settled
+        } else if self.in_progress.contains(id) {
+            Seen::InProgress
+        } else {
+            self.in_progress.insert(id.into());
+            Seen::New
         }
+    }
+
+    /// Whether `id` is settled, without meeting it.
+    pub(crate) fn is_settled(&mut self, id: &str, now: Instant) -> bool {
+        self.forget_old(now);
+        self.knows(self.hasher.hash_one(id), id)
     }
 
     /// Marks `id` settled: from now on it is a repetition.
     pub(crate) fn settle(&mut self, id: &str, now: Instant) {
-        let id: Arc<str> = id.into();
-        if self.states.insert(Arc::clone(&id), State::Settled) != Some(State::Settled) {
+        let id = self.in_progress.take(id).unwrap_or_else(|| id.into());
+        self.put(id, now);
+    }
+
+    /// The same for an id that was never met here.
+    pub(crate) fn put(&mut self, id: Arc<str>, now: Instant) {
+        let hash = self.hasher.hash_one(&*id);
+        if !self.knows(hash, &id) {
+            self.index.insert(hash, self.forgotten + self.settled.len() as u64);
             self.settled.push_back((now, id));
         }
         self.forget_old(now);
     }
 
+    fn knows(&self, hash: u64, id: &str) -> bool {
+        let place = self.index.get(&hash).and_then(|number| usize::try_from(number - self.forgotten).ok());
+        place.and_then(|at| self.settled.get(at)).is_some_and(|(_, known)| **known == *id)
+    }
+
     fn forget_old(&mut self, now: Instant) {
-        while let Some((at, _)) = self.settled.front() {
+        while let Some((at, id)) = self.settled.front() {
             let expired = now.saturating_duration_since(*at) >= self.max_age;
             if self.settled.len() <= self.capacity && !expired {
                 break;
             }
-            if let Some((_, id)) = self.settled.pop_front() {
-                self.states.remove(&id);
+            let hash = self.hasher.hash_one(&**id);
+            if self.index.get(&hash) == Some(&self.forgotten) {
+                self.index.remove(&hash);
             }
+            self.forgotten += 1;
+            self.settled.pop_front();
         }
     }
 }
@@ -103,7 +136,7 @@ mod tests {
                 window.observe(&id.to_string(), now);
                 window.settle(&id.to_string(), now);
                 prop_assert!(window.settled.len() <= 8);
-                prop_assert_eq!(window.states.len(), window.settled.len());
+                prop_assert_eq!((window.index.len(), window.in_progress.len()), (window.settled.len(), 0));
                 prop_assert_eq!(window.observe(&id.to_string(), now), Seen::Settled);
             }
         }

@@ -86,13 +86,30 @@ impl Delivery {
     /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id. It
     /// is short enough for the key of a store.
     pub(crate) fn identity(&self) -> String {
-        match &self.client_msg_id {
-            // No id and no name has a line break, so that no two pairs are written the same.
-            Some(id) => match self.sender.as_ref().map_or("", |sender| sender.name()) {
-                name if name.len() > LONG_NAME => format!("h{id}\n{}", digest(name)),
-                name => format!("c{id}\n{name}"),
-            },
-            None => format!("s{}", self.id),
+        let mut identity = String::new();
+        self.write_identity(&mut identity);
+        identity
+    }
+
+    /// Writes the [identity](Self::identity) behind what is in `to`.
+    pub(crate) fn write_identity(&self, to: &mut String) {
+        // No id and no name has a line break, so that no two pairs are written the same.
+        let Some(id) = &self.client_msg_id else {
+            to.push('s');
+            return to.push_str(self.id.as_str());
+        };
+        match self.sender.as_ref().map_or("", |sender| sender.name()) {
+            name if name.len() > LONG_NAME => {
+                let digest = digest(name).to_string();
+                for part in ["h", id.as_str(), "\n", &digest] {
+                    to.push_str(part);
+                }
+            }
+            name => {
+                for part in ["c", id.as_str(), "\n", name] {
+                    to.push_str(part);
+                }
+            }
         }
     }
 

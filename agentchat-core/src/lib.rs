@@ -2,6 +2,9 @@
 
 mod address;
 pub mod agent;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench_internals;
 mod capability;
 mod card;
 mod clock;
@@ -17,12 +20,15 @@ mod fuzz;
 mod header;
 mod id;
 mod loopback;
+mod media_type;
 mod message;
+mod numbers;
 mod options;
 mod resilient;
 mod session;
 pub mod store;
 pub mod telemetry;
+mod text;
 mod trace_context;
 mod transport;
 
@@ -39,6 +45,7 @@ pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use header::Headers;
 pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
 pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
+pub use media_type::MediaType;
 pub use message::{Body, Outbound, Priority};
 pub use options::{CloseMode, Inbox, SubscribeOptions};
 pub use resilient::{

@@ -9,20 +9,21 @@ use bytes::Bytes;
 use crate::address::Address;
 use crate::header::Headers;
 use crate::id::{ClientMsgId, ConversationId, CorrelationId};
+use crate::media_type::MediaType;
 
 /// Bytes and what they are. The bytes arrive unchanged on every transport.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Body {
-    /// What the bytes are: a media type such as `application/json`.
-    pub media_type: String,
+    /// What the bytes are.
+    pub media_type: MediaType,
     /// The bytes.
     pub bytes: Bytes,
 }
 
 impl Body {
     /// `bytes` of `media_type`.
-    pub fn new(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+    pub fn new(media_type: impl Into<MediaType>, bytes: impl Into<Bytes>) -> Self {
         Self { media_type: media_type.into(), bytes: bytes.into() }
     }
 

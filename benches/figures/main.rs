@@ -1,18 +1,45 @@
 //! The project's figures: `cargo bench --bench figures`, or `-- PREFIX` for those whose name begins so.
 //!
 //! Each is alone on a line, `figure NAME VALUE UNIT`. Ratios are ours over the raw limit measured beside
-//! it, run by turns in one process; the value is the median of the paired runs. Clients run on this
-//! thread and on the second core, servers on a thread of their own on the first.
+//! it, run by turns in one process; the value is the median of the paired runs. The figures named `mq9` keep
+//! their clients on one thread of the second core, and their servers on one of the first; those named
+//! `core` take both cores as they come.
 
+mod alloc;
 mod consume;
+mod core;
 mod engine;
 mod idle;
 mod rig;
 mod send;
 
+use crate::core::pair::Kind;
+use crate::core::{flood, loopback, machines};
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
 fn main() {
-    let prefix = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).unwrap_or_default();
-    let figures: [(&str, fn()); 8] = [
+    let asked = std::env::args().skip(1).find(|arg| !arg.starts_with("--")).unwrap_or_default();
+    if asked == flood::CHILD {
+        return flood::child();
+    }
+    let figures: [(&str, fn()); 19] = [
+        ("core.loopback.bare", || loopback::ratio("core.loopback.bare", Kind::Bare)),
+        ("core.loopback.resilient", || loopback::ratio("core.loopback.resilient", Kind::Resilient)),
+        ("core.loopback.agent", || loopback::ratio("core.loopback.agent", Kind::Agent)),
+        ("core.allocs_per_message.bare", || {
+            loopback::allocations("core.allocs_per_message.bare", Kind::Bare)
+        }),
+        ("core.allocs_per_message.resilient", || {
+            loopback::allocations("core.allocs_per_message.resilient", Kind::Resilient)
+        }),
+        ("core.dedup", machines::dedup),
+        ("core.order", machines::order),
+        ("core.outbox", machines::outbox),
+        ("core.bytes_per_id", machines::bytes_per_id),
+        ("core.bytes_per_idle_conversation", machines::bytes_per_idle_conversation),
+        ("core.flood.rss", flood::rss),
         ("mq9.send.sequential", || send::ratio("mq9.send.sequential", 1, 4_000)),
         ("mq9.send.inflight64", || send::ratio("mq9.send.inflight64", 64, 60_000)),
         ("mq9.send.inflight256", || send::ratio("mq9.send.inflight256", 256, 60_000)),
@@ -22,18 +49,22 @@ fn main() {
         ("mq9.idle_cpu.1000", idle::many_mailboxes),
         ("mq9.double.commands", engine::commands),
     ];
-    rig::pin(1);
     let mut ran = 0;
+    let mut pinned = false;
     for (name, figure) in figures {
+        // Threads begin where the one that starts them is kept: the figures of the core come before.
+        if name.starts_with("mq9") && !std::mem::replace(&mut pinned, true) {
+            rig::pin(1);
+        }
         // One run gives both figures of the idle mailboxes.
-        let also = name == "mq9.idle_cpu.1000" && "mq9.idle_fetches.1000".starts_with(&prefix);
-        if name.starts_with(&prefix) || also {
+        let also = name == "mq9.idle_cpu.1000" && "mq9.idle_fetches.1000".starts_with(&asked);
+        if name.starts_with(&asked) || also {
             figure();
             ran += 1;
         }
     }
     if ran == 0 {
-        eprintln!("no figure begins with {prefix:?}");
+        eprintln!("no figure begins with {asked:?}");
         std::process::exit(2);
     }
 }

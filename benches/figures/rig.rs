@@ -70,6 +70,15 @@ pub async fn timed(work: impl Future<Output = ()>) -> Duration {
     start.elapsed()
 }
 
+/// Seconds of processor time that the threads of this process have used. Linux only.
+pub fn process_cpu() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("this figure needs Linux");
+    let stats =
+        tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("schedstat")).ok());
+    let nanos = stats.filter_map(|stat| stat.split_whitespace().next()?.parse::<f64>().ok());
+    nanos.sum::<f64>() / 1e9
+}
+
 /// The median.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);

@@ -174,8 +174,9 @@ impl Transport for Mq9Transport {
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
         let failed = |cause| map_error::error("put", cause);
         let mailbox = self.state_of(at, "put")?;
-        let message =
-            mq9_client::Message::new(value.bytes).with_key(key).with_header(MEDIA_TYPE, value.media_type);
+        let message = mq9_client::Message::new(value.bytes)
+            .with_key(key)
+            .with_header(MEDIA_TYPE, value.media_type.as_str());
         match self.client.send(&mailbox, &message).await {
             Err(missing) if missing.kind() == mq9_client::ErrorKind::MailboxNotFound => {
                 let create = CreateMailbox::named(mailbox.clone()).with_lifetime(Lifetime::Forever);
@@ -194,7 +195,7 @@ impl Transport for Mq9Transport {
             rows => rows.map_err(|cause| map_error::error("get", cause))?,
         };
         Ok(rows.into_iter().next_back().map(|row| {
-            let media_type = row.headers.get(MEDIA_TYPE).unwrap_or(mapping::UNKNOWN_MEDIA_TYPE).to_owned();
+            let media_type = row.headers.get(MEDIA_TYPE).unwrap_or(mapping::UNKNOWN_MEDIA_TYPE);
             let created = UNIX_EPOCH.checked_add(Duration::from_secs(row.create_time));
             KeyedValue::new(Body::new(media_type, row.payload), created)
         }))

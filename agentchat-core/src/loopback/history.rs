@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use crate::address::Address;
+use crate::clock::after;
 use crate::delivery::Delivery;
 use crate::id::{AckTag, ConversationId, MessageId};
 use crate::message::Outbound;
@@ -26,11 +27,8 @@ pub(crate) struct History {
 /// A message as the network keeps it.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    pub(crate) message: Outbound,
-    pub(crate) sender: Address,
-    /// Its number in the conversation, as its inbox counts.
-    pub(crate) seq: Option<u64>,
-    pub(crate) created: SystemTime,
+    /// As it is handed out, but for when, and whether again. Its number in the conversation is its inbox's.
+    pub(crate) delivery: Delivery,
     pub(crate) due: Instant,
     pub(crate) expires: Option<Instant>,
 }
@@ -38,7 +36,7 @@ pub(crate) struct Stored {
 impl History {
     /// Remembers a numbered message. Ids and numbers only grow.
     pub(crate) fn keep(&mut self, id: u64, row: &Arc<Stored>) {
-        let (Some(conversation), Some(_)) = (&row.message.conversation, row.seq) else { return };
+        let (Some(conversation), Some(_)) = (&row.delivery.conversation, row.delivery.seq) else { return };
         self.bytes += row.size();
         self.order.push_back((id, conversation.clone()));
         let line = self.lines.entry(conversation.clone()).or_default();
@@ -68,34 +66,36 @@ impl History {
     }
 
     pub(crate) fn has(&self, id: u64, row: &Stored) -> bool {
-        let line = row.message.conversation.as_ref().and_then(|conversation| self.lines.get(conversation));
+        let line = row.delivery.conversation.as_ref().and_then(|conversation| self.lines.get(conversation));
         line.is_some_and(|line| line.binary_search_by_key(&id, |(id, _)| *id).is_ok())
     }
 
     pub(crate) fn read(
         &self,
-        inbox: u64,
         conversation: &ConversationId,
         range: ReplayRange,
         now: Instant,
     ) -> Vec<Delivery> {
         let Some(line) = self.lines.get(conversation) else { return Vec::new() };
-        let from = line.partition_point(|(_, row)| row.seq < Some(range.from));
+        let from = line.partition_point(|(_, row)| row.delivery.seq < Some(range.from));
         let rows = line.range(from..).filter(|(_, row)| row.is_there(now)).take(range.limit);
-        rows.map(|(id, row)| row.deliver(inbox, *id)).collect()
+        rows.map(|(_, row)| row.deliver(SystemTime::now())).collect()
     }
 }
 
 impl Stored {
-    pub(crate) fn deliver(&self, inbox: u64, id: u64) -> Delivery {
-        let message = &self.message;
-        let mut delivery = Delivery::new(
-            MessageId::new(id.to_string()).expect("digits are visible ASCII"),
-            AckTag::new(format!("{inbox}.{id}")).expect("two numbers and a dot are visible ASCII"),
-            message.body.clone(),
-        );
+    /// `message` of `sender` as row `id` of the inbox that has that number.
+    pub(crate) fn new(
+        (inbox, id): (u64, u64),
+        message: &Outbound,
+        sender: &Address,
+        seq: Option<u64>,
+        now: Instant,
+    ) -> Self {
+        let (name, tag) = (MessageId::numbered(id), AckTag::pair(inbox, id));
+        let mut delivery = Delivery::new(name, tag, message.body.clone());
         delivery.client_msg_id = Some(message.client_msg_id.clone());
-        delivery.sender = Some(self.sender.clone());
+        delivery.sender = Some(sender.clone());
         delivery.conversation.clone_from(&message.conversation);
         delivery.headers = message.headers.clone();
         delivery.reply_to.clone_from(&message.reply_to);
@@ -104,8 +104,15 @@ impl Stored {
         delivery.key.clone_from(&message.key);
         delivery.tags.clone_from(&message.tags);
         delivery.deadline = message.deadline;
-        delivery.seq = self.seq;
-        delivery.created = Some(self.created);
+        delivery.seq = seq;
+        delivery.created = Some(delivery.received);
+        let due = after(now, message.delay.unwrap_or_default());
+        Self { delivery, due, expires: message.ttl.and_then(|ttl| due.checked_add(ttl)) }
+    }
+
+    pub(crate) fn deliver(&self, received: SystemTime) -> Delivery {
+        let mut delivery = self.delivery.clone();
+        delivery.received = received;
         delivery
     }
 
@@ -114,7 +121,7 @@ impl Stored {
     }
 
     fn size(&self) -> usize {
-        self.message.body.bytes.len() + self.message.headers.size()
+        self.delivery.size()
     }
 }
 
@@ -139,12 +146,11 @@ mod tests {
         let to = Address::parse("loopback://b").expect("valid");
         let message = Outbound::new(to.clone(), Body::binary(vec![0; size]));
         let message = message.with_conversation(conversation(number));
-        let created = SystemTime::now();
-        Arc::new(Stored { message, sender: to, seq: Some(seq), created, due: now, expires: None })
+        Arc::new(Stored::new((0, seq), &message, &to, Some(seq), now))
     }
 
     fn numbers(history: &History, number: usize, from: u64, limit: usize, now: Instant) -> Vec<u64> {
-        let rows = history.read(0, &conversation(number), ReplayRange::new(from, limit), now);
+        let rows = history.read(&conversation(number), ReplayRange::new(from, limit), now);
         rows.iter().map(|row| row.seq.expect("numbered")).collect()
     }
 

@@ -31,7 +31,9 @@ impl Loopback {
     /// # Ok(()) }
     /// ```
     pub fn stall(&self, patience: Duration) {
-        self.lock().gate.set(Trouble::Stalled(patience));
+        let mut hub = self.lock();
+        hub.gate.set(Trouble::Stalled(patience));
+        hub.take_back_all();
     }
 
     /// Cuts every attachment, and lets nobody attach before [`Loopback::heal`]: connecting fails as
@@ -90,6 +92,11 @@ impl Gate {
     pub(crate) fn watch(&self) -> Passage {
         Passage(self.0.subscribe())
     }
+
+    /// Whether nothing is answered and nothing delivered now.
+    pub(crate) fn is_stalled(&self) -> bool {
+        matches!(*self.0.borrow(), Trouble::Stalled(_))
+    }
 }
 
 /// One attachment's, or one caller's, view of the gate.
@@ -101,11 +108,6 @@ impl Passage {
     pub(crate) async fn open(&mut self) {
         // The sender goes with the network, which whoever waits here keeps alive.
         let _ = self.0.wait_for(|trouble| !matches!(trouble, Trouble::Stalled(_))).await;
-    }
-
-    /// Whether nothing is delivered now.
-    pub(crate) fn is_stalled(&self) -> bool {
-        matches!(*self.0.borrow(), Trouble::Stalled(_))
     }
 
     /// Lets a connection be made, or says why it cannot.
@@ -128,11 +130,11 @@ impl Ticket {
     /// attachment lives.
     pub(crate) async fn pass(&self, operation: &'static str) -> Result<()> {
         self.check(operation)?;
-        let mut gate = self.gate.clone();
-        let until = match *gate.0.borrow() {
+        let until = match *self.gate.0.borrow() {
             Trouble::Stalled(patience) => crate::clock::after(Instant::now(), patience),
             _ => return Ok(()),
         };
+        let mut gate = self.gate.clone();
         let mut life = self.life.clone();
         let ended = async { drop(life.wait_for(|life| *life != Life::Live).await) };
         tokio::select! {

@@ -1,24 +1,28 @@
 //! The network itself: inboxes, the directory, who is attached, and the dice.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SCHEME;
+use super::accepted::{Accepted, Stamp};
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
 use super::hooks::Gate;
 use super::inbox::{InboxState, UNREAD};
 use super::registry::Registry;
+use super::view::Ahead;
 use crate::address::Address;
 use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
 use crate::clock::after;
 use crate::delivery::{Receipt, SendOutcome};
 use crate::error::{Error, ErrorKind, Reached, Result};
-use crate::id::{AckTag, ClientMsgId, MessageId};
+use crate::id::{AckTag, MessageId};
 use crate::message::Outbound;
+use crate::numbers::NumberMap;
 use crate::options::SubscribeOptions;
 
 /// What may happen to a row on its way to a reader.
@@ -33,26 +37,20 @@ pub(crate) struct Luck<'a> {
 pub(crate) struct Hub {
     pub(crate) inboxes: HashMap<Address, InboxState>,
     /// The inboxes by the number that stands in ack tags, so that no tag tells an address.
-    by_number: HashMap<u64, Address>,
+    by_number: NumberMap<Address>,
     /// Fresh inboxes in the order they expire.
     expiring: BTreeSet<(Instant, Address)>,
     /// Fresh inboxes that may have been given up, by when that is to be seen to.
     unread: VecDeque<(Instant, Address)>,
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
-    /// What was accepted last, by sender and client id.
-    accepted: HashMap<(Address, ClientMsgId), Stamp>,
-    accepted_order: VecDeque<(Address, ClientMsgId)>,
+    accepted: Accepted,
     attached: HashMap<u64, watch::Sender<Life>>,
     next_attachment: u64,
     next_id: u64,
     dice: fastrand::Rng,
     faults: LoopbackFaults,
 }
-
-/// What an accepted message is known by: its id, and its number as the sender counts.
-#[derive(Debug, Clone)]
-struct Stamp(MessageId, Option<u64>);
 
 impl Default for Hub {
     fn default() -> Self {
@@ -64,13 +62,12 @@ impl Hub {
     pub(crate) fn new(faults: LoopbackFaults) -> Self {
         Self {
             inboxes: HashMap::new(),
-            by_number: HashMap::new(),
+            by_number: NumberMap::default(),
             expiring: BTreeSet::new(),
             unread: VecDeque::new(),
             registry: Registry::default(),
             gate: Gate::default(),
-            accepted: HashMap::new(),
-            accepted_order: VecDeque::new(),
+            accepted: Accepted::default(),
             attached: HashMap::new(),
             next_attachment: 0,
             next_id: 0,
@@ -191,39 +188,51 @@ impl Hub {
         Some((self.inboxes.get_mut(address)?, luck))
     }
 
-    pub(crate) fn open_view(&mut self, address: &Address, options: &SubscribeOptions) -> Result<u64> {
+    /// What readers have and did not hand on is theirs no more.
+    pub(crate) fn take_back_all(&mut self) {
+        self.inboxes.values().for_each(InboxState::take_back);
+    }
+
+    pub(crate) fn open_view(
+        &mut self,
+        address: &Address,
+        options: &SubscribeOptions,
+    ) -> Result<(u64, Arc<Ahead>)> {
         let (messages, bytes) = (options.max_unsettled, options.max_unsettled_bytes);
         let inbox = self.inboxes.get_mut(address).ok_or_else(|| super::reader::gone("subscribe"))?;
         Ok(inbox.open_view(Instant::now(), messages, bytes, self.faults.cursor))
     }
 
-    pub(crate) fn acknowledge(&mut self, tag: &AckTag) -> Result<()> {
-        let parsed = tag
-            .as_str()
-            .split_once('.')
-            .and_then(|(inbox, row)| Some((inbox.parse::<u64>().ok()?, row.parse::<u64>().ok()?)));
-        let Some((number, row)) = parsed else {
-            return Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network"));
-        };
-        // What expired meanwhile needs no acknowledgement.
-        if let Some(inbox) = self.by_number.get(&number).and_then(|address| self.inboxes.get_mut(address)) {
-            inbox.acknowledge(row, self.faults.cursor);
+    /// Settles what the tags name, up to the first that is not of this network.
+    pub(crate) fn acknowledge(&mut self, tags: &[AckTag]) -> Result<()> {
+        let parsed: Vec<(u64, u64)> = tags.iter().map_while(parse).collect();
+        for rows in parsed.chunk_by(|one, other| one.0 == other.0) {
+            // What expired meanwhile needs no acknowledgement.
+            if let Some(address) = rows.first().and_then(|(number, _)| self.by_number.get(number))
+                && let Some(inbox) = self.inboxes.get_mut(address)
+            {
+                inbox.acknowledge(rows.iter().map(|(_, row)| *row), self.faults.cursor);
+            }
         }
-        Ok(())
+        match parsed.len() == tags.len() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network")),
+        }
     }
 
     pub(crate) fn send(&mut self, attachment: u64, sender: &Address, message: &Outbound) -> Result<Receipt> {
         let LoopbackFaults { lose_request, lose_answer, duplicate, cut, .. } = self.faults;
-        self.sweep(Instant::now());
+        let now = Instant::now();
+        self.sweep(now);
         if self.throw(cut) {
             return Err(self.cut_one(attachment));
         }
         if self.throw(lose_request) {
             return Err(Error::new(ErrorKind::Timeout, "send", "no answer came"));
         }
-        let receipt = self.accept(sender, message)?;
+        let receipt = self.accept(sender, message, now)?;
         if self.throw(duplicate) {
-            self.store(sender, message)?;
+            self.store(sender, message, now)?;
         }
         if self.throw(cut) {
             return Err(self.cut_one(attachment));
@@ -245,47 +254,56 @@ impl Hub {
         chance > 0.0 && self.dice.f64() < chance
     }
 
-    fn accept(&mut self, sender: &Address, message: &Outbound) -> Result<Receipt> {
-        let key = (sender.clone(), message.client_msg_id.clone());
-        if let Some(Stamp(id, seq)) = self.accepted.get(&key).cloned() {
-            return Ok(receipt(SendOutcome::Duplicate(id), seq));
-        }
-        let stamp = self.store(sender, message)?;
-        self.accepted.insert(key.clone(), stamp.clone());
-        self.accepted_order.push_back(key);
-        if self.accepted_order.len() > REMEMBERED
-            && let Some(oldest) = self.accepted_order.pop_front()
-        {
-            self.accepted.remove(&oldest);
-        }
+    fn accept(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<Receipt> {
+        // Who is attached has an inbox.
+        let from = self.inboxes.get(sender).map_or(u64::MAX, |inbox| inbox.number);
+        let key = match self.accepted.find(from, &message.client_msg_id) {
+            Ok(known) => {
+                return Ok(receipt(SendOutcome::Duplicate(MessageId::numbered(known.row)), known.seq));
+            }
+            Err(key) => key,
+        };
+        let stamp = self.store(sender, message, now)?;
+        self.accepted.remember(key, from, message.client_msg_id.clone(), stamp);
         let delayed = message.delay.is_some_and(|delay| !delay.is_zero());
         Ok(match delayed {
             true => Receipt::new(SendOutcome::Deferred),
-            false => receipt(SendOutcome::Accepted(stamp.0), stamp.1),
+            false => receipt(SendOutcome::Accepted(MessageId::numbered(stamp.row)), stamp.seq),
         })
     }
 
-    fn store(&mut self, sender: &Address, message: &Outbound) -> Result<Stamp> {
+    fn store(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<Stamp> {
         let LoopbackFaults { numbered, echo, .. } = self.faults;
         let Some(inbox) = self.inboxes.get_mut(&message.to) else {
             return Err(Error::new(ErrorKind::NotFound, "send", "no such inbox").with_reached(Reached::Yes));
         };
         let id = self.next_id;
         self.next_id += 1;
-        let now = Instant::now();
-        let mut seq = inbox.store(id, message.clone(), sender.clone(), now);
+        let mut seq = inbox.store(id, message, sender, now);
         if message.to != *sender {
             seq = match self.inboxes.get_mut(sender) {
-                Some(own) if echo => own.store(id, message.clone(), sender.clone(), now),
-                Some(own) if numbered => own.record(id, message.clone(), sender.clone(), now).seq,
+                Some(own) if echo => own.store(id, message, sender, now),
+                Some(own) if numbered => own.note(id, message, sender, now),
                 _ => None,
             };
         }
-        Ok(Stamp(MessageId::new(id.to_string())?, seq.filter(|_| numbered)))
+        Ok(Stamp { row: id, seq: seq.filter(|_| numbered) })
+    }
+}
+
+#[cfg(test)]
+impl<'a> Luck<'a> {
+    pub(crate) fn plain(dice: &'a mut fastrand::Rng) -> Self {
+        Self { reorder: 0.0, drop: 0.0, dice }
     }
 }
 
 impl Luck<'_> {
+    /// Whether nothing happens to any row.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.reorder <= 0.0 && self.drop <= 0.0
+    }
+
     /// Whether, of two rows, the second goes first.
     pub(crate) fn reorders(&mut self) -> bool {
         self.reorder > 0.0 && self.dice.f64() < self.reorder
@@ -295,6 +313,12 @@ impl Luck<'_> {
     pub(crate) fn drops(&mut self) -> bool {
         self.drop > 0.0 && self.dice.f64() < self.drop
     }
+}
+
+/// The inbox and the row that a tag names.
+fn parse(tag: &AckTag) -> Option<(u64, u64)> {
+    let (inbox, row) = tag.as_str().split_once('.')?;
+    Some((inbox.parse().ok()?, row.parse().ok()?))
 }
 
 fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {
@@ -315,6 +339,3 @@ fn end(life: &watch::Sender<Life>, how: Life) {
         live
     });
 }
-
-/// How many accepted messages are remembered by sender and client id.
-const REMEMBERED: usize = 65_536;

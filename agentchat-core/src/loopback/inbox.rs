@@ -2,22 +2,26 @@
 //!
 //! Storing, delivering and settling cost the logarithm of what is stored, however much that is.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
 use super::history::{History, Stored};
 use super::hub::Luck;
-use super::view::{Place, View};
+use super::rows::Rows;
+use super::view::{Ahead, Place, View};
 use crate::address::Address;
-use crate::clock::after;
 use crate::delivery::Delivery;
 use crate::id::ConversationId;
 use crate::message::{Body, Outbound};
-use crate::transport::ReplayRange;
+use crate::numbers::NumberMap;
+use crate::transport::{Event, ReplayRange};
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
 #[derive(Debug, Default)]
@@ -28,16 +32,14 @@ pub(crate) struct InboxState {
     pub(crate) expires: Option<Instant>,
     /// Since when nobody reads a fresh inbox that was read before.
     unread: Option<Instant>,
-    rows: HashMap<u64, Row>,
+    rows: Rows<Row>,
     /// The row of each compaction key.
     keys: HashMap<String, u64>,
-    /// Rows that may be delivered, in that order.
-    due: BTreeSet<Place>,
     /// Rows held back, by when they become due.
     held: BTreeSet<(Instant, u64)>,
     /// Rows that expire, by when.
     mortal: BTreeSet<(Instant, u64)>,
-    views: HashMap<u64, View>,
+    views: NumberMap<View>,
     next_view: u64,
     /// How many messages each conversation had here.
     seqs: HashMap<ConversationId, u64>,
@@ -45,18 +47,27 @@ pub(crate) struct InboxState {
     state: HashMap<String, (Body, SystemTime)>,
     /// Wakes subscriptions when something changed.
     pub(crate) changed: Arc<Notify>,
+    listening: bool,
 }
 
 #[derive(Debug)]
 struct Row {
-    stored: Arc<Stored>,
+    stored: Kept,
     deliveries: u32,
+}
+
+/// What only the row has is in it; what history has, too, is shared with it.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "the rows lie in places that are used again")]
+enum Kept {
+    Alone(Stored),
+    Shared(Arc<Stored>),
 }
 
 /// What a subscription may have next.
 pub(crate) enum Next {
-    Deliver(Box<Delivery>),
-    CaughtUp,
+    /// What was put into the batch.
+    Some,
     /// Nothing before something changes, or before that moment.
     Wait(Option<Instant>),
 }
@@ -67,7 +78,13 @@ impl InboxState {
     }
 
     /// Stores a message. Returns its number in the conversation.
-    pub(crate) fn store(&mut self, id: u64, message: Outbound, sender: Address, now: Instant) -> Option<u64> {
+    pub(crate) fn store(
+        &mut self,
+        id: u64,
+        message: &Outbound,
+        sender: &Address,
+        now: Instant,
+    ) -> Option<u64> {
         self.tick(now);
         if self.clear_abandoned(now) {
             return None;
@@ -79,37 +96,43 @@ impl InboxState {
         }
         let stored = self.record(id, message, sender, now);
         self.mortal.extend(stored.expires.map(|at| (at, id)));
-        let (due, seq) = (stored.due, stored.seq);
-        let row = Row { stored, deliveries: 0 };
-        let place = row.place(id);
-        self.rows.insert(id, row);
+        let (due, seq) = (stored.due, stored.delivery.seq);
+        let place = Place::of(stored.delivery.priority, id);
+        self.rows.push(id, Row { stored, deliveries: 0 });
         if due > now {
             self.held.insert((due, id));
+            self.take_back();
         } else {
             self.make_due(place);
         }
-        self.changed.notify_waiters();
+        self.wake();
         seq
     }
 
-    /// Numbers a message and keeps it in history, for nobody to read otherwise.
-    pub(crate) fn record(
+    /// Numbers a message and keeps it in history, for nobody to read otherwise. Returns its number.
+    pub(crate) fn note(
         &mut self,
         id: u64,
-        message: Outbound,
-        sender: Address,
+        message: &Outbound,
+        sender: &Address,
         now: Instant,
-    ) -> Arc<Stored> {
+    ) -> Option<u64> {
+        self.record(id, message, sender, now).delivery.seq
+    }
+
+    fn record(&mut self, id: u64, message: &Outbound, sender: &Address, now: Instant) -> Kept {
         let seq = message.conversation.as_ref().map(|conversation| {
             let seq = self.seqs.entry(conversation.clone()).or_default();
             *seq += 1;
             *seq
         });
-        let due = after(now, message.delay.unwrap_or_default());
-        let expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
-        let stored = Arc::new(Stored { message, sender, seq, created: SystemTime::now(), due, expires });
+        let stored = Stored::new((self.number, id), message, sender, seq, now);
+        if seq.is_none() {
+            return Kept::Alone(stored);
+        }
+        let stored = Arc::new(stored);
         self.history.keep(id, &stored);
-        stored
+        Kept::Shared(stored)
     }
 
     pub(crate) fn replay(
@@ -118,18 +141,34 @@ impl InboxState {
         range: ReplayRange,
         now: Instant,
     ) -> Vec<Delivery> {
-        self.history.read(self.number, conversation, range, now)
+        self.history.read(conversation, range, now)
     }
 
-    /// Settles a row; with `cursor` also what was given out before it in the same view.
-    pub(crate) fn acknowledge(&mut self, id: u64, cursor: bool) {
-        if cursor {
-            let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
-            passed.into_iter().for_each(|id| drop(self.remove(id)));
-        } else {
-            self.remove(id);
+    /// Settles rows; with `cursor` also what was given out before them in the same view.
+    pub(crate) fn acknowledge(&mut self, ids: impl IntoIterator<Item = u64>, cursor: bool) {
+        for id in ids {
+            if cursor {
+                let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
+                passed.into_iter().for_each(|id| drop(self.remove(id)));
+            } else {
+                self.remove(id);
+            }
         }
-        self.changed.notify_waiters();
+        self.wake();
+    }
+
+    /// Ends with the next change. One that comes before it is awaited counts.
+    pub(crate) fn next_change(&mut self) -> Pin<Box<OwnedNotified>> {
+        let mut changed = Box::pin(Arc::clone(&self.changed).notified_owned());
+        changed.as_mut().enable();
+        self.listening = true;
+        changed
+    }
+
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.listening) {
+            self.changed.notify_waiters();
+        }
     }
 
     pub(crate) fn put(&mut self, key: &str, value: Body) {
@@ -141,18 +180,34 @@ impl InboxState {
     }
 
     /// Opens a view of everything that is stored and unsettled.
-    pub(crate) fn open_view(&mut self, now: Instant, messages: usize, bytes: usize, cursor: bool) -> u64 {
+    pub(crate) fn open_view(
+        &mut self,
+        now: Instant,
+        messages: usize,
+        bytes: usize,
+        cursor: bool,
+    ) -> (u64, Arc<Ahead>) {
         self.tick(now);
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        self.views.insert(self.next_view, View::new(self.due.clone(), messages, bytes, cursor));
-        self.next_view
+        let due = self.rows.iter().filter(|(_, row)| row.stored.due <= now);
+        let view = View::new(due.map(|(id, row)| row.place(id)).collect(), messages, bytes, cursor);
+        let ahead = view.ahead();
+        self.views.insert(self.next_view, view);
+        (self.next_view, ahead)
+    }
+
+    /// What readers have and did not hand on is theirs no more.
+    pub(crate) fn take_back(&self) {
+        self.views.values().for_each(View::take_back);
     }
 
     /// Ends a view.
     pub(crate) fn close_view(&mut self, view: u64, now: Instant) {
-        self.views.remove(&view);
+        if let Some(mut view) = self.views.remove(&view) {
+            take_back(&mut self.rows, view.begin_batch());
+        }
         if self.expires.is_some() && self.views.is_empty() {
             self.unread = Some(now);
         }
@@ -164,36 +219,55 @@ impl InboxState {
         if abandoned {
             let (number, expires, unread, next_view) =
                 (self.number, self.expires, self.unread, self.next_view);
-            let changed = Arc::clone(&self.changed);
-            *self = Self { number, expires, unread, next_view, changed, ..Self::default() };
+            let (changed, listening) = (Arc::clone(&self.changed), self.listening);
+            *self = Self { number, expires, unread, next_view, changed, listening, ..Self::default() };
         }
         abandoned
     }
 
-    /// The next event of a view, as luck will have it.
-    pub(crate) fn next(&mut self, view: u64, now: Instant, luck: &mut Luck<'_>) -> Next {
+    /// The next events of a view, as luck will have it: up to [`BATCH`] where nothing but their reader can
+    /// change what they are, and one otherwise.
+    pub(crate) fn next(
+        &mut self,
+        view: u64,
+        now: Instant,
+        luck: &mut Luck<'_>,
+        batch: &mut VecDeque<Event>,
+    ) -> Next {
         self.tick(now);
         // A row that expires gives its credit back, so that is worth waking for.
         let expiring = self.mortal.first().map(|(at, _)| *at);
         let wait = Next::Wait([self.first_held(), expiring, self.expires].into_iter().flatten().min());
         let Some(view) = self.views.get_mut(&view) else { return wait };
+        take_back(&mut self.rows, view.begin_batch());
         if view.catches_up() {
-            return Next::CaughtUp;
+            batch.push_back(Event::CaughtUp);
+            return Next::Some;
         }
-        loop {
-            let Some(id) = view.choose(|| luck.reorders()) else { return wait };
-            let Some(row) = self.rows.get_mut(&id) else { return wait };
-            let place = row.place(id);
+        let alone = !luck.is_plain() || view.has_cursor() || self.expires.is_some() || !self.held.is_empty();
+        let most = if alone { 1 } else { BATCH };
+        let received = SystemTime::now();
+        while batch.len() < most {
+            let Some(id) = view.choose(|| luck.reorders()) else { break };
+            let Some(row) = self.rows.get_mut(id) else { break };
+            let (place, mortal) = (row.place(id), row.stored.expires.is_some());
+            // What expires must not lie with the reader until then.
+            if mortal && !batch.is_empty() {
+                break;
+            }
             // Only what its owner can find in history is lost, and only on a connection that is caught up.
             let recoverable = view.is_live() && self.expires.is_none() && self.history.has(id, &row.stored);
             if recoverable && luck.drops() {
                 view.lose(&place);
                 continue;
             }
-            let delivery = row.deliver(self.number, id);
-            view.take(&place, delivery.size());
-            return Next::Deliver(Box::new(delivery));
+            view.take(place, row.stored.delivery.size());
+            batch.push_back(Event::Message(row.deliver(received)));
+            if mortal || view.backlog_is_given() {
+                break;
+            }
         }
+        if batch.is_empty() { wait } else { Next::Some }
     }
 
     /// Lets rows become due, and expire.
@@ -204,7 +278,7 @@ impl InboxState {
         }
         while self.first_held().is_some_and(|at| at <= now) {
             let Some((_, id)) = self.held.pop_first() else { return };
-            if let Some(place) = self.rows.get(&id).map(|row| row.place(id)) {
+            if let Some(place) = self.rows.get(id).map(|row| row.place(id)) {
                 self.make_due(place);
             }
         }
@@ -215,7 +289,6 @@ impl InboxState {
     }
 
     fn make_due(&mut self, place: Place) {
-        self.due.insert(place);
         for view in self.views.values_mut() {
             view.add(place);
         }
@@ -224,21 +297,22 @@ impl InboxState {
     /// Removes a row as if it had never been.
     fn vanish(&mut self, id: u64) {
         if let Some(row) = self.remove(id)
-            && let Some(conversation) = &row.stored.message.conversation
+            && let Some(conversation) = &row.stored.delivery.conversation
         {
             self.history.forget(id, conversation);
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<Row> {
-        let row = self.rows.remove(&id)?;
+        let row = self.rows.remove(id)?;
         let place = row.place(id);
-        self.due.remove(&place);
-        self.held.remove(&(row.stored.due, id));
+        if !self.held.is_empty() {
+            self.held.remove(&(row.stored.due, id));
+        }
         if let Some(at) = row.stored.expires {
             self.mortal.remove(&(at, id));
         }
-        if let Some(key) = &row.stored.message.key
+        if let Some(key) = &row.stored.delivery.key
             && self.keys.get(key) == Some(&id)
         {
             self.keys.remove(key);
@@ -252,17 +326,39 @@ impl InboxState {
 
 impl Row {
     fn place(&self, id: u64) -> Place {
-        Place::of(self.stored.message.priority, id)
+        Place::of(self.stored.delivery.priority, id)
     }
 
-    fn deliver(&mut self, inbox: u64, id: u64) -> Delivery {
+    fn deliver(&mut self, received: SystemTime) -> Delivery {
         self.deliveries = self.deliveries.saturating_add(1);
-        let mut delivery = self.stored.deliver(inbox, id);
+        let mut delivery = self.stored.deliver(received);
         delivery.redelivered = self.deliveries > 1;
         delivery
     }
 }
 
+impl Deref for Kept {
+    type Target = Stored;
+
+    fn deref(&self) -> &Stored {
+        match self {
+            Self::Alone(stored) => stored,
+            Self::Shared(stored) => stored,
+        }
+    }
+}
+
+/// What was taken back from a reader was not delivered.
+fn take_back(rows: &mut Rows<Row>, ids: Vec<u64>) {
+    for id in ids {
+        if let Some(row) = rows.get_mut(id) {
+            row.deliveries = row.deliveries.saturating_sub(1);
+        }
+    }
+}
+
+/// How many rows a reader may be given at once.
+const BATCH: usize = 64;
 /// How long a fresh inbox that nobody reads keeps what is in it.
 pub(crate) const UNREAD: Duration = Duration::from_secs(600);
 
@@ -277,15 +373,19 @@ mod tests {
         let message = Outbound::new(to.clone(), Body::text("x"));
         for (expires, kept) in [(None, 4), (Some(now + UNREAD * 9), 0)] {
             let mut inbox = InboxState::new(0, expires);
-            inbox.store(1, message.clone(), to.clone(), now);
-            let view = inbox.open_view(now, 10, 10, false);
-            inbox.store(2, message.clone(), to.clone(), now);
+            inbox.store(1, &message, &to, now);
+            let (view, _) = inbox.open_view(now, 10, 10, false);
+            inbox.store(2, &message, &to, now);
             assert_eq!(inbox.rows.len(), 2);
             inbox.close_view(view, now);
-            inbox.store(3, message.clone(), to.clone(), now + UNREAD / 2);
+            inbox.store(3, &message, &to, now + UNREAD / 2);
             assert_eq!(inbox.rows.len(), 3, "a reader may come back");
-            inbox.store(4, message.clone(), to.clone(), now + UNREAD);
-            assert_eq!((inbox.rows.len(), inbox.due.len()), (kept, kept));
+            inbox.store(4, &message, &to, now + UNREAD);
+            let (view, _) = inbox.open_view(now + UNREAD, 10, 10, false);
+            let (mut dice, mut read) = (fastrand::Rng::with_seed(1), VecDeque::new());
+            inbox.next(view, now + UNREAD, &mut Luck::plain(&mut dice), &mut read);
+            read.retain(|event| matches!(event, Event::Message(_)));
+            assert_eq!((inbox.rows.len(), read.len()), (kept, kept));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It is always compiled: for examples, for the tests of an application, and as the local path of code
 //! that runs over a real network elsewhere.
 
+mod accepted;
 mod attachment;
 mod faults;
 mod history;
@@ -11,6 +12,7 @@ mod hub;
 mod inbox;
 mod reader;
 mod registry;
+mod rows;
 mod view;
 
 use std::fmt;

@@ -1,9 +1,12 @@
 //! What one subscription has been given of an inbox, and what it may have next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::message::Priority;
+use crate::numbers::NumberMap;
 
 /// Where a row stands in the order of delivery: the highest priority first, then the oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,6 +15,10 @@ pub(crate) struct Place(Reverse<Priority>, u64);
 impl Place {
     pub(crate) fn of(priority: Priority, id: u64) -> Self {
         Self(Reverse(priority), id)
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.1
     }
 }
 
@@ -23,12 +30,22 @@ pub(crate) struct View {
     /// Those of them that waited when the subscription began; `None` once it was told that it is caught up.
     backlog: Option<BTreeSet<Place>>,
     /// Rows given out here and not settled, and their sizes.
-    taken: HashMap<u64, usize>,
+    taken: NumberMap<usize>,
     /// What was given out or lost here, in that order, behind the cursor of a network that keeps one.
     given: Option<VecDeque<u64>>,
     bytes: usize,
     max_taken: usize,
     max_bytes: usize,
+    /// The rows given out last, and whether they are of the backlog.
+    batch: Vec<(Place, bool)>,
+    ahead: Arc<Ahead>,
+}
+
+/// What a reader has of its last batch. Rows that it has not handed on yet can still be taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    handed: AtomicUsize,
+    stale: AtomicBool,
 }
 
 impl View {
@@ -37,17 +54,24 @@ impl View {
         Self {
             waiting: due.clone(),
             backlog: Some(due),
-            taken: HashMap::new(),
+            taken: NumberMap::default(),
             given: cursor.then(VecDeque::new),
             bytes: 0,
             max_taken: max_taken.max(1),
             max_bytes: max_bytes.max(1),
+            batch: Vec::new(),
+            ahead: Arc::default(),
         }
+    }
+
+    /// What the reader tells of its batches.
+    pub(crate) fn ahead(&self) -> Arc<Ahead> {
+        Arc::clone(&self.ahead)
     }
 
     /// Whether it is caught up now and was not before.
     pub(crate) fn catches_up(&mut self) -> bool {
-        let all_given = self.backlog.as_ref().is_some_and(BTreeSet::is_empty);
+        let all_given = self.backlog_is_given();
         if all_given {
             self.backlog = None;
         }
@@ -59,32 +83,43 @@ impl View {
         self.backlog.is_none()
     }
 
+    /// Whether acknowledging a row moves a cursor over all that were given out before it.
+    pub(crate) fn has_cursor(&self) -> bool {
+        self.given.is_some()
+    }
+
+    /// Whether being caught up is all that is left to tell of the backlog.
+    pub(crate) fn backlog_is_given(&self) -> bool {
+        self.backlog.as_ref().is_some_and(BTreeSet::is_empty)
+    }
+
     /// The row to give out next, unless too much is unsettled.
     pub(crate) fn choose(&self, mut skips: impl FnMut() -> bool) -> Option<u64> {
         if self.taken.len() >= self.max_taken || self.bytes >= self.max_bytes {
             return None;
         }
         let mut waiting = self.waiting.iter();
-        let (first, second) = (waiting.next(), waiting.next());
-        let chosen = match second {
-            Some(second) if skips() => Some(second),
+        let first = waiting.next()?;
+        let chosen = match waiting.next() {
+            Some(second) if skips() => second,
             _ => first,
         };
-        chosen.map(|place| place.1)
+        Some(chosen.id())
     }
 
-    pub(crate) fn take(&mut self, place: &Place, size: usize) {
-        self.waiting.remove(place);
-        self.backlog.as_mut().map(|backlog| backlog.remove(place));
-        self.taken.insert(place.1, size);
+    pub(crate) fn take(&mut self, place: Place, size: usize) {
+        self.waiting.remove(&place);
+        let old = self.backlog.as_mut().is_some_and(|backlog| backlog.remove(&place));
+        self.taken.insert(place.id(), size);
         self.bytes += size;
-        self.given.iter_mut().for_each(|given| given.push_back(place.1));
+        self.batch.push((place, old));
+        self.given.iter_mut().for_each(|given| given.push_back(place.id()));
     }
 
     /// The row is lost on its way.
     pub(crate) fn lose(&mut self, place: &Place) {
         self.waiting.remove(place);
-        self.given.iter_mut().for_each(|given| given.push_back(place.1));
+        self.given.iter_mut().for_each(|given| given.push_back(place.id()));
     }
 
     /// Moves the cursor over the row, if it was given out here. Returns what it has passed.
@@ -94,16 +129,60 @@ impl View {
         at.map(|at| given.drain(..=at).collect()).unwrap_or_default()
     }
 
+    /// The reader asks for its next batch. Gives back what it had not handed on of the last one.
+    pub(crate) fn begin_batch(&mut self) -> Vec<u64> {
+        let handed = self.ahead.handed.swap(0, Ordering::AcqRel);
+        self.ahead.stale.store(false, Ordering::Release);
+        let mut back = Vec::new();
+        for (place, old) in self.batch.drain(..).skip(handed) {
+            if let Some(size) = self.taken.remove(&place.id()) {
+                self.bytes -= size;
+                self.waiting.insert(place);
+                if let Some(backlog) = self.backlog.as_mut().filter(|_| old) {
+                    backlog.insert(place);
+                }
+                back.push(place.id());
+            }
+        }
+        back
+    }
+
+    /// The rest of the reader's batch may not be what it is to be given any more.
+    pub(crate) fn take_back(&self) {
+        self.ahead.stale.store(true, Ordering::Release);
+    }
+
     pub(crate) fn add(&mut self, place: Place) {
         self.waiting.insert(place);
+        // It goes before what the reader has but did not hand on.
+        if self.batch.last().is_some_and(|(last, _)| place < *last) {
+            self.take_back();
+        }
     }
 
     /// The row is settled, or gone.
     pub(crate) fn forget(&mut self, place: &Place) {
-        self.waiting.remove(place);
-        self.backlog.as_mut().map(|backlog| backlog.remove(place));
-        if let Some(size) = self.taken.remove(&place.1) {
+        if let Some(size) = self.taken.remove(&place.id()) {
             self.bytes -= size;
+            let handed = self.ahead.handed.load(Ordering::Acquire);
+            if self.batch.get(handed..).is_some_and(|ahead| ahead.iter().any(|(other, _)| other == place)) {
+                self.take_back();
+            }
+        } else {
+            self.waiting.remove(place);
+            self.backlog.as_mut().map(|backlog| backlog.remove(place));
         }
+    }
+}
+
+impl Ahead {
+    /// The reader hands on the next row of its batch.
+    pub(crate) fn hand(&self) {
+        self.handed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the rest of the batch is not what the reader would be given now.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::Acquire)
     }
 }

@@ -83,7 +83,7 @@ pub(super) enum Done {
     Sent(Ticket, u32, Result<Receipt>),
     Called(u64, Result<Answer>),
     Subscribed(u64, Result<EventStream>),
-    Read(u64, EventStream, Option<Result<Event>>),
+    Read(u64, EventStream, Vec<Option<Result<Event>>>),
     History(u64, ConversationId, Vec<Delivery>),
     Kept(Kept),
     Nothing,
@@ -263,8 +263,8 @@ impl Core {
                 self.slots.on_subscribed(number, result, now, &mut self.rng);
                 (None, None)
             }
-            Done::Read(number, stream, item) => {
-                match self.slots.on_item(number, stream, item, now, &mut self.rng) {
+            Done::Read(number, stream, items) => {
+                match self.slots.on_items(number, stream, items, now, &mut self.rng) {
                     Verdict::Goes => (None, None),
                     Verdict::Lost(error) => (None, Some(error)),
                 }
@@ -335,11 +335,10 @@ impl Core {
         self.ended.is_some()
     }
 
-    /// How the session stands, told to who listens.
-    pub(super) fn observe(&mut self, now: Instant) -> SessionState {
+    /// How the session stands, told to who listens: when that is news.
+    pub(super) fn observe(&mut self, now: Instant) -> Option<SessionState> {
         let state = self.state();
-        self.watch.state(&state, now);
-        state
+        self.watch.state(&state, now).then_some(state)
     }
 
     /// How the session stands.

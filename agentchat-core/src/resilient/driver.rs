@@ -1,14 +1,16 @@
 //! The task of a session: the only place that sleeps, spawns or selects.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::calls::{Answer, Call};
 use super::core::{Core, Done, Reply, Stopped, Todo};
@@ -28,7 +30,7 @@ use crate::options::CloseMode;
 use crate::session::backoff::Backoff;
 use crate::session::outbox::Attempt;
 use crate::telemetry::observed;
-use crate::transport::{Connector, ReplayRange, Transport};
+use crate::transport::{Connector, Event, EventStream, ReplayRange, Transport};
 
 /// Makes the first connection and starts the task. Dropping the future attaches nothing.
 pub(super) async fn start(
@@ -56,6 +58,7 @@ pub(super) async fn start(
         running: HashMap::new(),
         attached: None,
         connecting: None,
+        alarm: Box::pin(sleep_until(after(Instant::now(), FAR))),
     };
     let task = tokio::spawn(driver.run(first));
     let owner = Arc::new(Owner::new(Arc::clone(&shared), task.abort_handle()));
@@ -93,6 +96,8 @@ struct Driver {
     keeping: Keeping,
     attached: Option<(Arc<dyn Transport>, Acks)>,
     connecting: Option<BoxFuture<'static, Result<Arc<dyn Transport>>>>,
+    /// Set to the session's deadline or before it: setting it costs more than waking once too often.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// A job that can be stopped.
@@ -118,13 +123,13 @@ impl Driver {
         let _end = EndOnDrop(Arc::clone(&self.shared));
         self.attached = Some((Arc::clone(&first), Acks::of_session(first)));
         loop {
-            let (todo, deadline, state, ended) = {
+            let (todo, deadline, ended) = {
                 let mut core = self.shared.lock();
                 let now = Instant::now();
                 let todo = core.poll(now, SystemTime::now());
-                (todo, core.deadline(), core.observe(now), core.has_ended())
+                self.shared.publish(&mut core, now);
+                (todo, core.deadline(), core.has_ended())
             };
-            self.shared.publish(state);
             let busy = !todo.is_empty();
             for todo in todo {
                 match todo {
@@ -138,8 +143,8 @@ impl Driver {
             if busy {
                 continue;
             }
-            let due = deadline.unwrap_or_else(|| after(Instant::now(), FAR));
-            match self.wait(due).await {
+            self.set_alarm(deadline);
+            match self.wait().await {
                 Woken::Wake | Woken::Stopped | Woken::Acked | Woken::Due => {}
                 Woken::Done(done) => self.done(done),
                 Woken::Connected(result) => self.connected(result),
@@ -147,7 +152,14 @@ impl Driver {
         }
     }
 
-    async fn wait(&mut self, due: Instant) -> Woken {
+    fn set_alarm(&mut self, deadline: Option<Instant>) {
+        if self.alarm.is_elapsed() || deadline.is_some_and(|at| at < self.alarm.deadline()) {
+            let due = deadline.unwrap_or_else(|| after(Instant::now(), FAR));
+            self.alarm.as_mut().reset(due);
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
         let acking = self.attached.as_mut().map(|(_, acks)| acks);
         let acked = async {
             match acking {
@@ -167,7 +179,7 @@ impl Driver {
             Some(kept) = self.keeping.next(), if !self.keeping.is_empty() => Woken::Done(Done::Kept(kept)),
             () = acked => Woken::Acked,
             connected = connected => Woken::Connected(connected),
-            () = sleep_until(due) => Woken::Due,
+            () = self.alarm.as_mut() => Woken::Due,
         }
     }
 
@@ -232,10 +244,10 @@ impl Driver {
                     Done::Subscribed(slot, opened.map(|opened| opened.events).map_err(of_attachment))
                 });
             }
-            SlotWork::Read(slot, mut stream) => {
+            SlotWork::Read(slot, mut stream, room) => {
                 self.job(Some(Job::Read(slot)), move |_| async move {
-                    let item = stream.next().await;
-                    Done::Read(slot, stream, item.map(|item| item.map_err(of_attachment)))
+                    let items = read(&mut stream, room).await;
+                    Done::Read(slot, stream, items)
                 });
             }
             SlotWork::History { slot, conversation, from, limit: rows } => {
@@ -287,31 +299,52 @@ impl Driver {
     }
 
     fn done(&mut self, done: Done) {
-        let Some(lost) = self.take_in(done) else { return };
+        let more = self.take_ready(AT_ONCE);
+        let Some(lost) = self.take_in(std::iter::once(done).chain(more)) else { return };
         // What is known already counts; everything else of this connection is unknown for good.
-        while let Some(Some(done)) = self.jobs.next().now_or_never() {
-            if let Ok(done) = done {
-                self.take_in(done);
-            }
-        }
+        let known = self.take_ready(usize::MAX);
+        self.take_in(known);
         self.lose(lost, false);
     }
 
-    fn take_in(&mut self, done: Done) -> Option<Error> {
-        match &done {
-            Done::Called(number, _) => drop(self.running.remove(&Job::Call(*number))),
-            Done::Subscribed(slot, _) | Done::Read(slot, ..) => drop(self.running.remove(&Job::Read(*slot))),
-            Done::Sent(..) | Done::History(..) | Done::Kept(_) | Done::Nothing => {}
+    /// The jobs that have ended by now.
+    fn take_ready(&mut self, most: usize) -> Vec<Done> {
+        let mut ready = Vec::new();
+        while ready.len() < most
+            && let Some(Some(done)) = self.jobs.next().now_or_never()
+        {
+            ready.extend(done.ok());
         }
-        let (reply, lost) = self.shared.lock().on_done(done, Instant::now());
-        match reply {
-            Some(Reply::Plain(answer, to)) => drop(to.send(Ok(answer))),
-            Some(Reply::Seat(slot, address, to)) => {
-                let seat = Seat::new(Arc::clone(&self.shared), slot);
-                // When the caller is gone, the seat comes back and is dropped: the reading stops.
-                drop(to.send(Ok(Answer::Seated(address, seat))));
+        ready
+    }
+
+    fn take_in(&mut self, all: impl IntoIterator<Item = Done>) -> Option<Error> {
+        let (mut replies, mut lost) = (Vec::new(), None);
+        {
+            let mut core = self.shared.lock();
+            let now = Instant::now();
+            for done in all {
+                match &done {
+                    Done::Called(number, _) => drop(self.running.remove(&Job::Call(*number))),
+                    Done::Subscribed(slot, _) | Done::Read(slot, ..) => {
+                        self.running.remove(&Job::Read(*slot));
+                    }
+                    Done::Sent(..) | Done::History(..) | Done::Kept(_) | Done::Nothing => {}
+                }
+                let (reply, error) = core.on_done(done, now);
+                replies.extend(reply);
+                lost = lost.or(error);
             }
-            None => {}
+        }
+        for reply in replies {
+            match reply {
+                Reply::Plain(answer, to) => drop(to.send(Ok(answer))),
+                Reply::Seat(slot, address, to) => {
+                    let seat = Seat::new(Arc::clone(&self.shared), slot);
+                    // When the caller is gone, the seat comes back and is dropped: the reading stops.
+                    drop(to.send(Ok(Answer::Seated(address, seat))));
+                }
+            }
         }
         lost
     }
@@ -370,12 +403,34 @@ impl Driver {
             }
             None => Ok(()),
         };
-        let state = {
-            let mut core = self.shared.lock();
-            core.finish(result);
-            core.observe(Instant::now())
-        };
-        self.shared.publish(state);
+        let mut core = self.shared.lock();
+        core.finish(result);
+        self.shared.publish(&mut core, Instant::now());
+    }
+}
+
+/// Waits for an item, and takes with it what there is then: up to so many messages and bytes, of which the
+/// last one may go over the bytes. The end is the last item.
+async fn read(stream: &mut EventStream, (messages, bytes): (usize, usize)) -> Vec<Option<Result<Event>>> {
+    let (mut items, mut size) = (Vec::new(), 0);
+    let mut next = stream.next().await;
+    loop {
+        if let Some(Ok(Event::Message(delivery))) = &next {
+            size += delivery.size();
+        }
+        let over = !matches!(next, Some(Ok(_)));
+        items.push(next.map(|item| item.map_err(of_attachment)));
+        if over || items.len() >= messages.min(AT_ONCE) || size >= bytes {
+            return items;
+        }
+        let ready = poll_fn(|cx| match stream.poll_next_unpin(cx) {
+            Poll::Ready(item) => Poll::Ready(Some(item)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        match ready.await {
+            Some(item) => next = item,
+            None => return items,
+        }
     }
 }
 
@@ -412,6 +467,8 @@ fn unconnected() -> Error {
     Error::new(ErrorKind::Timeout, "connect", what).with_reached(Reached::No)
 }
 
+/// How many ended jobs are taken in at once, and how many items a job reads.
+const AT_ONCE: usize = 64;
 const SILENT: &str = "the attachment gave no answer";
 /// What ending the attachment gets at least.
 const LAST_WORDS: Duration = Duration::from_secs(1);

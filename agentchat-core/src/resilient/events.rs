@@ -1,10 +1,12 @@
 //! The reader's end of a subscription.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
+use tokio::task::coop;
 
 use super::shared::{Owner, Shared};
 use crate::error::Result;
@@ -20,6 +22,8 @@ pub(super) struct Seat {
 /// A subscription's events. It keeps the session alive.
 pub(super) struct Events {
     seat: Seat,
+    /// Taken over with another one, and not handed on yet.
+    ready: VecDeque<Event>,
     _owner: Arc<Owner>,
 }
 
@@ -31,22 +35,32 @@ impl Seat {
 
 impl Events {
     pub(super) fn new(seat: Seat, owner: Arc<Owner>) -> Self {
-        Self { seat, _owner: owner }
+        Self { seat, ready: VecDeque::new(), _owner: owner }
     }
 }
 
 impl Stream for Events {
     type Item = Result<Event>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(slot) = self.seat.slot else { return Poll::Ready(None) };
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let Some(slot) = this.seat.slot else { return Poll::Ready(None) };
+        // A full queue never makes it wait: who reads on and on would never let the others run.
+        let progress = std::task::ready!(coop::poll_proceed(cx));
+        if let Some(event) = this.ready.pop_front() {
+            progress.made_progress();
+            return Poll::Ready(Some(Ok(event)));
+        }
         let (polled, rests) = {
-            let slots = &mut self.seat.shared.lock().slots;
-            (slots.poll_next(slot, cx.waker()), slots.rests(slot))
+            let slots = &mut this.seat.shared.lock().slots;
+            (slots.poll_next(slot, &mut this.ready, cx.waker()), slots.rests(slot))
         };
-        if polled.is_pending() && rests {
+        if rests {
             // The queue is empty: what had stopped for want of room goes on.
-            self.seat.shared.wake.notify_one();
+            this.seat.shared.wake.notify_one();
+        }
+        if polled.is_ready() {
+            progress.made_progress();
         }
         polled
     }
@@ -55,7 +69,7 @@ impl Stream for Events {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(slot) = self.slot {
-            self.shared.change(|core, now, _| core.abandon(slot, now));
+            self.shared.change(|core, now| core.abandon(slot, now));
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) async fn settle(shared: &Shared, stores: &Stores, limit: Duration, ta
         };
         in_time(limit, insert(&**store, keys)).await?;
     }
-    shared.change(|core, now, _| {
+    shared.change(|core, now| {
         core.check_ended("ack")?;
         core.slots.settle(tags, now)
     })

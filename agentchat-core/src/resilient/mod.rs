@@ -23,6 +23,7 @@ mod stores;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -147,8 +148,8 @@ impl Resilient {
         if let Err(error) = self.check(&message) {
             return Err(Box::new((message, error)));
         }
-        let place = self.shared.change(|core, now, wall| match core.check_open("send") {
-            Ok(()) => core.sends.offer(message, now, wall),
+        let place = self.shared.change(|core, now| match core.check_open("send") {
+            Ok(()) => core.sends.offer(message, now, SystemTime::now()),
             Err(error) => Err(Box::new((message, error))),
         })?;
         Ok(Sending::new(Arc::clone(&self.shared), place))
@@ -164,13 +165,13 @@ impl Resilient {
     /// Takes a parked message out, so that the later ones of its conversation go on. It leaves the store, too,
     /// unless the session has ended: then the store keeps it for the next one.
     pub fn discard(&self, id: &ClientMsgId) -> Option<Outbound> {
-        self.shared.change(|core, _, _| core.sends.discard(id))
+        self.shared.change(|core, _| core.sends.discard(id))
     }
 
     /// Sends a parked message again. Returns whether it does: not when it is past its deadline, or the
     /// session has ended.
     pub fn resume(&self, id: &ClientMsgId) -> bool {
-        self.shared.change(|core, now, _| core.sends.resume(id, now))
+        self.shared.change(|core, now| core.sends.resume(id, now))
     }
 
     /// Agents are known by name: an address of that name on another host of this network is no other.
@@ -184,9 +185,9 @@ impl Resilient {
 
     fn begin_send(&self, message: &Outbound) -> Result<Sending> {
         self.check(message)?;
-        let place = self.shared.change(|core, now, wall| {
+        let place = self.shared.change(|core, now| {
             core.check_open("send")?;
-            core.sends.send(message.clone(), now, wall)
+            core.sends.send(message.clone(), now, SystemTime::now())
         })?;
         Ok(Sending::new(Arc::clone(&self.shared), place))
     }
@@ -194,7 +195,7 @@ impl Resilient {
     async fn call(&self, call: Call) -> Result<Answer> {
         let span = spans::call(&call);
         let answered = async {
-            let answer = self.shared.change(|core, now, _| {
+            let answer = self.shared.change(|core, now| {
                 core.check_open(call.operation())?;
                 core.calls.push(call, after(now, self.options.call_timeout))
             })?;
@@ -259,7 +260,7 @@ impl Transport for Resilient {
     /// acknowledges what is settled, and closes the attachment. Dropping the future does not stop it.
     async fn close(&self, mode: CloseMode) -> Result<()> {
         let closed = async {
-            match self.shared.change(|core, now, _| core.close(mode, now)) {
+            match self.shared.change(|core, now| core.close(mode, now)) {
                 Some(closed) => closed.await.unwrap_or(Ok(())),
                 None => {
                     let mut states = self.shared.state.subscribe();

@@ -152,10 +152,10 @@ impl Watch {
         Self { observer: Observer::default(), told: None, role, interval, status_at: None }
     }
 
-    /// How the session stands now: told when that is news.
-    pub(super) fn state(&mut self, state: &SessionState, now: Instant) {
+    /// How the session stands now: told when that is news. Returns whether it is.
+    pub(super) fn state(&mut self, state: &SessionState, now: Instant) -> bool {
         if self.told.as_ref() == Some(state) {
-            return;
+            return false;
         }
         self.told = Some(state.clone());
         let event = StateEvent::of(state, now.into_std());
@@ -176,6 +176,7 @@ impl Watch {
         if over {
             self.observer.end();
         }
+        true
     }
 
     /// A new listener, who is told first how the session stands.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use super::core::closed;
 use super::sends::{Place, Watch};
@@ -56,7 +57,7 @@ impl Sending {
     /// [parked](super::Resilient::parked). To have it survive the process, wait for [`Sending::kept`] before.
     pub fn detach(mut self) {
         if let Some((number, mut outcome)) = self.place.take() {
-            self.shared.change(|core, _, _| core.sends.forget(number));
+            self.shared.change(|core, _| core.sends.forget(number));
             // It was given up just before, while somebody still waited: nobody else will tell.
             if let Ok(Err(error)) = outcome.try_recv() {
                 tracing::warn!(
@@ -85,7 +86,7 @@ impl Future for Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         if let Some((number, _)) = self.place.take() {
-            self.shared.change(|core, now, wall| core.sends.cancel(number, now, wall));
+            self.shared.change(|core, now| core.sends.cancel(number, now, SystemTime::now()));
         }
     }
 }

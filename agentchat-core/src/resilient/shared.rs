@@ -1,7 +1,6 @@
 //! What the handles, the readers and the driver of a session share.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -38,31 +37,35 @@ impl Shared {
     }
 
     /// Changes the session and wakes the driver.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Core, Instant, SystemTime) -> T) -> T {
-        let (changed, state) = {
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        let changed = {
             let mut core = self.lock();
             let now = Instant::now();
-            let changed = change(&mut core, now, SystemTime::now());
-            (changed, core.observe(now))
+            let changed = change(&mut core, now);
+            self.publish(&mut core, now);
+            changed
         };
-        self.publish(state);
         self.wake.notify_one();
         changed
     }
 
-    pub(super) fn publish(&self, state: SessionState) {
-        self.state.send_if_modified(|known| {
-            let other = *known != state;
-            if other {
-                *known = state;
-            }
-            other
-        });
+    /// Tells how the session stands, when that is news. Under the session's lock, so that the last state
+    /// told is the last one there was.
+    pub(super) fn publish(&self, core: &mut Core, now: Instant) {
+        if let Some(state) = core.observe(now) {
+            self.state.send_if_modified(|known| {
+                let other = *known != state;
+                if other {
+                    *known = state;
+                }
+                other
+            });
+        }
     }
 
     /// The session is over: nothing drives it any more.
     pub(super) fn end(&self, reason: CloseReason, why: Error) {
-        self.change(|core, _, _| core.end(reason, why));
+        self.change(|core, _| core.end(reason, why));
     }
 }
 

@@ -45,8 +45,14 @@ pub(super) struct Slots {
 /// What has to be done for an inbox.
 pub(super) enum SlotWork {
     Subscribe(u64, SubscribeOptions),
-    Read(u64, EventStream),
-    History { slot: u64, conversation: ConversationId, from: u64, limit: usize },
+    /// Read on, and hand over what there is without waiting: up to so many messages and bytes.
+    Read(u64, EventStream, (usize, usize)),
+    History {
+        slot: u64,
+        conversation: ConversationId,
+        from: u64,
+        limit: usize,
+    },
     Ack(Vec<AckTag>),
 }
 
@@ -70,7 +76,7 @@ struct Slot {
     owes: bool,
     backoff: Backoff,
     /// Read although there was no credit, so that the end of a backlog is seen: waits for credit.
-    stash: Option<Delivery>,
+    stash: VecDeque<Delivery>,
     acks: Vec<AckTag>,
     asks: VecDeque<(ConversationId, u64, usize)>,
     room: usize,
@@ -148,7 +154,7 @@ impl Slots {
             link: Link::Resting(stream),
             owes: false,
             backoff: Backoff::new(self.retry),
-            stash: None,
+            stash: VecDeque::new(),
             acks: Vec::new(),
             asks: VecDeque::new(),
             keep: None,
@@ -168,7 +174,7 @@ impl Slots {
             if let Link::Resting(resting) = std::mem::replace(&mut slot.link, Link::Down) {
                 stream = Some(resting);
             }
-            slot.stash = None;
+            slot.stash.clear();
             slot.asks.clear();
             slot.inbox.on_abandoned(now);
             slot.forget_handed();
@@ -213,12 +219,12 @@ impl Slots {
         }
     }
 
-    /// A subscription gave an item.
-    pub(super) fn on_item(
+    /// A subscription gave items; `None` is its end.
+    pub(super) fn on_items(
         &mut self,
         number: u64,
         stream: EventStream,
-        item: Option<Result<Event>>,
+        items: Vec<Option<Result<Event>>>,
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Verdict {
@@ -226,28 +232,9 @@ impl Slots {
             return Verdict::Goes;
         };
         slot.link = Link::Resting(stream);
-        match item {
-            Some(Ok(Event::Message(delivery))) => {
-                slot.resume(&delivery, now);
-                match slot.inbox.admits(&delivery) {
-                    true => slot.inbox.on_delivery(delivery, now),
-                    false => slot.stash = Some(delivery),
-                }
-            }
-            Some(Ok(Event::CaughtUp)) => {
-                // What is owed has come again before this, and was acknowledged then.
-                slot.owes = false;
-                slot.inbox.on_caught_up(now);
-            }
-            Some(Ok(other)) => slot.tell(other),
-            Some(Err(error)) if ends_connection(&error) || error.is_fatal() => return Verdict::Lost(error),
-            Some(Err(error)) => {
-                slot.disconnect(now);
-                slot.failed(error, now, rng);
-            }
-            None => {
-                slot.disconnect(now);
-                slot.failed(Error::new(ErrorKind::Disconnected, "subscribe", "the stream ended"), now, rng);
+        for item in items {
+            if let Verdict::Lost(error) = slot.on_item(item, now, rng) {
+                return Verdict::Lost(error);
             }
         }
         slot.pump();
@@ -276,20 +263,33 @@ impl Slots {
 
     /// Settles what was handed out under `tags`.
     pub(super) fn settle(&mut self, tags: &[AckTag], now: Instant) -> Result<()> {
-        for tag in tags {
+        let mut touched = None;
+        let settled = tags.iter().try_for_each(|tag| {
             let number = self.number(tag)?;
+            if touched.is_some_and(|touched| touched != number) {
+                self.after_settling(touched, now);
+            }
+            touched = Some(number);
             // The slot of an inbox that is no longer read is gone, and with it what its tags meant.
-            let Some(slot) = self.open.get_mut(&number) else { continue };
+            let Some(slot) = self.open.get_mut(&number) else { return Ok(()) };
             if !slot.inbox.issued(tag) {
                 return Err(foreign());
             }
             slot.owes |= slot.inbox.must_come_again(tag);
-            slot.inbox.settled(tag, now);
+            slot.inbox.settle(tag, now);
+            self.draft(number, tag, now);
+            Ok(())
+        });
+        self.after_settling(touched, now);
+        settled
+    }
+
+    fn after_settling(&mut self, number: Option<u64>, now: Instant) {
+        if let Some(slot) = number.and_then(|number| self.open.get_mut(&number)) {
+            slot.inbox.after_settling(now);
             slot.refill(now);
             slot.pump();
-            self.draft(number, tag, now);
         }
-        Ok(())
     }
 
     /// A connection was lost with acknowledgements on their way.
@@ -330,9 +330,13 @@ impl Slots {
                 work.push(SlotWork::History { slot: *number, conversation, from, limit });
             }
             let Some(reader) = slot.reader.as_ref().filter(|reader| !reader.is_over()) else { continue };
-            let readable = slot.stash.is_none() && reader.ready.len() + slot.held_back() < slot.room;
+            let room = slot.room.saturating_sub(reader.ready.len() + slot.held_back());
+            let readable = slot.stash.is_empty() && room > 0;
             match std::mem::replace(&mut slot.link, Link::Reading) {
-                Link::Resting(stream) if readable => work.push(SlotWork::Read(*number, stream)),
+                Link::Resting(stream) if readable => {
+                    let (messages, bytes) = slot.inbox.credit();
+                    work.push(SlotWork::Read(*number, stream, (messages.min(room), bytes)));
+                }
                 Link::Down => slot.link = slot.open(*number, &mut work),
                 Link::Later(at) if at <= now => slot.link = slot.open(*number, &mut work),
                 other => slot.link = other,
@@ -364,12 +368,19 @@ impl Slots {
         self.open.values().any(|slot| slot.own && slot.reader.is_some() && slot.inbox.is_catching_up())
     }
 
-    /// The next event for the reader of `number`; `None` ends the stream.
-    pub(super) fn poll_next(&mut self, number: u64, waker: &Waker) -> std::task::Poll<Option<Result<Event>>> {
+    /// The next event for the reader of `number`, with others that are ready in `more`; `None` ends the
+    /// stream.
+    pub(super) fn poll_next(
+        &mut self,
+        number: u64,
+        more: &mut VecDeque<Event>,
+        waker: &Waker,
+    ) -> std::task::Poll<Option<Result<Event>>> {
         use std::task::Poll;
         let Some(slot) = self.open.get_mut(&number) else { return Poll::Ready(None) };
         let Some(reader) = &mut slot.reader else { return Poll::Ready(None) };
         if let Some(event) = reader.ready.pop_front() {
+            std::mem::swap(more, &mut reader.ready);
             return Poll::Ready(Some(Ok(event)));
         }
         if let Some(end) = reader.end.take() {
@@ -419,7 +430,8 @@ impl Slot {
 
     fn disconnect(&mut self, now: Instant) {
         self.inbox.on_disconnected(now);
-        (self.stash, self.link) = (None, Link::Down);
+        self.stash.clear();
+        self.link = Link::Down;
         // Settled, but not handed to the attachment yet.
         self.owes |= !self.acks.is_empty();
         self.acks.clear();
@@ -451,11 +463,48 @@ impl Slot {
 
     /// Takes in what waited for credit.
     fn refill(&mut self, now: Instant) {
-        if self.inbox.has_credit()
-            && let Some(delivery) = self.stash.take()
+        while self.inbox.has_credit()
+            && let Some(delivery) = self.stash.pop_front()
         {
             self.inbox.on_delivery(delivery, now);
         }
+    }
+
+    fn on_item(&mut self, item: Option<Result<Event>>, now: Instant, rng: &mut fastrand::Rng) -> Verdict {
+        match item {
+            Some(Ok(Event::Message(delivery))) => {
+                self.resume(&delivery, now);
+                match self.stash.is_empty() && self.inbox.admits(&delivery) {
+                    true => self.inbox.on_delivery(delivery, now),
+                    false => self.stash.push_back(delivery),
+                }
+            }
+            Some(Ok(Event::CaughtUp)) => {
+                // What is owed has come again before this, and was acknowledged then.
+                self.owes = false;
+                self.inbox.on_caught_up(now);
+            }
+            Some(Ok(other)) => {
+                // What came before it is told before it.
+                self.pump();
+                self.tell(other);
+            }
+            Some(Err(error)) if ends_connection(&error) || error.is_fatal() => {
+                self.pump();
+                return Verdict::Lost(error);
+            }
+            Some(Err(error)) => {
+                self.pump();
+                self.disconnect(now);
+                self.failed(error, now, rng);
+            }
+            None => {
+                self.pump();
+                self.disconnect(now);
+                self.failed(Error::new(ErrorKind::Disconnected, "subscribe", "the stream ended"), now, rng);
+            }
+        }
+        Verdict::Goes
     }
 
     fn tell(&mut self, event: Event) {

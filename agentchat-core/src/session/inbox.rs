@@ -67,6 +67,8 @@ pub(crate) struct Inbox {
     /// Handed out in an earlier session and not settled.
     outstanding: HashSet<String>,
     stats: InboxStats,
+    /// Where identities are written before they are kept.
+    scratch: String,
 }
 
 /// What the driver has to do.
@@ -115,6 +117,7 @@ impl Inbox {
             caught_up_at: None,
             outstanding: HashSet::new(),
             stats: InboxStats::default(),
+            scratch: String::new(),
             limits,
         }
     }
@@ -160,12 +163,12 @@ impl Inbox {
         self.end_stale_catch_up(now);
         self.progress(now);
         let wire = self.acks.arrived(delivery.tag.clone());
-        let identity: Arc<str> = delivery.identity().into();
+        let identity = self.identify(&delivery);
         let aged = self.aged(now);
         if self.is_own(&delivery) {
             self.stats.received += 1;
             self.stats.self_filtered += 1;
-            self.acks.settle(wire);
+            self.acks.settle_again(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else if self.in_progress(&identity) {
             self.stats.received += 1;
@@ -175,7 +178,7 @@ impl Inbox {
         } else if self.seen.settled(&identity, aged) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
-            self.acks.settle(wire);
+            self.acks.settle_again(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else {
             let numbered = self.admit(identity, delivery, wire);
@@ -214,7 +217,7 @@ impl Inbox {
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
         let aged = self.aged(now);
         for (seq, row) in rows {
-            let identity: Arc<str> = row.identity().into();
+            let identity = self.identify(&row);
             if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, aged) {
                 known.push(seq);
             } else {
@@ -253,7 +256,7 @@ impl Inbox {
     /// `identity` was settled in an earlier session.
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
         let aged = self.aged(now);
-        self.seen.settle(identity, aged);
+        self.seen.settle(identity.into(), aged);
     }
 
     /// These were handed out in an earlier session, and perhaps handled, but not settled: when they come
@@ -279,17 +282,29 @@ impl Inbox {
 
     /// The reader settled what it was handed under `tag`. Gives the identity to keep for
     /// [`Inbox::restore`], or `None` when there is nothing of that tag to settle: doing it twice is fine.
+    #[cfg(test)]
     pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
+        let identity = self.settle(tag, now);
+        self.after_settling(now);
+        identity
+    }
+
+    /// One of several that are settled at once: [`Inbox::after_settling`] is to follow the last of them.
+    pub(crate) fn settle(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
         let entry = self.unsettled.remove(self.unsettled.by_handle(tag)?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
         let aged = self.aged(now);
-        self.seen.settle(&entry.identity, aged);
+        self.seen.settle(Arc::clone(&entry.identity), aged);
         if !self.outstanding.is_empty() {
             self.outstanding.remove(&*entry.identity);
         }
+        Some(entry.identity)
+    }
+
+    /// Goes on with the credit that settling gave back.
+    pub(crate) fn after_settling(&mut self, now: Instant) {
         self.progress(now);
         self.flow(now);
-        Some(entry.identity)
     }
 
     /// Whether settling `tag` can be acknowledged only when its message has come again.
@@ -347,6 +362,16 @@ impl Inbox {
         load.messages < self.limits.max_unsettled
             && load.bytes < self.limits.max_unsettled_bytes
             && self.acks.len() < self.limits.max_unsettled.saturating_mul(ARRIVALS_PER_MESSAGE)
+    }
+
+    /// How much may be read at once, in messages and bytes: one message in any case, so that the end of a
+    /// backlog is seen.
+    pub(crate) fn credit(&self) -> (usize, usize) {
+        let (load, limits) = (self.unsettled.total(), &self.limits);
+        let arrivals = limits.max_unsettled.saturating_mul(ARRIVALS_PER_MESSAGE);
+        let messages = limits.max_unsettled.saturating_sub(load.messages);
+        let messages = messages.min(arrivals.saturating_sub(self.acks.len())).max(1);
+        (messages, limits.max_unsettled_bytes.saturating_sub(load.bytes))
     }
 
     /// Whether `delivery` can be taken in now: there is credit, or it repeats a message in progress.

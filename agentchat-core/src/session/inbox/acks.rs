@@ -74,13 +74,19 @@ impl AckLog {
         }
     }
 
+    /// Settles the arrival of a message again that was settled before: perhaps under a tag that is ready.
+    pub(crate) fn settle_again(&mut self, wire: Wire) {
+        match wire {
+            Wire::Tag(tag) if self.ready.contains(&tag) => self.single -= 1,
+            wire => self.settle(wire),
+        }
+    }
+
     pub(crate) fn settle(&mut self, wire: Wire) {
         match wire {
             Wire::Tag(tag) => {
                 self.single -= 1;
-                if !self.ready.contains(&tag) {
-                    self.ready.push(tag);
-                }
+                self.ready.push(tag);
             }
             Wire::Slot(number) => {
                 let place = number.checked_sub(self.front).and_then(|at| usize::try_from(at).ok());

@@ -26,6 +26,13 @@ impl Inbox {
         self.aged
     }
 
+    /// What the message is recognised by.
+    pub(super) fn identify(&mut self, delivery: &Delivery) -> Arc<str> {
+        self.scratch.clear();
+        delivery.write_identity(&mut self.scratch);
+        self.scratch.as_str().into()
+    }
+
     /// Whether the message is held, due, or in the hands of the reader of now.
     pub(super) fn in_progress(&mut self, identity: &str) -> bool {
         self.unsettled.find(identity).is_some_and(|(_, entry)| entry.place != Place::Loose)
@@ -45,12 +52,12 @@ impl Inbox {
     pub(super) fn admit(&mut self, identity: Arc<str>, mut delivery: Delivery, wire: Wire) -> Numbered {
         self.stats.received += 1;
         let loose = self.unsettled.find(&identity).map(|(number, _)| number);
-        let loose = loose.and_then(|number| self.unsettled.remove(number));
+        let loose = loose.and_then(|number| Some((self.unsettled.remove(number)?, number)));
         delivery.redelivered |= loose.is_some();
         delivery.redelivered |= !self.outstanding.is_empty() && self.outstanding.contains(&*identity);
-        let number = self.unsettled.admit(identity, &mut delivery, vec![wire]);
-        if let Some(loose) = loose {
-            self.unsettled.inherit(loose, number);
+        let number = self.unsettled.admit(identity, &mut delivery, wire);
+        if let Some((loose, former)) = loose {
+            self.unsettled.inherit(loose, former, number);
         }
         Numbered(number, Box::new(delivery))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::dedup::{Dedup, Seen as State};
+use crate::dedup::Dedup;
 
 /// The window of settled ids. What is in progress is not its business: it asks only about ids that are not.
 #[derive(Debug)]
@@ -27,19 +27,19 @@ impl Seen {
 
     /// Whether `id`, which is not in progress, was settled.
     pub(super) fn settled(&mut self, id: &str, now: Instant) -> bool {
-        self.window.observe(id, now) == State::Settled && !self.abandoned.contains(id)
+        self.window.is_settled(id, now) && !self.abandoned.contains(id)
     }
 
-    pub(super) fn settle(&mut self, id: &str, now: Instant) {
-        if self.abandoned.remove(id) {
+    pub(super) fn settle(&mut self, id: Arc<str>, now: Instant) {
+        if !self.abandoned.is_empty() && self.abandoned.remove(&id) {
             self.abandoned_order.retain(|other| **other != *id);
         }
-        self.window.settle(id, now);
+        self.window.put(id, now);
     }
 
     /// `id` is not in progress any more, and not settled: it is new when it comes again.
     pub(super) fn abandon(&mut self, id: Arc<str>, now: Instant) {
-        self.window.settle(&id, now);
+        self.window.put(Arc::clone(&id), now);
         if self.abandoned.insert(Arc::clone(&id)) {
             self.abandoned_order.push_back(id);
         }
@@ -64,7 +64,7 @@ mod tests {
             let id: Arc<str> = number.to_string().into();
             assert!(!seen.settled(&id, now));
             if number % 3 == 0 {
-                seen.settle(&id, now);
+                seen.settle(Arc::clone(&id), now);
                 assert!(seen.settled(&id, now));
             } else {
                 seen.abandon(id, now);
@@ -75,7 +75,7 @@ mod tests {
             }
             assert!(seen.abandoned.len() <= 5 && seen.abandoned_order.len() <= 5);
         }
-        seen.settle("98", now);
+        seen.settle("98".into(), now);
         assert!(seen.settled("98", now), "it came again and was settled");
     }
 }

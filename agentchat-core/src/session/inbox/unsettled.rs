@@ -1,17 +1,20 @@
 //! The messages that were taken in and not settled: who has them, what they cost, how they are called.
 
 use std::collections::{BTreeMap, HashMap};
+use std::iter::once;
 use std::sync::Arc;
 
 use super::acks::Wire;
 use crate::delivery::Delivery;
 use crate::id::AckTag;
+use crate::numbers::NumberMap;
 
 #[derive(Debug)]
 pub(super) struct Unsettled {
     session: u64,
     entries: BTreeMap<u64, Entry>,
-    by_handle: HashMap<AckTag, u64>,
+    /// The numbers of messages that came again while a reader that went away had them, and their new ones.
+    renamed: NumberMap<u64>,
     by_identity: HashMap<Arc<str>, u64>,
     next: u64,
     held: Load,
@@ -24,12 +27,19 @@ pub(super) struct Unsettled {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) identity: Arc<str>,
-    /// What readers call it by: the tag it is handed out under, and those of readers that went away.
-    handles: Vec<AckTag>,
+    /// What readers that went away call it by, beside its own number.
+    former: Vec<u64>,
     /// Its arrivals on the connection of now.
-    pub(super) wires: Vec<Wire>,
+    pub(super) wires: Wires,
     pub(super) place: Place,
     size: usize,
+}
+
+/// The arrivals of a message. Nearly always there is one.
+#[derive(Debug, Default)]
+pub(super) struct Wires {
+    first: Option<Wire>,
+    more: Vec<Wire>,
 }
 
 /// Who has a message.
@@ -57,7 +67,7 @@ impl Unsettled {
         Self {
             session,
             entries: BTreeMap::new(),
-            by_handle: HashMap::new(),
+            renamed: NumberMap::default(),
             by_identity: HashMap::new(),
             next: 0,
             held: Load::default(),
@@ -69,28 +79,26 @@ impl Unsettled {
 
     /// Takes `delivery` in as held, under a tag of our own: those of the transport may come back on a later
     /// connection for another message, which a reader's old tag must not settle.
-    pub(super) fn admit(&mut self, identity: Arc<str>, delivery: &mut Delivery, wires: Vec<Wire>) -> u64 {
+    pub(super) fn admit(&mut self, identity: Arc<str>, delivery: &mut Delivery, wire: Wire) -> u64 {
         let number = self.next;
         self.next += 1;
-        let handle = format!("{}{number}", prefix(self.session));
-        delivery.tag = AckTag::new(handle).expect("digits and a dot are visible ASCII");
-        self.by_handle.insert(delivery.tag.clone(), number);
+        delivery.tag = AckTag::format(format_args!("{:016x}.{number}", self.session));
         self.by_identity.insert(Arc::clone(&identity), number);
         let size = delivery.size();
         self.held.add(size);
-        let handles = vec![delivery.tag.clone()];
-        self.entries.insert(number, Entry { identity, handles, wires, place: Place::Held, size });
+        let wires = Wires { first: Some(wire), more: Vec::new() };
+        self.entries.insert(number, Entry { identity, former: Vec::new(), wires, place: Place::Held, size });
         number
     }
 
-    /// Hands the names of `old`, which was removed, to `number`: either of them settles it.
-    pub(super) fn inherit(&mut self, old: Entry, number: u64) {
+    /// Hands the names of `old`, which was number `former` and removed, to `number`: any of them settles it.
+    pub(super) fn inherit(&mut self, old: Entry, former: u64, number: u64) {
         if let Some(entry) = self.entries.get_mut(&number) {
-            for handle in old.handles {
-                self.by_handle.insert(handle.clone(), number);
-                entry.handles.push(handle);
+            for former in old.former.into_iter().chain(once(former)) {
+                self.renamed.insert(former, number);
+                entry.former.push(former);
             }
-            entry.wires.extend(old.wires);
+            old.wires.into_iter().for_each(|wire| entry.wires.push(wire));
         }
     }
 
@@ -105,7 +113,11 @@ impl Unsettled {
     }
 
     pub(super) fn by_handle(&self, handle: &AckTag) -> Option<u64> {
-        self.by_handle.get(handle).copied()
+        let number = self.parse(handle)?;
+        if self.entries.contains_key(&number) {
+            return Some(number);
+        }
+        self.renamed.get(&number).copied()
     }
 
     pub(super) fn identity(&self, number: u64) -> Option<&Arc<str>> {
@@ -128,15 +140,22 @@ impl Unsettled {
         let entry = self.entries.remove(&number)?;
         self.load(entry.place).remove(entry.size);
         self.by_identity.remove(&entry.identity);
-        for handle in &entry.handles {
-            self.by_handle.remove(handle);
+        for former in &entry.former {
+            self.renamed.remove(former);
         }
         Some(entry)
     }
 
     /// Whether `handle` is one of ours, settled or not.
     pub(super) fn issued(&self, handle: &AckTag) -> bool {
-        handle.as_str().starts_with(&prefix(self.session))
+        self.parse(handle).is_some()
+    }
+
+    /// The number that stands in `handle`, if it may be one of ours.
+    fn parse(&self, handle: &AckTag) -> Option<u64> {
+        let (session, number) = handle.as_str().split_once('.')?;
+        let ours = session.len() == 16 && u64::from_str_radix(session, 16).ok()? == self.session;
+        number.parse().ok().filter(|_| ours)
     }
 
     /// The numbers of all messages in `place`, oldest first.
@@ -146,7 +165,7 @@ impl Unsettled {
 
     /// The connection is gone: arrivals on it can no longer be acknowledged.
     pub(super) fn clear_wires(&mut self) {
-        self.entries.values_mut().for_each(|entry| entry.wires.clear());
+        self.entries.values_mut().for_each(|entry| entry.wires = Wires::default());
     }
 
     /// What takes credit.
@@ -175,6 +194,32 @@ impl Unsettled {
     }
 }
 
+impl Wires {
+    pub(super) fn push(&mut self, wire: Wire) {
+        match self.first {
+            None => self.first = Some(wire),
+            Some(_) => self.more.push(wire),
+        }
+    }
+
+    pub(super) fn contains(&self, wire: &Wire) -> bool {
+        self.first.iter().chain(&self.more).any(|other| other == wire)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+}
+
+impl IntoIterator for Wires {
+    type Item = Wire;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Wire>, std::vec::IntoIter<Wire>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.more)
+    }
+}
+
 impl Load {
     fn add(&mut self, size: usize) {
         self.messages += 1;
@@ -185,8 +230,4 @@ impl Load {
         self.messages -= 1;
         self.bytes -= size;
     }
-}
-
-fn prefix(session: u64) -> String {
-    format!("{session:016x}.")
 }

@@ -1,14 +1,16 @@
 //! The conversations that are remembered, by how recently they were used.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::line::Line;
 use crate::id::ConversationId;
 
 #[derive(Debug)]
 pub(super) struct Lines<T> {
-    slots: HashMap<ConversationId, Slot<T>>,
-    by_use: BTreeMap<u64, ConversationId>,
+    /// Both maps share an id's text: held in place it would be there twice.
+    slots: HashMap<Arc<str>, Slot<T>>,
+    by_use: BTreeMap<u64, Arc<str>>,
     uses: u64,
 }
 
@@ -28,34 +30,32 @@ impl<T> Lines<T> {
     }
 
     pub(super) fn contains(&self, conversation: &ConversationId) -> bool {
-        self.slots.contains_key(conversation)
+        self.slots.contains_key(conversation.as_str())
     }
 
     pub(super) fn get(&self, conversation: &ConversationId) -> Option<&Line<T>> {
-        self.slots.get(conversation).map(|slot| &slot.line)
+        self.slots.get(conversation.as_str()).map(|slot| &slot.line)
     }
 
     pub(super) fn get_mut(&mut self, conversation: &ConversationId) -> Option<&mut Line<T>> {
-        self.slots.get_mut(conversation).map(|slot| &mut slot.line)
+        self.slots.get_mut(conversation.as_str()).map(|slot| &mut slot.line)
     }
 
     /// The line of `conversation`, a new one if it is unknown, as the most recently used.
     pub(super) fn touch(&mut self, conversation: &ConversationId) -> &mut Line<T> {
         self.uses += 1;
-        let slot = self
-            .slots
-            .entry(conversation.clone())
-            .or_insert_with(|| Slot { used: self.uses, line: Line::new() });
-        let id = self.by_use.remove(&slot.used).unwrap_or_else(|| conversation.clone());
+        let known = self.slots.get(conversation.as_str()).and_then(|slot| self.by_use.remove(&slot.used));
+        let id = known.unwrap_or_else(|| conversation.as_str().into());
+        self.by_use.insert(self.uses, Arc::clone(&id));
+        let slot = self.slots.entry(id).or_insert_with(|| Slot { used: 0, line: Line::new() });
         slot.used = self.uses;
-        self.by_use.insert(self.uses, id);
         &mut slot.line
     }
 
     pub(super) fn pop_least_used(&mut self) -> Option<(ConversationId, Line<T>)> {
         let (_, id) = self.by_use.pop_first()?;
         let slot = self.slots.remove(&id)?;
-        Some((id, slot.line))
+        Some((ConversationId::format(format_args!("{id}")), slot.line))
     }
 }
 
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn an_idle_conversation_is_as_small_as_the_docs_say() {
-        let slot = size_of::<(ConversationId, Slot<Box<u8>>)>();
-        let index = size_of::<(u64, ConversationId)>();
+        let slot = size_of::<(Arc<str>, Slot<Box<u8>>)>();
+        let index = size_of::<(u64, Arc<str>)>();
         let text = 36 + 2 * size_of::<usize>();
         // A hash table is at least 7/16 full after growing, a B-tree node at least 5/11.
         assert!(slot * 16 / 7 + index * 11 / 5 + text <= 220, "{slot} {index}");

@@ -34,7 +34,7 @@ pub(super) fn encode_send(send: &StoredSend) -> Vec<u8> {
         id: message.client_msg_id.to_string(),
         to: message.to.to_string(),
         conversation: message.conversation.as_ref().map(ToString::to_string),
-        media_type: message.body.media_type.clone(),
+        media_type: message.body.media_type.to_string(),
         headers: message.headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         reply_to: message.reply_to.as_ref().map(ToString::to_string),
         correlation: message.correlation_id.as_ref().map(ToString::to_string),

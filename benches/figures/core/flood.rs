@@ -1,0 +1,3 @@
+pub const CHILD: &str = "--";
+pub fn child() {}
+pub fn rss() {}

@@ -1,0 +1,211 @@
+//! Two agents of one loopback network, and a message's way from one to the other.
+
+use std::future::poll_fn;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use agentchat_core::{
+    AckTag, Address, Agent, Body, Connector, Event, EventStream, Loopback, Outbound, Request, Resilient,
+    ResilientOptions, ServeOptions, Serving, SubscribeOptions, Transport,
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc};
+
+/// Between which two layers messages go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Attachments of [`Loopback`]: no session, no agent.
+    Bare,
+    /// A [`Resilient`] session at each end.
+    Resilient,
+    /// Agents on bare attachments: `Agent::send` to a handler of `Agent::serve`.
+    Agent,
+}
+
+/// A sender and a receiver, connected once and used for many rounds.
+pub struct Pair {
+    to: Address,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+#[derive(Clone)]
+enum Sender {
+    Transport(Arc<dyn Transport>),
+    Agent(Agent),
+}
+
+enum Receiver {
+    Reading(Arc<dyn Transport>, Option<EventStream>),
+    Serving { handled: Arc<Handled>, _agent: Agent, _serving: Serving },
+}
+
+#[derive(Default)]
+struct Handled {
+    count: AtomicUsize,
+    goal: AtomicUsize,
+    reached: Notify,
+}
+
+impl Pair {
+    pub async fn connect(kind: Kind) -> Self {
+        let network = Loopback::new();
+        let (from, to) = (network.connector("a").expect("valid"), network.connector("b").expect("valid"));
+        if kind == Kind::Agent {
+            let agent = Agent::builder(to).start().await.expect("attached");
+            let handled = Arc::new(Handled::default());
+            let seen = Arc::clone(&handled);
+            let handler = move |request: Request| {
+                handle(&request.body().bytes);
+                seen.one();
+                std::future::ready(Ok(()))
+            };
+            let options = ServeOptions::default().with_subscribe(subscribe());
+            let serving = agent.serve(handler, options).await.expect("served");
+            let sender = Agent::builder(from).start().await.expect("attached");
+            let to = agent.address().clone();
+            let receiver = Receiver::Serving { handled, _agent: agent, _serving: serving };
+            return Self { to, sender: Sender::Agent(sender), receiver };
+        }
+        let (sender, receiver): (Arc<dyn Transport>, Arc<dyn Transport>) = match kind {
+            Kind::Resilient => {
+                let options = ResilientOptions::new();
+                let sender = Resilient::connect(from, options.clone()).await.expect("attached");
+                (Arc::new(sender), Arc::new(Resilient::connect(to, options).await.expect("attached")))
+            }
+            _ => (from.connect().await.expect("attached"), to.connect().await.expect("attached")),
+        };
+        let mut events = receiver.subscribe(subscribe()).await.expect("subscribed").events;
+        assert!(matches!(events.next().await, Some(Ok(Event::CaughtUp))));
+        let to = receiver.address().clone();
+        Self { to, sender: Sender::Transport(sender), receiver: Receiver::Reading(receiver, Some(events)) }
+    }
+
+    /// Carries `count` messages from one task to another, until the last one is settled.
+    pub async fn carry(&mut self, count: usize) {
+        let (sender, to) = (self.sender.clone(), self.to.clone());
+        match &mut self.receiver {
+            Receiver::Reading(transport, events) => {
+                let (transport, mut stream) = (Arc::clone(transport), events.take().expect("put back"));
+                let reading = tokio::spawn(async move {
+                    read(&*transport, &mut stream, count).await;
+                    stream
+                });
+                tokio::spawn(send_all(sender, to, count)).await.expect("sent");
+                *events = Some(reading.await.expect("read"));
+            }
+            Receiver::Serving { handled, .. } => {
+                let goal = handled.goal.fetch_add(count, Ordering::Relaxed) + count;
+                tokio::spawn(send_all(sender, to, count)).await.expect("sent");
+                while handled.count.load(Ordering::Acquire) < goal {
+                    handled.reached.notified().await;
+                }
+            }
+        }
+    }
+}
+
+impl Sender {
+    async fn send(self, message: Outbound) {
+        match self {
+            Self::Transport(transport) => transport.send(&message).await,
+            Self::Agent(agent) => agent.send(&message).await,
+        }
+        .expect("accepted");
+    }
+}
+
+impl Handled {
+    fn one(&self) {
+        if self.count.fetch_add(1, Ordering::AcqRel) + 1 == self.goal.load(Ordering::Relaxed) {
+            self.reached.notify_one();
+        }
+    }
+}
+
+/// The raw limit: the same bodies through a bounded channel between two tasks.
+pub async fn carry_raw(count: usize) {
+    let (send, mut receive) = mpsc::channel(CAPACITY);
+    let reading = tokio::spawn(async move {
+        for _ in 0..count {
+            handle(&receive.recv().await.expect("a body"));
+        }
+    });
+    let sending = tokio::spawn(async move {
+        for _ in 0..count {
+            send.send(Bytes::from(vec![b'x'; SIZE])).await.expect("taken");
+        }
+    });
+    sending.await.expect("sent");
+    reading.await.expect("read");
+}
+
+/// A runtime with two workers, as the limit was measured with.
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// Sends with up to [`IN_FLIGHT`] under way. What is accepted at once takes no place in the window.
+async fn send_all(sender: Sender, to: Address, count: usize) {
+    let mut under_way = FuturesUnordered::new();
+    for _ in 0..count {
+        let mut sending = Box::pin(sender.clone().send(Outbound::new(to.clone(), body())));
+        if poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await {
+            under_way.push(sending);
+        }
+        while under_way.len() >= IN_FLIGHT {
+            under_way.next().await;
+        }
+    }
+    while under_way.next().await.is_some() {}
+}
+
+/// Hands `count` messages to the handler, and settles what was read without waiting in one batch.
+async fn read(transport: &dyn Transport, events: &mut EventStream, count: usize) {
+    let mut tags: Vec<AckTag> = Vec::with_capacity(BATCH);
+    let mut left = count;
+    while left > 0 {
+        let mut event = Some(events.next().await);
+        while let Some(read) = event {
+            if let Event::Message(delivery) = read.expect("the stream goes on").expect("no error") {
+                handle(&delivery.body.bytes);
+                tags.push(delivery.tag);
+                left -= 1;
+            }
+            if tags.len() == BATCH || left == 0 {
+                break;
+            }
+            event = poll_fn(|cx| match events.poll_next_unpin(cx) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await;
+        }
+        transport.ack(&tags).await.expect("settled");
+        tags.clear();
+    }
+}
+
+fn subscribe() -> SubscribeOptions {
+    SubscribeOptions::own().with_max_unsettled(CAPACITY)
+}
+
+fn body() -> Body {
+    Body::binary(vec![b'x'; SIZE])
+}
+
+fn handle(body: &Bytes) {
+    assert_eq!(black_box(body).len(), SIZE);
+}
+
+/// Bytes of a body.
+pub const SIZE: usize = 500;
+/// How many the channel holds, and how many the subscription may have unsettled.
+const CAPACITY: usize = 1_024;
+const IN_FLIGHT: usize = 64;
+const BATCH: usize = 256;

@@ -1,5 +1,7 @@
 //! One attempt: sent, answered and read to its end, or not, by its deadline.
 
+use std::error::Error as StdError;
+use std::io;
 use std::time::Duration;
 
 use agentchat_core::Reached;
@@ -153,18 +155,30 @@ async fn body(response: &mut Response, most: usize) -> Result<Option<Bytes>, req
     Ok(Some(if only.is_empty() { all.freeze() } else { only }))
 }
 
-/// No answer: what is known of how far the request came. The URL is left out; it may name people.
+/// No answer: what is known of how far the request came.
 fn lost(call: &Call, error: reqwest::Error) -> ApiError {
-    let error = error.without_url();
     let reached = if error.is_connect() || error.is_builder() { Reached::No } else { Reached::Unknown };
     if error.is_timeout() {
-        return ApiError::timeout(call.operation, reached).with_source(error);
+        return ApiError::timeout(call.operation, reached).with_source(root_cause(&error));
     }
     let what = match reached {
         Reached::No => "no connection to the server",
         _ => "the connection was lost before the answer was complete",
     };
-    ApiError::connection(call.operation, reached, what).with_source(error)
+    ApiError::connection(call.operation, reached, what).with_source(root_cause(&error))
+}
+
+/// What lies at the bottom of an error. What lies above it names addresses.
+fn root_cause(error: &reqwest::Error) -> Box<dyn StdError + Send + Sync> {
+    let mut cause: &(dyn StdError + 'static) = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code).into(),
+        None if cause.is::<reqwest::Error>() => "the request failed".into(),
+        None => cause.to_string().into(),
+    }
 }
 
 /// A page of 500 rows of the largest size fits.

@@ -24,7 +24,7 @@ pub use context::{Context, ContextConversation, ContextSender};
 pub use directory::{DirectoryEntry, DirectoryPage};
 pub(crate) use error_body::ErrorBody;
 pub use extra::Extra;
-pub use frame_in::{RateLimitWarning, ServerFrame, Typing, Unreadable};
+pub use frame_in::{Payload, RateLimitWarning, ServerFrame, Typing, Unreadable};
 pub use frame_out::ClientFrame;
 pub(crate) use frame_out::hello;
 pub use group::{GroupDeleted, GroupInvitation};

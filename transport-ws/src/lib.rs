@@ -5,6 +5,7 @@ mod config;
 pub mod http;
 mod key;
 mod map_error;
+mod mapping;
 mod tls;
 pub mod wire;
 
@@ -13,3 +14,4 @@ pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAUL
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
+pub use mapping::{MAX_ANY_BODY, MAX_BODY};

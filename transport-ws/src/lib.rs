@@ -5,6 +5,7 @@ mod config;
 pub mod http;
 mod key;
 mod map_error;
+#[allow(dead_code, reason = "the transport above it is what uses it")]
 mod mapping;
 mod tls;
 pub mod wire;

@@ -128,10 +128,10 @@ impl AgentChat {
         Ok(self.fetch::<Found>(call).await?.webhooks)
     }
 
-    /// Deletes a webhook. Not tried again: a second time the server knows none.
+    /// Deletes a webhook.
     ///
     /// # Errors
-    /// `NOT_FOUND`; older servers say `INTERNAL_ERROR` then.
+    /// `NOT_FOUND`, also when an earlier attempt has deleted it; older servers say `INTERNAL_ERROR` then.
     pub async fn delete_webhook(&self, id: &str) -> ApiResult<()> {
         self.done(Call::new("delete_webhook", Verb::Delete, path("delete_webhook", &["webhooks", id])?)).await
     }

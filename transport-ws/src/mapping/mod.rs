@@ -9,8 +9,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use pack::to_draft;
-pub(crate) use unpack::{address_of, from_row};
+#[allow(unused_imports, reason = "the transport above it is what uses them")]
+pub(crate) use {
+    pack::to_draft,
+    unpack::{address_of, from_row},
+};
 
 /// What our senders write beside the content, under [`OURS`]. What is not said is as usual.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

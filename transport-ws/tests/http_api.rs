@@ -122,6 +122,22 @@ async fn c93_pagination() {
 }
 
 #[tokio::test]
+async fn a_directory_of_smaller_pages_than_asked_for_loses_nobody() {
+    let page = |handles: &[&str]| {
+        let agents: Vec<_> = handles.iter().map(|handle| json!({ "handle": handle })).collect();
+        reply(200, &json!({"agents": agents, "total": 3, "limit": 2}).to_string())
+    };
+    let server = Server::start([page(&["a", "b"]), page(&["c"])]).await;
+    let mut agents = server.client().directory_agents("xx");
+    let mut found = Vec::new();
+    while let Some(agent) = agents.next().await.expect("answered") {
+        found.push(agent.handle);
+    }
+    assert_eq!(found, ["a", "b", "c"]);
+    assert!(server.seen()[1].path.ends_with("&offset=2"), "{}", server.seen()[1].path);
+}
+
+#[tokio::test]
 async fn a_directory_without_a_total_ends_with_an_empty_page() {
     let server =
         Server::start([reply(200, r#"{"agents":[{"handle":"a b"},{"x":1}]}"#), reply(200, "{}")]).await;

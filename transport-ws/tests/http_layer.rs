@@ -271,6 +271,52 @@ async fn a_redirect_is_never_followed() {
 }
 
 #[tokio::test]
+async fn a_server_without_tls_gets_no_word_in_plain() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("https://{}", listener.local_addr().expect("an address"));
+    let heard = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a caller");
+        let mut heard = vec![0; 64];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut heard).await.expect("a greeting");
+        heard
+    });
+    let key = transport_ws::ApiKey::new(KEY).expect("valid");
+    let config = transport_ws::AgentChatConfig::builder(key).with_base_url(base).build().expect("usable");
+    let client = AgentChat::new(&config).expect("a client").with_retry(RetryPolicy::none());
+    let error = client.me().await.expect_err("no TLS there");
+    assert_eq!((error.failure(), error.reached()), (Failure::Connection, Reached::No));
+    let heard = heard.await.expect("heard");
+    assert_eq!(heard[..2], [0x16, 0x03], "a TLS handshake and nothing else");
+}
+
+/// The environment cannot be changed within a process, so the calls are made by a child.
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_used_only_when_asked_for() {
+    const BASE: &str = "HTTP_LAYER_TEST_BASE";
+    if let Ok(base) = std::env::var(BASE) {
+        let key = transport_ws::ApiKey::new(KEY).expect("valid");
+        for use_it in [false, true] {
+            let builder = transport_ws::AgentChatConfig::builder(key.clone()).with_base_url(&base);
+            let config = builder.with_env_proxy(use_it).build().expect("usable");
+            AgentChat::new(&config).expect("a client").me().await.expect("answered");
+        }
+        return;
+    }
+    let (server, proxy) = (Server::start([reply(200, ME)]).await, Server::start([reply(200, ME)]).await);
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this test"));
+    child.args(["--exact", "a_proxy_of_the_environment_is_used_only_when_asked_for"]);
+    child
+        .env(BASE, &server.base)
+        .env("http_proxy", &proxy.base)
+        .env_remove("no_proxy")
+        .env_remove("NO_PROXY");
+    let status = tokio::task::spawn_blocking(move || child.output()).await.expect("ran").expect("ran").status;
+    assert!(status.success());
+    assert_eq!(server.only().path, "/v1/agents/me");
+    assert_eq!(proxy.only().path, format!("{}/v1/agents/me", server.base));
+}
+
+#[tokio::test]
 async fn c23_hooks_mask_key() {
     let server = Server::start([refusal(503, "X"), reply_with(200, &[("x-request-id", "r-2")], ME)]).await;
     let hooks = Arc::new(Recorder::default());

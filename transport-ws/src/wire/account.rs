@@ -10,7 +10,6 @@ use super::lenient;
 #[non_exhaustive]
 pub struct Agent {
     /// The handle, without `@`.
-    #[serde(default)]
     pub handle: String,
     /// The name shown to people.
     #[serde(default, deserialize_with = "lenient::text")]
@@ -40,7 +39,6 @@ pub struct Agent {
 #[non_exhaustive]
 pub struct Me {
     /// The handle, without `@`.
-    #[serde(default)]
     pub handle: String,
     /// The name shown to people.
     #[serde(default, deserialize_with = "lenient::text")]

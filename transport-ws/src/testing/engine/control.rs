@@ -89,6 +89,14 @@ impl Engine {
         self.by_key.get(key).map(|agent| self.handle_of(*agent))
     }
 
+    /// Every socket is gone at once, and nobody hears of it, as when the process dies.
+    pub(crate) fn crash(&mut self) {
+        self.sessions.clear();
+        for agent in &mut self.agents {
+            agent.sockets.clear();
+        }
+    }
+
     /// Adds a member nobody has heard of to every object of an answer.
     pub(crate) fn with_unknown_members(value: &mut Value) {
         match value {

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
+use super::Engine;
 use super::model::{AgentIx, Standing};
 use super::reply::{Answer, Reply};
 use super::request::Request;
-use super::Engine;
 
 impl Engine {
     /// The agent of a key, whatever its standing, unless it was deleted.

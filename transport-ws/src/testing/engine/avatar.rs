@@ -95,7 +95,8 @@ fn size_of(bytes: &[u8]) -> Picture {
         sized(number(16, 4, true), number(20, 4, true))
     } else if bytes.starts_with(b"GIF8") {
         sized(number(6, 2, false), number(8, 2, false))
-    } else if bytes.starts_with(b"\xff\xd8\xff") || (bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"))
+    } else if bytes.starts_with(b"\xff\xd8\xff")
+        || (bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP"))
     {
         Picture::Unmeasured
     } else {

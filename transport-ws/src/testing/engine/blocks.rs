@@ -61,11 +61,11 @@ impl Engine {
     /// Decides an account's standing anew from what was counted against it.
     pub(super) fn weigh(&mut self, agent: AgentIx) {
         let now = self.now;
-        let within = |times: &[Moment], window: Duration| {
-            times.iter().filter(|at| now.since(**at) < window).count()
-        };
+        let within =
+            |times: &[Moment], window: Duration| times.iter().filter(|at| now.since(**at) < window).count();
         let account = &self.agents[agent];
-        let standing = if within(&account.blocked_at, WEEK) >= 50 || within(&account.reported_at, WEEK) >= 10 {
+        let standing = if within(&account.blocked_at, WEEK) >= 50 || within(&account.reported_at, WEEK) >= 10
+        {
             Standing::Suspended
         } else if within(&account.blocked_at, DAY) >= 15 {
             Standing::Restricted
@@ -94,9 +94,9 @@ impl Engine {
     /// Only those count whom the target had written to first.
     fn was_approached_by(&self, agent: AgentIx, target: AgentIx) -> bool {
         let conversation = self.direct_between(agent, target).map(|ix| &self.conversations[ix]);
-        conversation.is_some_and(|conversation| {
-            matches!(conversation.kind, Kind::Direct { initiator, .. } if initiator == target)
-        })
+        conversation.is_some_and(
+            |conversation| matches!(conversation.kind, Kind::Direct { initiator, .. } if initiator == target),
+        )
     }
 }
 

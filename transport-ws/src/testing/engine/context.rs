@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::model::{Kind, MsgIx};
 use super::Engine;
+use super::model::{Kind, MsgIx};
 
 impl Engine {
     pub(super) fn context_of(&self, message: MsgIx) -> Value {
@@ -37,7 +37,9 @@ fn mentions(text: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let mut before: Option<char> = None;
     for (at, character) in text.char_indices() {
-        if character == '@' && !before.is_some_and(|before| before.is_alphanumeric() || "_-.@".contains(before)) {
+        if character == '@'
+            && !before.is_some_and(|before| before.is_alphanumeric() || "_-.@".contains(before))
+        {
             let rest = &text[at + 1..];
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(rest.len());
             let handle = rest[..end].trim_end_matches('-').to_ascii_lowercase();

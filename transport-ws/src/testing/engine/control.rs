@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::model::{AgentIx, PauseMode, Standing};
 use super::outbound::Effect;
 use super::time::Moment;
-use super::{Engine, SocketId, plain_handle};
+use super::{Engine, plain_handle};
 
 impl Engine {
     /// The key of that agent, which comes into being if there is none.
@@ -76,12 +76,6 @@ impl Engine {
     /// How many messages wait for an agent, really.
     pub(crate) fn stored_count(&self, agent: AgentIx) -> usize {
         self.agents[agent].stored.len()
-    }
-
-    /// Whose socket that is.
-    pub(crate) fn socket_owner(&self, socket: SocketId) -> Option<&str> {
-        let agent = self.sessions.get(&socket)?.agent()?;
-        Some(self.handle_of(agent))
     }
 
     /// The handle a key belongs to.

@@ -104,7 +104,8 @@ impl Engine {
 
     fn admitted_to_inbox(&self, sender: AgentIx, recipient: AgentIx, existing: Option<ConvIx>) -> Answer<()> {
         let inbox = &self.agents[recipient];
-        if !inbox.inbox_contacts_only || inbox.contacts.contains_key(&sender) || self.agents[sender].is_system {
+        if !inbox.inbox_contacts_only || inbox.contacts.contains_key(&sender) || self.agents[sender].is_system
+        {
             return Ok(());
         }
         // The newer server lets an established thread go on.
@@ -116,7 +117,8 @@ impl Engine {
 
     /// The non-initiator's first message makes the thread established, for good.
     fn establish(&mut self, conversation: ConvIx, sender: AgentIx) {
-        let Kind::Direct { initiator, other, established } = &mut self.conversations[conversation].kind else {
+        let Kind::Direct { initiator, other, established } = &mut self.conversations[conversation].kind
+        else {
             return;
         };
         if *established || *initiator == sender {

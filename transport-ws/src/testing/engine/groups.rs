@@ -25,7 +25,9 @@ impl Engine {
             ("DELETE", [id]) => self.once(request, |engine, agent| engine.delete_group(agent, id)),
             ("PUT", [id, "avatar"]) => self.set_group_avatar(request, id),
             ("DELETE", [id, "avatar"]) => self.remove_group_avatar(request, id),
-            ("POST", [id, "members"]) => self.once(request, |engine, agent| engine.add_member(agent, id, body)),
+            ("POST", [id, "members"]) => {
+                self.once(request, |engine, agent| engine.add_member(agent, id, body))
+            }
             ("DELETE", [id, "members", handle]) => {
                 self.once(request, |engine, agent| engine.remove_member(agent, id, handle))
             }
@@ -64,8 +66,10 @@ impl Engine {
             return Ok(replay);
         }
         let members = self.conversations[ix].participants();
-        let (skipped, recipients): (Vec<AgentIx>, Vec<AgentIx>) =
-            members.into_iter().filter(|member| *member != sender).partition(|member| self.is_backlogged(*member));
+        let (skipped, recipients): (Vec<AgentIx>, Vec<AgentIx>) = members
+            .into_iter()
+            .filter(|member| *member != sender)
+            .partition(|member| self.is_backlogged(*member));
         let message = self.store(ix, sender, draft, &recipients);
         self.push_message(message);
         let mut row = self.row(message);
@@ -194,7 +198,8 @@ impl Engine {
             }
         }
         // Who cannot be added is left out without a word.
-        let results: Vec<Value> = wanted.iter().filter_map(|handle| self.admit(creator, ix, handle).ok()).collect();
+        let results: Vec<Value> =
+            wanted.iter().filter_map(|handle| self.admit(creator, ix, handle).ok()).collect();
         Ok(Reply::created(json!({ "group": self.group_detail(creator, ix), "add_results": results })))
     }
 

@@ -24,7 +24,9 @@ impl Engine {
         let visible = self.visible(agent, conversation);
         let seq = |message: &MsgIx| self.messages[*message].seq;
         let page: Vec<MsgIx> = match (after, before, around) {
-            (Some(after), ..) => visible.into_iter().filter(|message| seq(message) > after).take(limit).collect(),
+            (Some(after), ..) => {
+                visible.into_iter().filter(|message| seq(message) > after).take(limit).collect()
+            }
             (None, before, around) => {
                 let end = match around {
                     Some(id) => Some(self.anchor(conversation, &id)? + 1),
@@ -34,7 +36,8 @@ impl Engine {
                 wanted.filter(|message| end.is_none_or(|end| seq(message) < end)).take(limit).collect()
             }
         };
-        let rows = page.into_iter().map(|message| self.history_row(message, self.delivery_view(agent, message)));
+        let rows =
+            page.into_iter().map(|message| self.history_row(message, self.delivery_view(agent, message)));
         Ok(Reply::ok(Value::Array(rows.collect())))
     }
 
@@ -77,7 +80,9 @@ impl Engine {
     fn anchor(&self, conversation: ConvIx, id: &str) -> Answer<u64> {
         let message = self.message_ids.get(id).map(|message| &self.messages[*message]);
         let message = message.filter(|message| message.conversation == conversation);
-        message.map(|message| message.seq).ok_or_else(|| Reply::error(404, "MESSAGE_NOT_FOUND", "Message not found"))
+        message
+            .map(|message| message.seq)
+            .ok_or_else(|| Reply::error(404, "MESSAGE_NOT_FOUND", "Message not found"))
     }
 
     pub(super) fn no_participant(&self) -> Reply {

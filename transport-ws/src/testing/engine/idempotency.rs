@@ -38,8 +38,7 @@ impl Engine {
         self.remembered.retain(|_, remembered| remembered.until > now);
         match self.remembered.get(&name) {
             Some(known) if known.fingerprint != fingerprint => {
-                let message =
-                    "Idempotency-Key was reused with a different request body. Use a fresh key for a new request.";
+                let message = "Idempotency-Key was reused with a different request body. Use a fresh key for a new request.";
                 return Err(Reply::error(422, "IDEMPOTENCY_KEY_CONFLICT", message));
             }
             Some(Remembered { answer: Some(answer), .. }) => {

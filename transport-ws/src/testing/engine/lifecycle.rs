@@ -47,7 +47,8 @@ impl Engine {
             matches!(self.agents[group.created_by].standing, Standing::Suspended | Standing::Deleted);
         let admin = group.member(agent).is_some_and(|member| member.admin);
         if group.created_by != agent && !(orphaned && admin) {
-            let message = "Only the group creator (or an admin when the creator is suspended) can delete a group";
+            let message =
+                "Only the group creator (or an admin when the creator is suspended) can delete a group";
             return Err(Reply::error(403, "FORBIDDEN", message));
         }
         let members = self.conversations[ix].participants();

@@ -34,7 +34,9 @@ impl Engine {
             let message = "This account only accepts group invites from contacts";
             return Err(Reply::error(403, "INBOX_RESTRICTED", message));
         }
-        if let Some(invite) = self.invites.iter().find(|invite| invite.group == ix && invite.invitee == target) {
+        if let Some(invite) =
+            self.invites.iter().find(|invite| invite.group == ix && invite.invitee == target)
+        {
             return Ok(json!({ "handle": handle, "outcome": "invited", "invite_id": invite.id }));
         }
         if knows && self.switches.contacts_join_groups {
@@ -108,7 +110,8 @@ impl Engine {
         self.announce(ix, agent, "member_left", about(self.handle_of(agent), None));
         let heir = self.group_mut(ix).and_then(|group| {
             let led = group.active().any(|member| member.admin);
-            let heir = group.members.iter_mut().filter(|member| member.active).min_by_key(|member| member.joined_at);
+            let heir =
+                group.members.iter_mut().filter(|member| member.active).min_by_key(|member| member.joined_at);
             heir.filter(|_| !led).map(|heir| {
                 heir.admin = true;
                 heir.agent

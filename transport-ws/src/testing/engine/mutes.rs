@@ -37,7 +37,9 @@ impl Engine {
 
     fn active_mute(&self, agent: AgentIx, target: MuteTarget) -> Option<&Mute> {
         let mutes = self.agents[agent].mutes.iter();
-        mutes.filter(|mute| mute.until.is_none_or(|until| until > self.now)).find(|mute| mute.target == target)
+        mutes
+            .filter(|mute| mute.until.is_none_or(|until| until > self.now))
+            .find(|mute| mute.target == target)
     }
 
     fn mute(&mut self, request: &Request<'_>) -> Answer {
@@ -46,8 +48,12 @@ impl Engine {
         let body = schema::parse(request.body)?;
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         let target = match text("target_kind") {
-            Some("agent") => MuteTarget::Agent(self.muted_agent(agent, text("target_handle"), text("target_id"))?),
-            Some("conversation") => MuteTarget::Conversation(self.muted_conversation(agent, text("target_id"))?),
+            Some("agent") => {
+                MuteTarget::Agent(self.muted_agent(agent, text("target_handle"), text("target_id"))?)
+            }
+            Some("conversation") => {
+                MuteTarget::Conversation(self.muted_conversation(agent, text("target_id"))?)
+            }
             other => {
                 let got = other.map_or_else(|| "undefined".to_owned(), str::to_owned);
                 let message = format!("target_kind must be 'agent' or 'conversation', got '{got}'");
@@ -58,7 +64,8 @@ impl Engine {
             None | Some(Value::Null) => None,
             Some(value) => {
                 let until = value.as_str().and_then(Moment::parse);
-                let until = until.ok_or_else(|| Reply::invalid("muted_until must be an ISO-8601 timestamp"))?;
+                let until =
+                    until.ok_or_else(|| Reply::invalid("muted_until must be an ISO-8601 timestamp"))?;
                 if until <= self.now {
                     return Err(Reply::invalid("muted_until must be in the future"));
                 }

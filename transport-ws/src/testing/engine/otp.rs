@@ -47,7 +47,9 @@ impl Engine {
             if since < COOLDOWN {
                 let wait = (COOLDOWN - since).as_secs_f64().ceil() as u64;
                 let message = format!("Please wait {wait}s before requesting another code.");
-                return Err(Reply::error(429, "OTP_COOLDOWN", message).header("retry-after", wait.to_string()));
+                return Err(
+                    Reply::error(429, "OTP_COOLDOWN", message).header("retry-after", wait.to_string())
+                );
             }
         }
         if sent.len() >= PER_HOUR {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::model::{AgentIx, PauseMode};
 use super::Engine;
+use super::model::{AgentIx, PauseMode};
 
 /// Numbers a socket for as long as the server lives.
 pub(crate) type SocketId = u64;
@@ -13,9 +13,17 @@ pub(crate) type SocketId = u64;
 /// Something the listener has to do.
 pub(crate) enum Effect {
     /// A text frame. `Hello` is the answer to authentication, which faults treat differently.
-    Frame { socket: SocketId, text: Arc<str>, hello: bool },
+    Frame {
+        socket: SocketId,
+        text: Arc<str>,
+        hello: bool,
+    },
     Ping(SocketId),
-    Close { socket: SocketId, code: u16, reason: String },
+    Close {
+        socket: SocketId,
+        code: u16,
+        reason: String,
+    },
     /// The connection ends without a close frame.
     Cut(SocketId),
     Webhook(WebhookCall),

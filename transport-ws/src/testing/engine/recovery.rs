@@ -17,7 +17,8 @@ impl Engine {
         self.within_address_limit(request, "recover", 3, HOUR)?;
         let body = schema::parse(request.body)?;
         let email = plain_email(body.get("email").and_then(Value::as_str).unwrap_or_default());
-        let handle = body.get("handle").and_then(Value::as_str).map(plain_handle).filter(|_| self.is_current());
+        let handle =
+            body.get("handle").and_then(Value::as_str).map(plain_handle).filter(|_| self.is_current());
         let known = !self.accounts_of(&email, handle.as_deref()).is_empty();
         let pending = if known && self.otp_slot(&email).is_ok() {
             Some(self.begin_flow(&email, Flow::Recover { email: email.clone(), handle }))
@@ -48,7 +49,9 @@ impl Engine {
             several => {
                 let handles: Vec<&str> = several.iter().map(|agent| self.handle_of(*agent)).collect();
                 let message = "Several agents use this email. Start again with a handle.";
-                return Err(Reply::error(409, "HANDLE_REQUIRED", message).details(json!({ "handles": handles })));
+                return Err(
+                    Reply::error(409, "HANDLE_REQUIRED", message).details(json!({ "handles": handles }))
+                );
             }
         };
         Ok(self.with_new_key(agent))

@@ -110,7 +110,8 @@ impl Engine {
         let live = of_email().filter(|agent| agent.standing != Standing::Deleted).count();
         let (limit, lifetime) = (self.switches.agents_per_email, self.switches.lifetime_per_email);
         if live >= limit && self.is_current() {
-            let message = format!("This email already has {limit} agents. Delete one first to create a new one.");
+            let message =
+                format!("This email already has {limit} agents. Delete one first to create a new one.");
             return Err(Reply::error(409, "EMAIL_LIMIT_REACHED", message).details(json!({ "limit": limit })));
         }
         if live >= limit {
@@ -180,7 +181,11 @@ fn handle_of(members: &mut Members<'_>) -> String {
 pub(super) fn looks_like_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     let plain = |part: &str| !part.is_empty() && !part.contains(|c: char| c == '@' || c.is_whitespace());
-    plain(local) && plain(domain) && domain.contains('.') && !domain.starts_with('.') && !domain.ends_with('.')
+    plain(local)
+        && plain(domain)
+        && domain.contains('.')
+        && !domain.starts_with('.')
+        && !domain.ends_with('.')
 }
 
 /// `^[a-z][a-z0-9]*(-[a-z0-9]+)*$`

@@ -23,9 +23,9 @@ impl Request<'_> {
 
     pub(crate) fn query(&self, name: &str) -> Option<String> {
         let pairs = self.query.split('&').filter(|pair| !pair.is_empty());
-        pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find_map(|(key, value)| {
-            (decoded(key, true) == name).then(|| decoded(value, true))
-        })
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .find_map(|(key, value)| (decoded(key, true) == name).then(|| decoded(value, true)))
     }
 
     /// A number of the query that decides a page: within bounds, or the default if it is no number.

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
+use super::Engine;
 use super::reply::{Answer, Reply};
 use super::request::Request;
-use super::Engine;
 
 impl Engine {
     pub(super) fn route(&mut self, request: &Request<'_>) -> Answer {

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::model::{AgentIx, EnvIx, Envelope, MsgIx};
 use super::Engine;
+use super::model::{AgentIx, EnvIx, Envelope, MsgIx};
 
 impl Engine {
     /// What every form of a message has.

@@ -59,7 +59,9 @@ impl Engine {
         let agent = &mut self.agents[sender];
         let limit = if agent.is_system { SYSTEM_SENDS_PER_SECOND } else { SENDS_PER_SECOND };
         if agent.sends.hit(second) > limit {
-            return Err(Reply::error(429, "RATE_LIMITED", "Too many messages per second").header("retry-after", "1"));
+            return Err(
+                Reply::error(429, "RATE_LIMITED", "Too many messages per second").header("retry-after", "1")
+            );
         }
         Ok(())
     }
@@ -114,7 +116,9 @@ impl Engine {
         let conversation = self.messages[message].conversation;
         let mut text: Option<Arc<str>> = None;
         for (recipient, envelope) in recipients {
-            if self.is_muted(recipient, sender, conversation) || self.agents[recipient].pause == PauseMode::Full {
+            if self.is_muted(recipient, sender, conversation)
+                || self.agents[recipient].pause == PauseMode::Full
+            {
                 continue;
             }
             self.call_webhooks_for_message(recipient, message, envelope);

@@ -22,8 +22,13 @@ pub(super) struct Session {
 
 enum State {
     /// It has still to say who it is.
-    Greeting { until: Moment },
-    Live { agent: AgentIx, ack: bool },
+    Greeting {
+        until: Moment,
+    },
+    Live {
+        agent: AgentIx,
+        ack: bool,
+    },
 }
 
 /// A frame of a client.
@@ -121,9 +126,10 @@ impl Engine {
                 State::Live { .. } => session.ping_at,
             };
             let drain = session.drain.as_ref().map(|drain| drain.next_at);
-            let repush = self.switches.repush_after.and_then(|after| {
-                session.pushed.values().min().map(|pushed| pushed.plus(after))
-            });
+            let repush = self
+                .switches
+                .repush_after
+                .and_then(|after| session.pushed.values().min().map(|pushed| pushed.plus(after)));
             [Some(greeting), session.pong_by, drain, repush]
         });
         sessions.flatten().chain(self.webhooks_due()).min()
@@ -141,8 +147,12 @@ impl Engine {
     /// their greeting to time out.
     pub(crate) fn shut_down(&mut self, now: Moment) {
         self.advance(now);
-        let live: Vec<SocketId> =
-            self.sessions.iter().filter(|(_, session)| session.agent().is_some()).map(|(id, _)| *id).collect();
+        let live: Vec<SocketId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.agent().is_some())
+            .map(|(id, _)| *id)
+            .collect();
         for socket in live {
             self.close(socket, 1001, "Server shutting down");
         }
@@ -243,7 +253,8 @@ impl Engine {
                 let ix = id.and_then(|id| self.conversation_ids.get(id).copied());
                 let Some(ix) = ix.filter(|ix| self.conversations[*ix].has(agent)) else { return };
                 let payload = json!({ "conversation_id": id, "sender": self.handle_of(agent) });
-                let deleted = matches!(&self.conversations[ix].kind, Kind::Group(group) if group.deleted.is_some());
+                let deleted =
+                    matches!(&self.conversations[ix].kind, Kind::Group(group) if group.deleted.is_some());
                 if !deleted {
                     for other in self.conversations[ix].participants() {
                         if other != agent {

@@ -17,7 +17,14 @@ pub(super) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
 
 fn digest(message: &[u8]) -> [u8; 32] {
     let mut state: [u32; 8] = [
-        0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
+        0x6a09_e667,
+        0xbb67_ae85,
+        0x3c6e_f372,
+        0xa54f_f53a,
+        0x510e_527f,
+        0x9b05_688c,
+        0x1f83_d9ab,
+        0x5be0_cd19,
     ];
     let mut padded = message.to_vec();
     padded.push(0x80);
@@ -51,8 +58,7 @@ fn compress(state: &mut [u32; 8], block: &[u8]) {
     for (word, constant) in words.into_iter().zip(ROUNDS) {
         let mixed = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
         let chosen = (e & f) ^ (!e & g);
-        let first =
-            h.wrapping_add(mixed).wrapping_add(chosen).wrapping_add(constant).wrapping_add(word);
+        let first = h.wrapping_add(mixed).wrapping_add(chosen).wrapping_add(constant).wrapping_add(word);
         let mixed = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
         let second = mixed.wrapping_add((a & b) ^ (a & c) ^ (b & c));
         (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(first), c, b, a, first.wrapping_add(second));

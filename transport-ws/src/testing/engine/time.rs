@@ -65,7 +65,8 @@ impl Moment {
             "" => 0,
             digits => format!("{digits:0<6}").get(..6)?.parse().ok()?,
         };
-        let seconds = days_from_civil(year, month, day) * 86_400 + hours * 3600 + minutes * 60 + seconds - offset;
+        let seconds =
+            days_from_civil(year, month, day) * 86_400 + hours * 3600 + minutes * 60 + seconds - offset;
         u64::try_from(seconds * MICROS as i64 + micros).ok().map(Moment)
     }
 
@@ -134,7 +135,9 @@ mod tests {
 
     #[test]
     fn what_is_no_moment_is_refused() {
-        for text in ["", "soon", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T25:00:00Z", "2026-01-01T00:00:00"] {
+        for text in
+            ["", "soon", "2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T25:00:00Z", "2026-01-01T00:00:00"]
+        {
             assert_eq!(Moment::parse(text), None, "{text}");
         }
     }

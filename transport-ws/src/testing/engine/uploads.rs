@@ -35,7 +35,9 @@ impl Engine {
         members.choice("content_type", &TYPES);
         size(&mut members);
         let hash = members.text("sha256", 0, usize::MAX);
-        if hash.is_some_and(|hash| hash.len() != 64 || !hash.bytes().all(|b| b"0123456789abcdef".contains(&b))) {
+        if hash
+            .is_some_and(|hash| hash.len() != 64 || !hash.bytes().all(|b| b"0123456789abcdef".contains(&b)))
+        {
             members.fault("sha256", "Invalid");
         }
         if !members.has_faults() && to.is_some() == group.is_some() {

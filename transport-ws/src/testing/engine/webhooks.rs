@@ -147,7 +147,8 @@ impl Engine {
 
     fn call(&mut self, agent: AgentIx, event: &str, data: Value, envelope: Option<EnvIx>) {
         let wanted = |webhook: &&Webhook| webhook.owner == agent && webhook.events.iter().any(|e| e == event);
-        let webhooks: Vec<String> = self.webhooks.iter().filter(wanted).map(|webhook| webhook.id.clone()).collect();
+        let webhooks: Vec<String> =
+            self.webhooks.iter().filter(wanted).map(|webhook| webhook.id.clone()).collect();
         for webhook in webhooks {
             let body = json!({ "event": event, "timestamp": self.now.javascript(), "data": data });
             self.deliveries.push(Delivery {
@@ -166,7 +167,9 @@ impl Engine {
     fn attempt(&mut self, position: usize) {
         let delivery = &mut self.deliveries[position];
         delivery.next_at = None;
-        let Some(webhook) = self.webhooks.iter().find(|webhook| webhook.id == delivery.webhook) else { return };
+        let Some(webhook) = self.webhooks.iter().find(|webhook| webhook.id == delivery.webhook) else {
+            return;
+        };
         self.effects.push(Effect::Webhook(WebhookCall {
             delivery: delivery.id.clone(),
             url: webhook.url.clone(),

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::AgentChatServer;
 use super::host::Host;
 use super::listener::{bind, listen};
-use super::AgentChatServer;
 use crate::testing::clock::Clock;
 use crate::testing::engine::Engine;
 use crate::testing::profile::{Profile, Switches};
@@ -25,7 +25,13 @@ pub struct AgentChatServerBuilder {
 impl AgentChatServerBuilder {
     pub(super) fn new() -> Self {
         let profile = Profile::default();
-        AgentChatServerBuilder { profile, switches: Switches::of(profile), seed: 0, manual_clock: None, port: 0 }
+        AgentChatServerBuilder {
+            profile,
+            switches: Switches::of(profile),
+            seed: 0,
+            manual_clock: None,
+            port: 0,
+        }
     }
 
     /// Which server is played; [`Profile::Current`] if this is not called. Sets all switches back.

@@ -206,7 +206,8 @@ impl Connection {
 
     fn note(&self, received: &Received, status: u16) {
         let key = received.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let handle = key.and_then(|key| self.host.look(|engine| engine.handle_of_key(key).map(str::to_owned)));
+        let handle =
+            key.and_then(|key| self.host.look(|engine| engine.handle_of_key(key).map(str::to_owned)));
         let path = match received.query.as_str() {
             "" => received.path.clone(),
             query => format!("{}?{query}", received.path),
@@ -241,7 +242,9 @@ impl Received {
 
     fn header_list(&self) -> Vec<(String, String)> {
         let headers = self.headers.iter();
-        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into())).collect()
+        headers
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()))
+            .collect()
     }
 }
 

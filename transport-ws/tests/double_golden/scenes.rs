@@ -65,6 +65,9 @@ pub(crate) async fn before(replay: &mut Replay, file: &str, line: &Value, lines:
         "20" if line["path"].as_str().is_some_and(|path| path.ends_with("rotate-key")) => {
             replay.server.advance(Duration::from_millis(500));
         }
+        "22" if line["path"].as_str().is_some_and(|path| path.ends_with("rotate-key")) => {
+            replay.server.advance(Duration::from_millis(1_500));
+        }
         "23" => gap(replay, line, lines).await,
         _ => {}
     }
@@ -124,7 +127,7 @@ async fn register(replay: &mut Replay, handle: &str) {
 
 /// Agents that were there before the recording began: all that speak, and some that are only spoken to.
 fn populate(replay: &mut Replay, lines: &[Value]) {
-    let registered = ["rot", "rec-me", "pya-p2", "pyb-p2"];
+    let registered = ["rot", "rec-me", "pya-p2", "pyb-p2", "jsa-j1", "jsb-j1"];
     let mut handles = vec!["carol".to_owned(), "vic".to_owned()];
     for line in lines {
         let text = line.to_string();
@@ -263,5 +266,11 @@ async fn gap(replay: &mut Replay, line: &Value, lines: &[Value]) {
 
 /// Whose key it is where the recording does not say.
 pub(crate) fn unnamed(line: &Value) -> &'static str {
-    if line["case"] == "py.sync" { "pyb-p2" } else { "pya-p2" }
+    let case = line["case"].as_str().expect("a case");
+    match case {
+        "py.sync" => "pyb-p2",
+        "js.sync" => "jsb-j1",
+        _ if case.starts_with("js.") => "jsa-j1",
+        _ => "pya-p2",
+    }
 }

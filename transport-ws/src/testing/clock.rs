@@ -45,7 +45,11 @@ impl Clock {
     /// Returns at that moment; never, if the clock is a test's.
     pub(crate) async fn until(&self, moment: Moment) {
         match self {
-            Clock::Real { begin, at } => tokio::time::sleep_until(*begin + moment.since(*at)).await,
+            Clock::Real { begin, at } => match begin.checked_add(moment.since(*at)) {
+                Some(instant) => tokio::time::sleep_until(instant).await,
+                // Farther away than anybody waits.
+                None => std::future::pending().await,
+            },
             Clock::Manual(_) => std::future::pending().await,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One thing that happened. The newest 16 384 are kept.
+/// One thing that happened. The newest 16 384 are kept, and no more than 64 MiB of them.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JournalEntry {
@@ -58,6 +58,16 @@ pub enum JournalEntry {
         /// The reason.
         reason: String,
     },
+    /// An attempt to hand an event to a webhook has ended.
+    #[non_exhaustive]
+    Webhook {
+        /// Which delivery; the same for all of its attempts.
+        delivery: String,
+        /// The event's name.
+        event: String,
+        /// Whether it was answered with 2xx in time.
+        accepted: bool,
+    },
     /// A socket is gone, whoever ended it.
     #[non_exhaustive]
     Gone {
@@ -80,6 +90,7 @@ impl fmt::Debug for JournalEntry {
             JournalEntry::Received { socket, text } => write!(f, "#{socket} > {} bytes", text.len()),
             JournalEntry::Sent { socket, text } => write!(f, "#{socket} < {} bytes", text.len()),
             JournalEntry::Closed { socket, code, reason } => write!(f, "#{socket} closed {code} {reason:?}"),
+            JournalEntry::Webhook { event, accepted, .. } => write!(f, "webhook {event} {accepted}"),
             JournalEntry::Gone { socket, code } => write!(f, "#{socket} gone {code:?}"),
         }
     }
@@ -87,29 +98,71 @@ impl fmt::Debug for JournalEntry {
 
 #[derive(Default)]
 pub(crate) struct Journal {
-    entries: Mutex<VecDeque<JournalEntry>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    entries: VecDeque<JournalEntry>,
+    bytes: usize,
 }
 
 impl Journal {
     pub(crate) fn note(&self, entry: JournalEntry) {
-        let mut entries = self.entries();
-        if entries.len() == KEPT {
-            entries.pop_front();
+        let mut kept = self.kept();
+        kept.bytes += entry.size();
+        kept.entries.push_back(entry);
+        while kept.entries.len() > MAX_ENTRIES || kept.bytes > MAX_BYTES {
+            let Some(oldest) = kept.entries.pop_front() else { return };
+            kept.bytes -= oldest.size();
         }
-        entries.push_back(entry);
     }
 
     pub(crate) fn all(&self) -> Vec<JournalEntry> {
-        self.entries().iter().cloned().collect()
+        self.kept().entries.iter().cloned().collect()
     }
 
     pub(crate) fn clear(&self) {
-        self.entries().clear();
+        *self.kept() = Kept::default();
     }
 
-    fn entries(&self) -> MutexGuard<'_, VecDeque<JournalEntry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-const KEPT: usize = 16_384;
+impl JournalEntry {
+    /// What it weighs, roughly: only what can be long counts.
+    fn size(&self) -> usize {
+        match self {
+            JournalEntry::Request { path, body, .. } => path.len() + body.len(),
+            JournalEntry::Received { text, .. } | JournalEntry::Sent { text, .. } => text.len(),
+            _ => 0,
+        }
+    }
+}
+
+const MAX_ENTRIES: usize = 16_384;
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::{Journal, JournalEntry, MAX_BYTES, MAX_ENTRIES};
+
+    fn sent(socket: u64, length: usize) -> JournalEntry {
+        JournalEntry::Sent { socket, text: "x".repeat(length) }
+    }
+
+    #[test]
+    fn the_journal_forgets_the_oldest_by_number_and_by_size() {
+        let journal = Journal::default();
+        for socket in 0..MAX_ENTRIES as u64 + 5 {
+            journal.note(sent(socket, 1));
+        }
+        let all = journal.all();
+        assert_eq!((all.len(), all[0].clone()), (MAX_ENTRIES, sent(5, 1)));
+        journal.note(sent(1, MAX_BYTES / 2));
+        journal.note(sent(2, MAX_BYTES / 2));
+        assert_eq!(journal.all().len(), 2);
+    }
+}

@@ -155,6 +155,19 @@ async fn s47_a_server_may_insist_on_its_own_pushes() {
 }
 
 #[tokio::test]
+async fn what_expired_is_in_the_history_and_nowhere_else() {
+    let server = frozen(Profile::Current).await;
+    let (alice, bob, conversation) = friends(&server, "alice", "bob").await;
+    say(&server, &alice, "bob", "1", "too late").await.ok();
+    assert_eq!(server.expire_stored("bob"), 1);
+    assert!(sync(&server, &bob).await.is_empty());
+    let mut socket = Socket::acking(&server, &bob).await;
+    socket.quiet(&server, "bob").await;
+    let newest = get(&server, &alice, &format!("/v1/messages/{conversation}?limit=1")).await.ok();
+    assert_eq!(newest[0]["status"], "expired");
+}
+
+#[tokio::test]
 async fn s69_context_block() {
     let server = frozen(Profile::Current).await;
     let room = group(&server, &["tally-ho", "quokka-9"]).await;

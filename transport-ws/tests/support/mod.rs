@@ -108,8 +108,8 @@ impl Call<'_> {
         let mut bytes = Vec::new();
         let talk = async {
             // A server that cuts the connection may do so before all is written.
-            let _ = stream.write_all(head.as_bytes()).await;
-            let _ = stream.write_all(&self.body).await;
+            let whole = [head.as_bytes(), &self.body].concat();
+            let _ = stream.write_all(&whole).await;
             let _ = stream.read_to_end(&mut bytes).await;
         };
         tokio::time::timeout(PATIENCE, talk).await.expect("an end of the connection");

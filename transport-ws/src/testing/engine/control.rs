@@ -83,6 +83,16 @@ impl Engine {
         self.by_key.get(key).map(|agent| self.handle_of(*agent))
     }
 
+    /// Gives up what is stored for an agent. Tells how much that was.
+    pub(crate) fn expire(&mut self, agent: AgentIx) -> usize {
+        let stored: Vec<usize> = self.agents[agent].stored.iter().copied().collect();
+        for envelope in &stored {
+            self.envelopes[*envelope].status = super::model::Status::Expired;
+            self.unstore(*envelope);
+        }
+        stored.len()
+    }
+
     /// Every socket is gone at once, and nobody hears of it, as when the process dies.
     pub(crate) fn crash(&mut self) {
         self.sessions.clear();

@@ -39,6 +39,8 @@ mod send;
 mod sessions;
 mod sha256;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod time;
 mod uploads;
 mod webhooks;

@@ -181,6 +181,8 @@ pub(crate) struct Envelope {
 pub(crate) enum Status {
     Stored,
     Delivered,
+    /// Given up by the server before it was delivered.
+    Expired,
     Read,
 }
 
@@ -247,6 +249,7 @@ impl Status {
         match self {
             Status::Stored => "stored",
             Status::Delivered => "delivered",
+            Status::Expired => "expired",
             Status::Read => "read",
         }
     }

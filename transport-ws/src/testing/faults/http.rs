@@ -135,10 +135,10 @@ impl std::fmt::Debug for HttpFault {
 }
 
 /// Whether a route names a request: `METHOD /path`, where `*` stands for one segment, `**` at the end for
-/// any number of them, and `*` alone for every request.
+/// any number of them, and `*` alone for every request but upgrades.
 pub(crate) fn names(route: &str, method: &str, path: &str) -> bool {
     if route == "*" {
-        return true;
+        return path != "/v1/ws";
     }
     let Some((wanted, pattern)) = route.split_once(' ') else { return false };
     if wanted != "*" && wanted != method {
@@ -168,5 +168,7 @@ mod tests {
         assert!(names("GET /v1/**", "GET", "/v1/messages/sync"));
         assert!(!names("GET /v1/**", "POST", "/v1/messages/sync"));
         assert!(names("*", "PUT", "/anything"));
+        assert!(!names("*", "GET", "/v1/ws"));
+        assert!(names("GET /v1/ws", "GET", "/v1/ws"));
     }
 }

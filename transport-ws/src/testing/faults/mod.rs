@@ -49,8 +49,8 @@ impl Faults {
     }
 
     /// Scripts what happens to the next request of a route: `METHOD /path`, where `*` stands for one
-    /// segment (or any method), `**` at the end for any number, and `*` alone for every request. The
-    /// upgrade is `GET /v1/ws`. Faults of one route strike in the order in which they were scripted.
+    /// segment (or any method), `**` at the end for any number, and `*` alone for every request but
+    /// upgrades, which are `GET /v1/ws`. Faults of one route strike in the order in which they were scripted.
     ///
     /// # Panics
     ///

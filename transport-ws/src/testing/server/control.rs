@@ -63,6 +63,16 @@ impl AgentChatServer {
         self.with_agent(handle, |engine, _, agent| engine.set_undelivered(agent, count));
     }
 
+    /// Gives up every message that is stored for an agent: `sync` and the connect drain pass it over, the
+    /// history shows it as `expired`. Tells how many there were.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such agent.
+    pub fn expire_stored(&self, handle: &str) -> usize {
+        self.with_agent(handle, |engine, _, agent| engine.expire(agent))
+    }
+
     /// Replaces an agent's key without further ado: its sockets are closed with 1008.
     ///
     /// # Panics
@@ -106,7 +116,7 @@ impl AgentChatServer {
         self.faults().on("*", fault);
     }
 
-    /// What went over the wire, in order; the newest 16 384 entries.
+    /// What went over the wire, in order; the newest 16 384 entries, and no more than 64 MiB of them.
     #[must_use]
     pub fn journal(&self) -> Vec<JournalEntry> {
         self.host.journal.all()

@@ -215,7 +215,11 @@ impl Host {
                 let Some(host) = self.own.upgrade() else { return };
                 self.spawn_socket(async move {
                     let accepted = webhook::post(&call).await;
-                    host.with(|engine, now| engine.webhook_answered(now, &call.delivery, accepted));
+                    host.with(|engine, now| {
+                        engine.webhook_answered(now, &call.delivery, accepted);
+                        let (delivery, event) = (call.delivery.clone(), call.event.clone());
+                        host.journal.note(JournalEntry::Webhook { delivery, event, accepted });
+                    });
                 });
             }
         }

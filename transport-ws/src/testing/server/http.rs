@@ -39,8 +39,6 @@ struct Received {
 impl Connection {
     /// Answers, under whatever fault is scripted for the request.
     pub(crate) async fn answer(self, mut request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
-        let fault = self.host.script.take(request.method().as_str(), request.uri().path());
-        self.writing.drip(fault.drip);
         let upgrade = is_upgrade(request.headers());
         let pending = upgrade.then(|| hyper::upgrade::on(&mut request));
         let (head, body) = request.into_parts();
@@ -52,6 +50,9 @@ impl Connection {
             headers: head.headers,
             body,
         };
+        // Only now: from here to the engine nothing is waited for that the fault does not ask for.
+        let fault = self.host.script.take(&received.method, &received.path);
+        self.writing.drip(fault.drip);
         if fault.hang {
             self.note(&received, 0);
             return std::future::pending().await;

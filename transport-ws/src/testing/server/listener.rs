@@ -51,7 +51,8 @@ async fn serve(connection: Connection, stream: TcpStream) {
     let wire = Wire::new(stream, Arc::clone(&connection.host), Arc::clone(&connection.writing));
     let service = service_fn(move |request| connection.clone().answer(request));
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).max_buf_size(MAX_HEAD);
+    // A connection may idle for as long as its client likes.
+    server.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
     // What ends a connection is the client's affair, or a fault that was asked for.
     let _ = server.serve_connection(TokioIo::new(wire), service).with_upgrades().await;
 }

@@ -111,12 +111,14 @@ async fn s47_ack_semantics() {
     for nothing in [json!("msg_unknown"), other["id"].clone(), json!(5), Value::Null] {
         socket.ack(&nothing).await;
     }
+    socket.heard().await;
     socket.quiet(&server, "bob").await;
     assert_eq!((server.stored("bob"), server.stored("alice")), (1, 1));
     call(&server, "POST", format!("/v1/messages/{}/read", id(&row))).key(&bob).send().await.ok();
     for _ in 0..2 {
         socket.ack(&row["id"]).await;
     }
+    socket.heard().await;
     socket.quiet(&server, "bob").await;
     let path = format!("/v1/messages/{conversation}?before_seq=4&limit=1");
     assert_eq!(get(&server, &alice, &path).await.ok()[0]["status"], "read");
@@ -130,6 +132,7 @@ async fn s47_acks_count_only_where_they_were_negotiated() {
     // A socket of somebody else's cannot acknowledge it either.
     let mut foreign = Socket::acking(&server, &alice).await;
     foreign.ack(&row["id"]).await;
+    foreign.heard().await;
     foreign.quiet(&server, "alice").await;
     assert_eq!(server.stored("bob"), 1);
     // A message that never came over this socket may be named all the same.
@@ -150,6 +153,7 @@ async fn s47_a_server_may_insist_on_its_own_pushes() {
     let mut socket = Socket::acking(&server, &bob).await;
     let row = say(&server, &alice, "bob", "1", "x").await.ok();
     socket.ack(&row["id"]).await;
+    socket.heard().await;
     socket.quiet(&server, "bob").await;
     assert_eq!(server.stored("bob"), 1);
 }

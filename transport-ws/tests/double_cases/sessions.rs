@@ -169,6 +169,26 @@ async fn s48_a_server_may_repeat_the_end_of_a_batch() {
 }
 
 #[tokio::test]
+async fn s48_what_comes_meanwhile_is_pushed_and_not_drained() {
+    for profile in BOTH {
+        let server = frozen(profile).await;
+        backlog(&server, 250).await;
+        let mut socket = Socket::acking(&server, &server.agent("bob")).await;
+        for _ in 0..200 {
+            socket.event("message.new").await;
+        }
+        let live = say(&server, &server.agent("sender-0"), "bob", "live", "live").await.ok();
+        let pushed = socket.event("message.new").await;
+        assert_eq!((pushed["id"].clone(), pushed.get("delivery_id")), (live["id"].clone(), None));
+        server.advance(Duration::from_millis(100));
+        for _ in 0..50 {
+            assert_ne!(socket.event("message.new").await["id"], live["id"]);
+        }
+        socket.quiet(&server, "bob").await;
+    }
+}
+
+#[tokio::test]
 async fn s49_drain_only_new_socket() {
     for profile in BOTH {
         let server = frozen(profile).await;

@@ -31,27 +31,12 @@ async fn s50_heartbeat_close() {
         // The ping waits in the deaf client's socket, unread and unanswered.
         assert_eq!(watching.next().await, Got::Ping);
         watching.quiet(&server, "watcher").await;
-        // Reading on has sent the pong; the server has it before the answer to this.
-        watching.send(json!({ "type": "nothing" })).await;
-        get(&server, &watcher, "/v1/agents/me").await.ok();
-        until_received(&server, "nothing").await;
+        watching.heard().await;
         server.advance(Duration::from_secs(timeout));
         assert_eq!(watching.event("presence.update").await, presence("deaf", "offline", None));
         assert_eq!(socket.next().await, Got::Ping);
         assert_eq!(socket.closed().await, (1001, "Heartbeat timeout".to_owned()));
         watching.quiet(&server, "watcher").await;
-    }
-}
-
-/// Waits for a frame to have reached the server.
-async fn until_received(server: &AgentChatServer, kind: &str) {
-    let arrived = || {
-        server.journal().iter().any(|entry| {
-            matches!(entry, transport_ws::testing::JournalEntry::Received { text, .. } if text.contains(kind))
-        })
-    };
-    while !arrived() {
-        tokio::task::yield_now().await;
     }
 }
 
@@ -119,6 +104,24 @@ async fn s52_presence() {
         assert_eq!(get(&server, &judy, "/v1/presence/ivan").await.ok()["status"], "online");
         server.advance(Duration::from_secs(1));
         assert_eq!(get(&server, &judy, "/v1/presence/ivan").await.ok()["status"], "offline");
+    }
+}
+
+#[tokio::test]
+async fn s52_each_pong_keeps_the_state_alive() {
+    for (profile, interval) in [(Profile::Legacy, 30), (Profile::Current, 45)] {
+        let server = frozen(profile).await;
+        let (ivan, judy) = (server.agent("ivan"), server.agent("judy"));
+        add_contact(&server, &judy, "ivan").await;
+        let mut socket = Socket::hello(&server, &ivan).await;
+        let busy = json!({ "status": "busy" });
+        call(&server, "PUT", "/v1/presence").key(&ivan).body(busy).send().await.ok();
+        for _ in 0..12 {
+            server.advance(Duration::from_secs(interval));
+            assert_eq!(socket.next().await, Got::Ping);
+            socket.heard().await;
+        }
+        assert_eq!(get(&server, &judy, "/v1/presence/ivan").await.ok()["status"], "busy");
     }
 }
 

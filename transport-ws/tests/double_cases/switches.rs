@@ -40,9 +40,7 @@ async fn typing_may_be_passed_on() {
         typing.send(json!({ "type": "typing.start", "payload": payload })).await;
         typing.send(json!({ "type": "message.send", "payload": {} })).await;
         typing.send_text("{{{").await;
-        // The answer to a ping comes after everything before it was read.
-        typing.send_message(tokio_tungstenite::tungstenite::Message::Ping(Default::default())).await;
-        assert_eq!(typing.next().await, crate::support::Got::Pong);
+        typing.heard().await;
         if relays {
             let expected = json!({ "conversation_id": conversation, "sender": "alice" });
             assert_eq!(watching.event("typing.start").await, expected);

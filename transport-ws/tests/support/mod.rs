@@ -319,6 +319,15 @@ impl Socket {
         }
     }
 
+    /// Returns once the server has read everything that was sent so far.
+    pub(crate) async fn heard(&mut self) {
+        // A pong that is due may be written after the first ping, but not after the second.
+        for _ in 0..2 {
+            self.send_message(Message::Ping(Default::default())).await;
+            assert_eq!(self.next().await, Got::Pong);
+        }
+    }
+
     /// Proves that nothing else was pushed so far.
     pub(crate) async fn quiet(&mut self, server: &AgentChatServer, handle: &str) {
         server.push_raw(handle, &json!({ "type": "marker" }));

@@ -16,3 +16,5 @@ pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
+#[cfg(feature = "test-server")]
+pub mod testing;

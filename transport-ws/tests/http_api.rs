@@ -1,12 +1,12 @@
 //! The routes: each call asks what it should, and reads what was recorded.
 
-mod support;
+mod raw;
 
 use std::future::Future;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Reply, Seen, Server, refusal, reply, reply_with};
+use raw::{Reply, Seen, Server, refusal, reply, reply_with};
 use transport_ws::api::{GroupDraft, GroupUpdate, History, MuteKind, Recipient, Upload, UploadTicket};
 use transport_ws::http::{Failure, RetryPolicy};
 use transport_ws::wire::PresenceStatus;
@@ -349,7 +349,7 @@ async fn c22_upload_put_without_key() {
     let put = storage.only();
     assert_eq!((put.method.as_str(), put.path.as_str(), put.body.as_str()), ("PUT", "/put?sig=abc", "abc"));
     assert_eq!((put.header("authorization"), put.header("content-type")), (None, Some("text/markdown")));
-    assert!(put.headers.iter().all(|(_, value)| !value.contains(support::KEY)));
+    assert!(put.headers.iter().all(|(_, value)| !value.contains(raw::KEY)));
     assert!(!format!("{ticket:?}").contains("sig=abc"));
 }
 

@@ -1,9 +1,9 @@
 //! Getting a key, and losing it.
 
-mod support;
+mod raw;
 
 use serde_json::json;
-use support::{Seen, Server, refusal, reply};
+use raw::{Seen, Server, refusal, reply};
 use transport_ws::api::NewAgent;
 use transport_ws::http::Failure;
 use transport_ws::{AgentChat, AgentChatConfig, ErrorCode};
@@ -20,7 +20,7 @@ fn keyless(server: &Server) -> AgentChat {
 #[tokio::test]
 async fn c38_register_flow() {
     let made =
-        json!({"agent": {"handle":"quokka-9","email":"o@t","status":"active"}, "api_key": support::KEY});
+        json!({"agent": {"handle":"quokka-9","email":"o@t","status":"active"}, "api_key": raw::KEY});
     let server = Server::start([
         reply(200, r#"{"pending_id":"pnd_1","message":"sent"}"#),
         reply(201, &made.to_string()),
@@ -30,7 +30,7 @@ async fn c38_register_flow() {
     let client = keyless(&server);
     let pending = client.register(&NewAgent::new("o@t", "@Quokka-9")).await.expect("begun");
     let registered = client.register_verify(&pending.id.expect("an id"), "482913").await.expect("made");
-    assert!(!format!("{registered:?}").contains(support::KEY));
+    assert!(!format!("{registered:?}").contains(raw::KEY));
     let error = client.me().await.expect_err("no key yet");
     assert_eq!((error.failure(), server.seen().len()), (Failure::Invalid, 2));
     client.with_key(registered.key).me().await.expect("the key is good");
@@ -44,7 +44,7 @@ async fn c38_register_flow() {
         (("POST", "/v1/register/verify"), json!({"pending_id":"pnd_1","code":"482913"}))
     );
     assert!(seen[0].header("authorization").is_none() && seen[1].header("authorization").is_none());
-    assert_eq!(seen[2].header("authorization"), Some(format!("Bearer {}", support::KEY).as_str()));
+    assert_eq!(seen[2].header("authorization"), Some(format!("Bearer {}", raw::KEY).as_str()));
 }
 
 #[tokio::test]

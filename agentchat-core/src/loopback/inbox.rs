@@ -376,7 +376,7 @@ fn take_back(rows: &mut Rows<Row>, ids: Vec<u64>) {
 }
 
 /// What a message takes beside its body and headers, rounded.
-pub(crate) const OVERHEAD: usize = 512;
+pub(crate) const OVERHEAD: usize = 1024;
 /// How many rows a reader may be given at once.
 const BATCH: usize = 64;
 /// How long a fresh inbox that nobody reads keeps what is in it.

@@ -22,6 +22,7 @@ pub(crate) struct Accepted {
 
 #[derive(Debug)]
 struct Entry {
+    hash: u64,
     sender: u64,
     id: ClientMsgId,
     stamp: Stamp,
@@ -53,13 +54,12 @@ impl Accepted {
     /// Remembers a message by `stamp`, and forgets the oldest beyond [`REMEMBERED`].
     pub(crate) fn remember(&mut self, key: Key, sender: u64, id: ClientMsgId, stamp: Stamp) {
         self.index.insert(key.0, self.forgotten + self.entries.len() as u64);
-        self.entries.push_back(Entry { sender, id, stamp });
+        self.entries.push_back(Entry { hash: key.0, sender, id, stamp });
         if self.entries.len() > REMEMBERED
             && let Some(oldest) = self.entries.pop_front()
         {
-            let key = self.hasher.hash_one((oldest.sender, &oldest.id));
-            if self.index.get(&key) == Some(&self.forgotten) {
-                self.index.remove(&key);
+            if self.index.get(&oldest.hash) == Some(&self.forgotten) {
+                self.index.remove(&oldest.hash);
             }
             self.forgotten += 1;
         }

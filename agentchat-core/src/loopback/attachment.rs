@@ -1,17 +1,22 @@
 //! One agent's attachment to the in-process network.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::hooks::Passage;
+use super::hub::Sender;
 use super::reader::{Reader, gone};
 use super::{Loopback, disconnected};
 use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
+use crate::clock::after;
 use crate::delivery::{Delivery, Receipt};
 use crate::directory::{Discovered, Heartbeat, Query};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +40,7 @@ pub(crate) struct Ticket {
     pub(crate) life: watch::Receiver<Life>,
     pub(crate) gate: Passage,
     number: u64,
+    inbox: u64,
 }
 
 /// How an attachment stands.
@@ -49,11 +55,11 @@ pub(crate) enum Life {
 impl Attachment {
     pub(crate) fn new(network: Loopback, address: Address) -> Self {
         let mut hub = network.lock();
-        let (number, life) = hub.attach(&address);
+        let (number, inbox, life) = hub.attach(&address);
         let capabilities = hub.capabilities();
         let gate = hub.gate.watch();
         drop(hub);
-        Self { ticket: Arc::new(Ticket { network, life, gate, number }), address, capabilities }
+        Self { ticket: Arc::new(Ticket { network, life, gate, number, inbox }), address, capabilities }
     }
 
     /// The network, while the attachment lives.
@@ -66,6 +72,41 @@ impl Attachment {
     async fn reach(&self, operation: &'static str) -> Result<&Loopback> {
         self.ticket.pass(operation).await?;
         self.live(operation)
+    }
+
+    /// Sends after what there is to wait for: the network, its latency, and room in the inbox for
+    /// [`PATIENCE`] at most.
+    async fn send_later(
+        &self,
+        message: &Outbound,
+        mut crowded: Option<Pin<Box<OwnedNotified>>>,
+    ) -> Result<Receipt> {
+        let latency = self.reach("send").await?.lock().latency();
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        let until = after(Instant::now(), PATIENCE);
+        loop {
+            if let Some(room) = crowded {
+                let mut life = self.ticket.life.clone();
+                tokio::select! {
+                    () = room => {}
+                    // Whatever ended the attachment, the next look tells.
+                    _ = life.changed() => {}
+                    () = tokio::time::sleep_until(until) => {
+                        return Err(Error::new(ErrorKind::Backpressure, "send", "the inbox is full"));
+                    }
+                }
+            }
+            match self.live("send")?.lock().send(&self.sender(), message) {
+                Ok(sent) => return sent,
+                Err(full) => crowded = Some(full),
+            }
+        }
+    }
+
+    fn sender(&self) -> Sender<'_> {
+        Sender { attachment: self.ticket.number, inbox: self.ticket.inbox, address: &self.address }
     }
 
     fn check_state(&self, operation: &'static str) -> Result<()> {
@@ -133,15 +174,17 @@ impl Transport for Attachment {
         }
         // Nothing here waits: without this, who sends on and on would never let the others run.
         tokio::task::coop::consume_budget().await;
-        {
+        let crowded = {
             let mut hub = self.live("send")?.lock();
-            if hub.latency().is_zero() && !hub.gate.is_stalled() {
-                return hub.send(self.ticket.number, &self.address, message);
+            let at_once = hub.latency().is_zero() && !hub.gate.is_stalled();
+            match at_once.then(|| hub.send(&self.sender(), message)) {
+                Some(Ok(sent)) => return sent,
+                Some(Err(crowded)) => Some(crowded),
+                None => None,
             }
-        }
-        let latency = self.reach("send").await?.lock().latency();
-        tokio::time::sleep(latency).await;
-        self.live("send")?.lock().send(self.ticket.number, &self.address, message)
+        };
+        // Apart, so that a send that need not wait is small.
+        Box::pin(self.send_later(message, crowded)).await
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
@@ -152,7 +195,7 @@ impl Transport for Attachment {
             Inbox::Existing(address) if address == self.address => address,
             Inbox::Existing(address) => network.lock().opened_inbox(address)?,
         };
-        let reader = Reader::open(Arc::clone(&self.ticket), inbox.clone(), &options)?;
+        let reader = Reader::open(Arc::clone(&self.ticket), &inbox, &options)?;
         Ok(Subscription::new(inbox, reader.events()))
     }
 
@@ -173,22 +216,25 @@ impl Transport for Attachment {
     }
 
     async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {
-        let hub = self.reach("replay").await?.lock();
-        let own = hub.inboxes.get(&self.address).ok_or_else(|| gone("replay"))?;
+        let mut hub = self.reach("replay").await?.lock();
+        let own = hub.inbox(&self.address).ok_or_else(|| gone("replay"))?;
         Ok(own.replay(conversation, range, Instant::now()))
     }
 
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
         self.check_state("put")?;
         let mut hub = self.reach("put").await?.lock();
-        hub.inboxes.get_mut(at).ok_or_else(|| gone("put"))?.put(key, value);
+        hub.inbox(at).ok_or_else(|| gone("put"))?.put(key, value);
         Ok(())
     }
 
     async fn get(&self, at: &Address, key: &str) -> Result<Option<KeyedValue>> {
         self.check_state("get")?;
-        let hub = self.reach("get").await?.lock();
-        let inbox = hub.inboxes.get(at).ok_or_else(|| gone("get"))?;
+        let mut hub = self.reach("get").await?.lock();
+        let inbox = hub.inbox(at).ok_or_else(|| gone("get"))?;
         Ok(inbox.get(key).map(|(body, created)| KeyedValue::new(body, Some(created))))
     }
 }
+
+/// How long a send waits for room in the inbox it goes to.
+const PATIENCE: Duration = Duration::from_secs(10);

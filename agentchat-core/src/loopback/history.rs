@@ -79,7 +79,7 @@ impl History {
         let Some(line) = self.lines.get(conversation) else { return Vec::new() };
         let from = line.partition_point(|(_, row)| row.delivery.seq < Some(range.from));
         let rows = line.range(from..).filter(|(_, row)| row.is_there(now)).take(range.limit);
-        rows.map(|(_, row)| row.deliver(SystemTime::now())).collect()
+        rows.map(|(_, row)| row.deliver(false)).collect()
     }
 }
 
@@ -110,10 +110,8 @@ impl Stored {
         Self { delivery, due, expires: message.ttl.and_then(|ttl| due.checked_add(ttl)) }
     }
 
-    pub(crate) fn deliver(&self, received: SystemTime) -> Delivery {
-        let mut delivery = self.delivery.clone();
-        delivery.received = received;
-        delivery
+    pub(crate) fn deliver(&self, again: bool) -> Delivery {
+        Delivery { received: SystemTime::now(), redelivered: again, ..self.delivery.clone() }
     }
 
     fn is_there(&self, now: Instant) -> bool {

@@ -1,9 +1,11 @@
 //! The network itself: inboxes, the directory, who is attached, and the dice.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::futures::OwnedNotified;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -12,7 +14,7 @@ use super::accepted::{Accepted, Stamp};
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
 use super::hooks::Gate;
-use super::inbox::{InboxState, UNREAD};
+use super::inbox::{InboxLimits, InboxState, UNREAD};
 use super::registry::Registry;
 use super::view::Ahead;
 use crate::address::Address;
@@ -32,16 +34,27 @@ pub(crate) struct Luck<'a> {
     dice: &'a mut fastrand::Rng,
 }
 
+/// Who sends.
+pub(crate) struct Sender<'a> {
+    pub(crate) attachment: u64,
+    /// The number of its inbox.
+    pub(crate) inbox: u64,
+    pub(crate) address: &'a Address,
+}
+
+/// What a subscription reads: the number of the inbox, that of the view, and what it was given ahead.
+pub(crate) type Seat = (u64, u64, Arc<Ahead>);
+
 /// Everything the attachments share.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    pub(crate) inboxes: HashMap<Address, InboxState>,
     /// The inboxes by the number that stands in ack tags, so that no tag tells an address.
-    by_number: NumberMap<Address>,
+    inboxes: NumberMap<InboxState>,
+    numbers: HashMap<Address, u64>,
     /// Fresh inboxes in the order they expire.
     expiring: BTreeSet<(Instant, Address)>,
     /// Fresh inboxes that may have been given up, by when that is to be seen to.
-    unread: VecDeque<(Instant, Address)>,
+    unread: VecDeque<(Instant, u64)>,
     pub(crate) registry: Registry,
     pub(crate) gate: Gate,
     accepted: Accepted,
@@ -50,6 +63,7 @@ pub(crate) struct Hub {
     next_id: u64,
     dice: fastrand::Rng,
     faults: LoopbackFaults,
+    pub(crate) limits: InboxLimits,
 }
 
 impl Default for Hub {
@@ -61,8 +75,8 @@ impl Default for Hub {
 impl Hub {
     pub(crate) fn new(faults: LoopbackFaults) -> Self {
         Self {
-            inboxes: HashMap::new(),
-            by_number: NumberMap::default(),
+            inboxes: NumberMap::default(),
+            numbers: HashMap::new(),
             expiring: BTreeSet::new(),
             unread: VecDeque::new(),
             registry: Registry::default(),
@@ -73,17 +87,18 @@ impl Hub {
             next_id: 0,
             dice: fastrand::Rng::with_seed(faults.seed),
             faults,
+            limits: InboxLimits { messages: INBOX_MESSAGES, bytes: INBOX_BYTES },
         }
     }
 
-    pub(crate) fn attach(&mut self, address: &Address) -> (u64, watch::Receiver<Life>) {
-        if !self.inboxes.contains_key(address) {
-            self.open(address.clone(), None);
-        }
+    /// The numbers of the attachment and of its inbox, and how it stands.
+    pub(crate) fn attach(&mut self, address: &Address) -> (u64, u64, watch::Receiver<Life>) {
+        let known = self.numbers.get(address).copied();
+        let inbox = known.unwrap_or_else(|| self.open(address.clone(), None));
         self.next_attachment += 1;
         let (sender, receiver) = watch::channel(Life::Live);
         self.attached.insert(self.next_attachment, sender);
-        (self.next_attachment, receiver)
+        (self.next_attachment, inbox, receiver)
     }
 
     pub(crate) fn detach(&mut self, attachment: u64) {
@@ -140,52 +155,57 @@ impl Hub {
     /// A fresh inbox that was opened before.
     pub(crate) fn opened_inbox(&mut self, address: Address) -> Result<Address> {
         self.sweep(Instant::now());
-        match self.inboxes.get(&address).is_some_and(|inbox| inbox.expires.is_some()) {
+        match self.inbox(&address).is_some_and(|inbox| inbox.expires.is_some()) {
             true => Ok(address),
             false => Err(super::reader::gone("subscribe")),
         }
     }
 
-    fn open(&mut self, address: Address, expires: Option<Instant>) {
+    pub(crate) fn inbox(&mut self, address: &Address) -> Option<&mut InboxState> {
+        self.inboxes.get_mut(self.numbers.get(address)?)
+    }
+
+    fn open(&mut self, address: Address, expires: Option<Instant>) -> u64 {
         let number = self.next_id;
         self.next_id += 1;
-        self.by_number.insert(number, address.clone());
         self.expiring.extend(expires.map(|at| (at, address.clone())));
-        self.inboxes.insert(address, InboxState::new(number, expires));
+        self.inboxes.insert(number, InboxState::new(number, expires));
+        self.numbers.insert(address, number);
+        number
     }
 
     /// Removes the fresh inboxes whose time is over.
     pub(crate) fn sweep(&mut self, now: Instant) {
         while self.expiring.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, address)) = self.expiring.pop_first() else { return };
-            if let Some(inbox) = self.inboxes.remove(&address) {
-                self.by_number.remove(&inbox.number);
-                inbox.changed.notify_waiters();
+            if let Some(inbox) = self.numbers.remove(&address).and_then(|number| self.inboxes.remove(&number))
+            {
+                inbox.end();
             }
         }
         while self.unread.front().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, address)) = self.unread.pop_front() else { return };
-            if let Some(inbox) = self.inboxes.get_mut(&address) {
+            let Some((_, number)) = self.unread.pop_front() else { return };
+            if let Some(inbox) = self.inboxes.get_mut(&number) {
                 inbox.clear_abandoned(now);
             }
         }
     }
 
     /// Ends a view of an inbox.
-    pub(crate) fn close_view(&mut self, address: &Address, view: u64, now: Instant) {
+    pub(crate) fn close_view(&mut self, number: u64, view: u64, now: Instant) {
         self.sweep(now);
-        let Some(inbox) = self.inboxes.get_mut(address) else { return };
+        let Some(inbox) = self.inboxes.get_mut(&number) else { return };
         inbox.close_view(view, now);
         if inbox.expires.is_some() {
-            self.unread.push_back((after(now, UNREAD), address.clone()));
+            self.unread.push_back((after(now, UNREAD), number));
         }
     }
 
-    /// The inbox of `address`, and what decides about its rows.
-    pub(crate) fn reading(&mut self, address: &Address) -> Option<(&mut InboxState, Luck<'_>)> {
+    /// The inbox of that number, and what decides about its rows.
+    pub(crate) fn reading(&mut self, number: u64) -> Option<(&mut InboxState, Luck<'_>)> {
         let LoopbackFaults { reorder, drop, .. } = self.faults;
         let luck = Luck { reorder, drop, dice: &mut self.dice };
-        Some((self.inboxes.get_mut(address)?, luck))
+        Some((self.inboxes.get_mut(&number)?, luck))
     }
 
     /// What readers have and did not hand on is theirs no more.
@@ -193,14 +213,12 @@ impl Hub {
         self.inboxes.values().for_each(InboxState::take_back);
     }
 
-    pub(crate) fn open_view(
-        &mut self,
-        address: &Address,
-        options: &SubscribeOptions,
-    ) -> Result<(u64, Arc<Ahead>)> {
-        let (messages, bytes) = (options.max_unsettled, options.max_unsettled_bytes);
-        let inbox = self.inboxes.get_mut(address).ok_or_else(|| super::reader::gone("subscribe"))?;
-        Ok(inbox.open_view(Instant::now(), messages, bytes, self.faults.cursor))
+    pub(crate) fn open_view(&mut self, address: &Address, options: &SubscribeOptions) -> Result<Seat> {
+        let (messages, bytes, cursor) =
+            (options.max_unsettled, options.max_unsettled_bytes, self.faults.cursor);
+        let inbox = self.inbox(address).ok_or_else(|| super::reader::gone("subscribe"))?;
+        let (view, ahead) = inbox.open_view(Instant::now(), messages, bytes, cursor);
+        Ok((inbox.number, view, ahead))
     }
 
     /// Settles what the tags name, up to the first that is not of this network.
@@ -208,9 +226,7 @@ impl Hub {
         let parsed: Vec<(u64, u64)> = tags.iter().map_while(parse).collect();
         for rows in parsed.chunk_by(|one, other| one.0 == other.0) {
             // What expired meanwhile needs no acknowledgement.
-            if let Some(address) = rows.first().and_then(|(number, _)| self.by_number.get(number))
-                && let Some(inbox) = self.inboxes.get_mut(address)
-            {
+            if let Some(inbox) = rows.first().and_then(|(number, _)| self.inboxes.get_mut(number)) {
                 inbox.acknowledge(rows.iter().map(|(_, row)| *row), self.faults.cursor);
             }
         }
@@ -220,22 +236,35 @@ impl Hub {
         }
     }
 
-    pub(crate) fn send(&mut self, attachment: u64, sender: &Address, message: &Outbound) -> Result<Receipt> {
+    /// Takes a message in. `Err`: the inbox that it goes to is full, and this is when to try again.
+    pub(crate) fn send(
+        &mut self,
+        from: &Sender<'_>,
+        message: &Outbound,
+    ) -> std::result::Result<Result<Receipt>, Pin<Box<OwnedNotified>>> {
+        let to = self.numbers.get(&message.to).copied();
+        match to.and_then(|to| self.inboxes.get_mut(&to)) {
+            Some(inbox) if !inbox.has_room(message, self.limits) => Err(inbox.next_room()),
+            _ => Ok(self.send_to(to, from, message)),
+        }
+    }
+
+    fn send_to(&mut self, to: Option<u64>, from: &Sender<'_>, message: &Outbound) -> Result<Receipt> {
         let LoopbackFaults { lose_request, lose_answer, duplicate, cut, .. } = self.faults;
         let now = Instant::now();
         self.sweep(now);
         if self.throw(cut) {
-            return Err(self.cut_one(attachment));
+            return Err(self.cut_one(from.attachment));
         }
         if self.throw(lose_request) {
             return Err(Error::new(ErrorKind::Timeout, "send", "no answer came"));
         }
-        let receipt = self.accept(sender, message, now)?;
+        let receipt = self.accept(to, from, message, now)?;
         if self.throw(duplicate) {
-            self.store(sender, message, now)?;
+            self.store(to, from, message, now)?;
         }
         if self.throw(cut) {
-            return Err(self.cut_one(attachment));
+            return Err(self.cut_one(from.attachment));
         }
         if self.throw(lose_answer) {
             return Err(Error::new(ErrorKind::Timeout, "send", "no answer came"));
@@ -254,17 +283,21 @@ impl Hub {
         chance > 0.0 && self.dice.f64() < chance
     }
 
-    fn accept(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<Receipt> {
-        // Who is attached has an inbox.
-        let from = self.inboxes.get(sender).map_or(u64::MAX, |inbox| inbox.number);
-        let key = match self.accepted.find(from, &message.client_msg_id) {
+    fn accept(
+        &mut self,
+        to: Option<u64>,
+        from: &Sender<'_>,
+        message: &Outbound,
+        now: Instant,
+    ) -> Result<Receipt> {
+        let key = match self.accepted.find(from.inbox, &message.client_msg_id) {
             Ok(known) => {
                 return Ok(receipt(SendOutcome::Duplicate(MessageId::numbered(known.row)), known.seq));
             }
             Err(key) => key,
         };
-        let stamp = self.store(sender, message, now)?;
-        self.accepted.remember(key, from, message.client_msg_id.clone(), stamp);
+        let stamp = self.store(to, from, message, now)?;
+        self.accepted.remember(key, from.inbox, message.client_msg_id.clone(), stamp);
         let delayed = message.delay.is_some_and(|delay| !delay.is_zero());
         Ok(match delayed {
             true => Receipt::new(SendOutcome::Deferred),
@@ -272,18 +305,24 @@ impl Hub {
         })
     }
 
-    fn store(&mut self, sender: &Address, message: &Outbound, now: Instant) -> Result<Stamp> {
+    fn store(
+        &mut self,
+        to: Option<u64>,
+        from: &Sender<'_>,
+        message: &Outbound,
+        now: Instant,
+    ) -> Result<Stamp> {
         let LoopbackFaults { numbered, echo, .. } = self.faults;
-        let Some(inbox) = self.inboxes.get_mut(&message.to) else {
+        let Some(inbox) = to.and_then(|to| self.inboxes.get_mut(&to)) else {
             return Err(Error::new(ErrorKind::NotFound, "send", "no such inbox").with_reached(Reached::Yes));
         };
         let id = self.next_id;
         self.next_id += 1;
-        let mut seq = inbox.store(id, message, sender, now);
-        if message.to != *sender {
-            seq = match self.inboxes.get_mut(sender) {
-                Some(own) if echo => own.store(id, message, sender, now),
-                Some(own) if numbered => own.note(id, message, sender, now),
+        let mut seq = inbox.store(id, message, from.address, now);
+        if to != Some(from.inbox) {
+            seq = match self.inboxes.get_mut(&from.inbox) {
+                Some(own) if echo => own.store(id, message, from.address, now),
+                Some(own) if numbered => own.note(id, message, from.address, now),
                 _ => None,
             };
         }
@@ -328,6 +367,10 @@ fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {
         None => receipt,
     }
 }
+
+/// What an inbox holds unless it is told otherwise.
+const INBOX_MESSAGES: usize = 65_536;
+const INBOX_BYTES: usize = 64 * 1024 * 1024;
 
 /// The first end of an attachment is the one it tells of.
 fn end(life: &watch::Sender<Life>, how: Life) {

@@ -3,7 +3,6 @@
 //! Storing, delivering and settling cost the logarithm of what is stored, however much that is.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -21,7 +20,7 @@ use crate::delivery::Delivery;
 use crate::id::ConversationId;
 use crate::message::{Body, Outbound};
 use crate::numbers::NumberMap;
-use crate::transport::{Event, ReplayRange};
+use crate::transport::ReplayRange;
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
 #[derive(Debug, Default)]
@@ -45,23 +44,34 @@ pub(crate) struct InboxState {
     seqs: HashMap<ConversationId, u64>,
     history: History,
     state: HashMap<String, (Body, SystemTime)>,
+    /// What the rows take of [`InboxLimits::bytes`].
+    bytes: usize,
     /// Wakes subscriptions when something changed.
     pub(crate) changed: Arc<Notify>,
     listening: bool,
+    /// Wakes senders when there is room again.
+    room: Arc<Notify>,
+    crowded: bool,
+}
+
+/// How much an inbox holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InboxLimits {
+    pub(crate) messages: usize,
+    /// Bodies, headers, and [`OVERHEAD`] for each message's own keeping.
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
 struct Row {
-    stored: Kept,
+    stored: Arc<Stored>,
     deliveries: u32,
 }
 
-/// What only the row has is in it; what history has, too, is shared with it.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "the rows lie in places that are used again")]
-enum Kept {
-    Alone(Stored),
-    Shared(Arc<Stored>),
+/// What a reader is given.
+pub(crate) enum Given {
+    Row { stored: Arc<Stored>, again: bool },
+    CaughtUp,
 }
 
 /// What a subscription may have next.
@@ -75,6 +85,19 @@ pub(crate) enum Next {
 impl InboxState {
     pub(crate) fn new(number: u64, expires: Option<Instant>) -> Self {
         Self { number, expires, ..Self::default() }
+    }
+
+    /// Whether `message` fits into it. An empty inbox takes anything.
+    pub(crate) fn has_room(&self, message: &Outbound, limits: InboxLimits) -> bool {
+        let cost = message.body.bytes.len() + message.headers.size() + OVERHEAD;
+        let full = self.rows.len() >= limits.messages || self.bytes.saturating_add(cost) > limits.bytes;
+        !full || self.rows.len() == 0
+    }
+
+    /// Ends when there may be room. Room that comes before it is awaited counts.
+    pub(crate) fn next_room(&mut self) -> Pin<Box<OwnedNotified>> {
+        self.crowded = true;
+        enabled(&self.room)
     }
 
     /// Stores a message. Returns its number in the conversation.
@@ -98,6 +121,7 @@ impl InboxState {
         self.mortal.extend(stored.expires.map(|at| (at, id)));
         let (due, seq) = (stored.due, stored.delivery.seq);
         let place = Place::of(stored.delivery.priority, id);
+        self.bytes += stored.delivery.size() + OVERHEAD;
         self.rows.push(id, Row { stored, deliveries: 0 });
         if due > now {
             self.held.insert((due, id));
@@ -120,19 +144,15 @@ impl InboxState {
         self.record(id, message, sender, now).delivery.seq
     }
 
-    fn record(&mut self, id: u64, message: &Outbound, sender: &Address, now: Instant) -> Kept {
+    fn record(&mut self, id: u64, message: &Outbound, sender: &Address, now: Instant) -> Arc<Stored> {
         let seq = message.conversation.as_ref().map(|conversation| {
             let seq = self.seqs.entry(conversation.clone()).or_default();
             *seq += 1;
             *seq
         });
-        let stored = Stored::new((self.number, id), message, sender, seq, now);
-        if seq.is_none() {
-            return Kept::Alone(stored);
-        }
-        let stored = Arc::new(stored);
+        let stored = Arc::new(Stored::new((self.number, id), message, sender, seq, now));
         self.history.keep(id, &stored);
-        Kept::Shared(stored)
+        stored
     }
 
     pub(crate) fn replay(
@@ -159,10 +179,8 @@ impl InboxState {
 
     /// Ends with the next change. One that comes before it is awaited counts.
     pub(crate) fn next_change(&mut self) -> Pin<Box<OwnedNotified>> {
-        let mut changed = Box::pin(Arc::clone(&self.changed).notified_owned());
-        changed.as_mut().enable();
         self.listening = true;
-        changed
+        enabled(&self.changed)
     }
 
     fn wake(&mut self) {
@@ -198,6 +216,12 @@ impl InboxState {
         (self.next_view, ahead)
     }
 
+    /// It does not exist any more: whoever waits for it is to see that.
+    pub(crate) fn end(&self) {
+        self.changed.notify_waiters();
+        self.room.notify_waiters();
+    }
+
     /// What readers have and did not hand on is theirs no more.
     pub(crate) fn take_back(&self) {
         self.views.values().for_each(View::take_back);
@@ -219,6 +243,7 @@ impl InboxState {
         if abandoned {
             let (number, expires, unread, next_view) =
                 (self.number, self.expires, self.unread, self.next_view);
+            self.room.notify_waiters();
             let (changed, listening) = (Arc::clone(&self.changed), self.listening);
             *self = Self { number, expires, unread, next_view, changed, listening, ..Self::default() };
         }
@@ -232,7 +257,7 @@ impl InboxState {
         view: u64,
         now: Instant,
         luck: &mut Luck<'_>,
-        batch: &mut VecDeque<Event>,
+        batch: &mut VecDeque<Given>,
     ) -> Next {
         self.tick(now);
         // A row that expires gives its credit back, so that is worth waking for.
@@ -241,12 +266,11 @@ impl InboxState {
         let Some(view) = self.views.get_mut(&view) else { return wait };
         take_back(&mut self.rows, view.begin_batch());
         if view.catches_up() {
-            batch.push_back(Event::CaughtUp);
+            batch.push_back(Given::CaughtUp);
             return Next::Some;
         }
         let alone = !luck.is_plain() || view.has_cursor() || self.expires.is_some() || !self.held.is_empty();
         let most = if alone { 1 } else { BATCH };
-        let received = SystemTime::now();
         while batch.len() < most {
             let Some(id) = view.choose(|| luck.reorders()) else { break };
             let Some(row) = self.rows.get_mut(id) else { break };
@@ -262,7 +286,8 @@ impl InboxState {
                 continue;
             }
             view.take(place, row.stored.delivery.size());
-            batch.push_back(Event::Message(row.deliver(received)));
+            row.deliveries = row.deliveries.saturating_add(1);
+            batch.push_back(Given::Row { stored: Arc::clone(&row.stored), again: row.deliveries > 1 });
             if mortal || view.backlog_is_given() {
                 break;
             }
@@ -306,6 +331,10 @@ impl InboxState {
     fn remove(&mut self, id: u64) -> Option<Row> {
         let row = self.rows.remove(id)?;
         let place = row.place(id);
+        self.bytes -= row.stored.delivery.size() + OVERHEAD;
+        if std::mem::take(&mut self.crowded) {
+            self.room.notify_waiters();
+        }
         if !self.held.is_empty() {
             self.held.remove(&(row.stored.due, id));
         }
@@ -328,24 +357,13 @@ impl Row {
     fn place(&self, id: u64) -> Place {
         Place::of(self.stored.delivery.priority, id)
     }
-
-    fn deliver(&mut self, received: SystemTime) -> Delivery {
-        self.deliveries = self.deliveries.saturating_add(1);
-        let mut delivery = self.stored.deliver(received);
-        delivery.redelivered = self.deliveries > 1;
-        delivery
-    }
 }
 
-impl Deref for Kept {
-    type Target = Stored;
-
-    fn deref(&self) -> &Stored {
-        match self {
-            Self::Alone(stored) => stored,
-            Self::Shared(stored) => stored,
-        }
-    }
+/// Registered, so that no notice from now on is missed.
+fn enabled(notify: &Arc<Notify>) -> Pin<Box<OwnedNotified>> {
+    let mut notified = Box::pin(Arc::clone(notify).notified_owned());
+    notified.as_mut().enable();
+    notified
 }
 
 /// What was taken back from a reader was not delivered.
@@ -357,6 +375,8 @@ fn take_back(rows: &mut Rows<Row>, ids: Vec<u64>) {
     }
 }
 
+/// What a message takes beside its body and headers, rounded.
+pub(crate) const OVERHEAD: usize = 1024;
 /// How many rows a reader may be given at once.
 const BATCH: usize = 64;
 /// How long a fresh inbox that nobody reads keeps what is in it.
@@ -384,7 +404,7 @@ mod tests {
             let (view, _) = inbox.open_view(now + UNREAD, 10, 10, false);
             let (mut dice, mut read) = (fastrand::Rng::with_seed(1), VecDeque::new());
             inbox.next(view, now + UNREAD, &mut Luck::plain(&mut dice), &mut read);
-            read.retain(|event| matches!(event, Event::Message(_)));
+            read.retain(|given| matches!(given, Given::Row { .. }));
             assert_eq!((inbox.rows.len(), read.len()), (kept, kept));
         }
     }

@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::transport::{Connector, Transport};
 use attachment::Attachment;
 use hub::Hub;
+use inbox::InboxLimits;
 
 /// An in-process network. Clones share it.
 ///
@@ -74,6 +75,14 @@ impl Loopback {
     /// A network that misbehaves, the same way for the same seed and calls.
     pub fn with_faults(faults: LoopbackFaults) -> Self {
         Self { hub: Arc::new(Mutex::new(Hub::new(faults))) }
+    }
+
+    /// The same with inboxes that hold at most so many messages and bytes (default 65,536 and 64 MiB): bodies,
+    /// headers, and 1,024 for each message's own keeping. A send to a full inbox waits up to 10 s for room and
+    /// then fails with [`ErrorKind::Backpressure`], having stored nothing. An empty inbox takes any message.
+    pub fn with_inbox_limits(self, messages: usize, bytes: usize) -> Self {
+        self.lock().limits = InboxLimits { messages, bytes };
+        self
     }
 
     /// Attaches as `name`, whose inbox is `loopback://name`.

@@ -11,7 +11,7 @@ use tokio::task::coop;
 use tokio::time::Instant;
 
 use super::attachment::Ticket;
-use super::inbox::Next;
+use super::inbox::{Given, Next};
 use super::view::Ahead;
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
@@ -24,18 +24,18 @@ use crate::transport::{Event, EventStream};
 /// (a more urgent row, one that is gone) takes it back, so that nobody can tell.
 pub(crate) struct Reader {
     ticket: Arc<Ticket>,
-    inbox: Address,
+    inbox: u64,
     view: u64,
     ahead: Arc<Ahead>,
-    batch: VecDeque<Event>,
+    batch: VecDeque<Given>,
     /// Until something may have changed.
     waiting: Option<BoxFuture<'static, ()>>,
     ended: bool,
 }
 
 impl Reader {
-    pub(crate) fn open(ticket: Arc<Ticket>, inbox: Address, options: &SubscribeOptions) -> Result<Self> {
-        let (view, ahead) = ticket.network.lock().open_view(&inbox, options)?;
+    pub(crate) fn open(ticket: Arc<Ticket>, inbox: &Address, options: &SubscribeOptions) -> Result<Self> {
+        let (inbox, view, ahead) = ticket.network.lock().open_view(inbox, options)?;
         Ok(Self { ticket, inbox, view, ahead, batch: VecDeque::new(), waiting: None, ended: false })
     }
 
@@ -54,9 +54,12 @@ impl Reader {
             if self.ahead.is_stale() {
                 self.batch.clear();
             }
-            if let Some(event) = self.batch.pop_front() {
+            if let Some(given) = self.batch.pop_front() {
                 self.ahead.hand();
-                return Poll::Ready(Ok(event));
+                return Poll::Ready(Ok(match given {
+                    Given::Row { stored, again } => Event::Message(stored.deliver(again)),
+                    Given::CaughtUp => Event::CaughtUp,
+                }));
             }
             self.fill()?;
         }
@@ -78,7 +81,7 @@ impl Reader {
             return Ok(());
         }
         hub.sweep(now);
-        let (inbox, mut luck) = hub.reading(&self.inbox).ok_or_else(|| gone("subscribe"))?;
+        let (inbox, mut luck) = hub.reading(self.inbox).ok_or_else(|| gone("subscribe"))?;
         let Next::Wait(until) = inbox.next(self.view, now, &mut luck, &mut self.batch) else { return Ok(()) };
         // Registered under the lock, so that no change in between is missed.
         let changed = inbox.next_change();
@@ -114,7 +117,7 @@ impl Stream for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.ticket.network.lock().close_view(&self.inbox, self.view, Instant::now());
+        self.ticket.network.lock().close_view(self.inbox, self.view, Instant::now());
     }
 }
 

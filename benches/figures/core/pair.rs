@@ -54,7 +54,7 @@ struct Handled {
 
 impl Pair {
     pub async fn connect(kind: Kind) -> Self {
-        let network = Loopback::new();
+        let network = Loopback::new().with_inbox_limits(CAPACITY, usize::MAX);
         let (from, to) = (network.connector("a").expect("valid"), network.connector("b").expect("valid"));
         if kind == Kind::Agent {
             let agent = Agent::builder(to).start().await.expect("attached");

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::calls::{Answer, Call, Calls};
+use super::direct::Line;
 use super::keeping::{Keep, Kept};
 use super::observer::Watch;
 use super::options::ResilientOptions;
@@ -34,6 +35,7 @@ pub(super) struct Core {
     pub(super) calls: Calls,
     pub(super) slots: Slots,
     pub(super) watch: Watch,
+    pub(super) line: Line,
     options: ResilientOptions,
     address: Address,
     capabilities: Capabilities,
@@ -113,6 +115,7 @@ impl Core {
             calls: Calls::new(options.retry),
             slots: Slots::new(rng.u32(..), options.retry, own),
             watch: Watch::new(options.role.clone(), options.status_interval),
+            line: Line::default(),
             options,
             address,
             capabilities,
@@ -227,6 +230,7 @@ impl Core {
     /// The connection was lost, or could not be made (`attempted`).
     pub(super) fn on_lost(&mut self, error: Error, attempted: bool, now: Instant) {
         self.attached = false;
+        self.line.set(None);
         self.sends.on_disconnected();
         self.calls.on_disconnected();
         self.slots.on_disconnected(now);
@@ -322,6 +326,7 @@ impl Core {
             return;
         }
         (self.attached, self.connect_at) = (false, None);
+        self.line.set(None);
         self.sends.end(&why);
         self.calls.end(&why);
         self.slots.end(&why);
@@ -329,6 +334,15 @@ impl Core {
             let _ = closing.reply.send(Err(why.copy()));
         }
         self.ended = Some((reason, why));
+    }
+
+    /// Whether the session's task has something to do for the outbox.
+    pub(super) fn has_more_to_send(&self) -> bool {
+        self.closing.is_some() || self.sends.has_more()
+    }
+
+    pub(super) fn why_ended(&self) -> Option<&Error> {
+        self.ended.as_ref().map(|(_, why)| why)
     }
 
     pub(super) fn has_ended(&self) -> bool {

@@ -14,12 +14,12 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::calls::{Answer, Call};
 use super::core::{Core, Done, Reply, Stopped, Todo};
+use super::direct;
 use super::events::Seat;
 use super::keeping::{self, Keeping};
 use super::options::ResilientOptions;
 use super::shared::{Owner, Shared};
 use super::slots::SlotWork;
-use super::spans;
 use super::state::CloseReason;
 use crate::agent::Acks;
 use crate::card::AgentCard;
@@ -29,7 +29,6 @@ use crate::id::AckTag;
 use crate::options::CloseMode;
 use crate::session::backoff::Backoff;
 use crate::session::outbox::Attempt;
-use crate::telemetry::observed;
 use crate::transport::{Connector, Event, EventStream, ReplayRange, Transport};
 
 /// Makes the first connection and starts the task. Dropping the future attaches nothing.
@@ -121,15 +120,24 @@ impl Driver {
     async fn run(mut self, first: Arc<dyn Transport>) {
         // Whatever ends this task, nobody waits for it any more.
         let _end = EndOnDrop(Arc::clone(&self.shared));
+        self.shared.lock().line.set(Some(Arc::clone(&first)));
         self.attached = Some((Arc::clone(&first), Acks::of_session(first)));
         loop {
-            let (todo, deadline, ended) = {
+            let lost = self.shared.lock().line.take_lost();
+            if let Some(lost) = lost {
+                self.fail(lost);
+            }
+            let (todo, adopted, deadline, ended) = {
                 let mut core = self.shared.lock();
                 let now = Instant::now();
                 let todo = core.poll(now, SystemTime::now());
                 self.shared.publish(&mut core, now);
-                (todo, core.deadline(), core.has_ended())
+                (todo, core.line.take_adopted(), core.deadline(), core.has_ended())
             };
+            for attempt in adopted {
+                let (_, registration) = AbortHandle::new_pair();
+                self.jobs.push(Abortable::new(attempt, registration));
+            }
             let busy = !todo.is_empty();
             for todo in todo {
                 match todo {
@@ -205,15 +213,7 @@ impl Driver {
 
     fn send(&mut self, attempt: Attempt) {
         let limit = self.options.call_timeout;
-        self.job(None, move |transport| async move {
-            let span = spans::attempt(&attempt);
-            let sent = async {
-                let sent = timeout(limit, transport.send(&attempt.message)).await;
-                sent.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "send", SILENT)))
-            };
-            let sent = observed(span, sent).await;
-            Done::Sent(attempt.ticket, attempt.number, sent.map_err(of_attachment))
-        });
+        self.job(None, move |transport| direct::attempt(transport, attempt, limit));
     }
 
     fn call(&mut self, number: u64, call: Arc<Call>, card: Option<AgentCard>) {
@@ -300,7 +300,13 @@ impl Driver {
 
     fn done(&mut self, done: Done) {
         let more = self.take_ready(AT_ONCE);
-        let Some(lost) = self.take_in(std::iter::once(done).chain(more)) else { return };
+        if let Some(lost) = self.take_in(std::iter::once(done).chain(more)) {
+            self.fail(lost);
+        }
+    }
+
+    /// The connection is gone.
+    fn fail(&mut self, lost: Error) {
         // What is known already counts; everything else of this connection is unknown for good.
         let known = self.take_ready(usize::MAX);
         self.take_in(known);
@@ -364,8 +370,9 @@ impl Driver {
         self.connecting = None;
         match result {
             Ok(transport) => {
-                let accepted = self.shared.lock().on_connected(transport.address(), Instant::now());
-                if accepted {
+                let mut core = self.shared.lock();
+                if core.on_connected(transport.address(), Instant::now()) {
+                    core.line.set(Some(Arc::clone(&transport)));
                     self.attached = Some((Arc::clone(&transport), Acks::of_session(transport)));
                 }
             }
@@ -454,7 +461,7 @@ impl Drop for EndOnDrop {
 }
 
 /// An attachment that says it was closed, which this session did not do, has lost its connection.
-fn of_attachment(error: Error) -> Error {
+pub(super) fn of_attachment(error: Error) -> Error {
     if error.kind() != ErrorKind::Closed {
         return error;
     }
@@ -469,6 +476,6 @@ fn unconnected() -> Error {
 
 /// How many ended jobs are taken in at once, and how many items a job reads.
 const AT_ONCE: usize = 64;
-const SILENT: &str = "the attachment gave no answer";
+pub(super) const SILENT: &str = "the attachment gave no answer";
 /// What ending the attachment gets at least.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -3,6 +3,7 @@
 mod calls;
 mod connector;
 mod core;
+mod direct;
 mod driver;
 mod events;
 mod gate;
@@ -183,15 +184,6 @@ impl Resilient {
         self.capabilities.check(message)
     }
 
-    fn begin_send(&self, message: &Outbound) -> Result<Sending> {
-        self.check(message)?;
-        let place = self.shared.change(|core, now| {
-            core.check_open("send")?;
-            core.sends.send(message.clone(), now, SystemTime::now())
-        })?;
-        Ok(Sending::new(Arc::clone(&self.shared), place))
-    }
-
     async fn call(&self, call: Call) -> Result<Answer> {
         let span = spans::call(&call);
         let answered = async {
@@ -237,7 +229,8 @@ impl Transport for Resilient {
     /// Waits for room in the outbox and then for the network's answer, over as many connections as it
     /// takes. Sends of the same message that are under way together share one answer.
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        observed(spans::send(message), async { self.begin_send(message)?.await }).await
+        self.check(message)?;
+        observed(spans::send(message), direct::send(&self.shared, message, self.options.call_timeout)).await
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {

@@ -99,6 +99,55 @@ impl Sends {
         }
     }
 
+    /// Whether nothing is known of the message and nothing has to come before it but what is in the outbox.
+    pub(super) fn is_open(&self, message: &Outbound) -> bool {
+        !self.stored && self.queue.is_empty() && !self.outbox.knows(&message.client_msg_id)
+    }
+
+    /// Takes in a message for which the outbox [is open](Self::is_open). `Ok`: its sender is to make the
+    /// attempt, and nobody waits for it yet.
+    pub(super) fn begin(
+        &mut self,
+        message: Outbound,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<std::result::Result<Attempt, Place>> {
+        if !self.outbox.fits(&message) {
+            return self.send(message, now, SystemTime::now()).map(Err);
+        }
+        let queued = self.outbox.push(message, now, wall).map_err(|refused| refused.error)?;
+        Ok(match self.outbox.start(queued.ticket(), now) {
+            Some(attempt) => Ok(attempt),
+            None => Err(self.join(queued, now)),
+        })
+    }
+
+    /// A place for the sender that made an attempt of its own, or why the message was given up meanwhile;
+    /// `None` when it has ended.
+    pub(super) fn wait_for(&mut self, ticket: Ticket, now: Instant) -> Option<Result<Place>> {
+        let pending = self.outbox.get(ticket)?;
+        if let Some(error) =
+            pending.error.filter(|_| pending.state == State::Parked).map(|error| error.copy())
+        {
+            self.outbox.discard(ticket);
+            return Some(Err(error));
+        }
+        let (waiter, place) = self.waiter(now, None);
+        self.tickets.insert(waiter.number, ticket);
+        self.waiters.entry(ticket).or_default().push(waiter);
+        Some(Ok(place))
+    }
+
+    /// Nobody can send the message any more, and its sender is told so.
+    pub(super) fn give_up(&mut self, ticket: Ticket) {
+        self.outbox.discard(ticket);
+    }
+
+    /// Whether anything could be sent, or taken in, with a place in the window or the outbox more.
+    pub(super) fn has_more(&self) -> bool {
+        !self.queue.is_empty() || self.outbox.has_ready()
+    }
+
     /// The sender stopped waiting. Its message leaves if no attempt was made.
     pub(super) fn cancel(&mut self, number: u64, now: Instant, wall: SystemTime) {
         self.queue.retain(|(_, waiter)| waiter.number != number);

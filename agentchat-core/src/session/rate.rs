@@ -79,6 +79,11 @@ impl Rate {
         Self { birth: None, moment, agent, conversations, most: MOST }
     }
 
+    /// Whether there is any limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.agent.is_some() || self.conversations.is_some()
+    }
+
     /// Takes the permits for one attempt, or none of them.
     ///
     /// # Errors

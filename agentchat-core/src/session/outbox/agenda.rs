@@ -48,6 +48,12 @@ impl Agenda {
         }
     }
 
+    /// Whether anything waits for a moment that has come.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let moments = [self.next_retry(), self.next_deadline(), self.next_held()];
+        moments.into_iter().flatten().any(|at| at <= now)
+    }
+
     /// What can be sent first.
     pub(super) fn first_ready(&self) -> Option<Ticket> {
         self.ready.first().map(|(_, ticket)| *ticket)

@@ -34,11 +34,28 @@ impl Outbox {
             return None;
         }
         let ticket = self.first_permitted(now)?;
+        self.begin(ticket).map(Action::Start)
+    }
+
+    /// Begins an attempt of `ticket`, if that is what [`Outbox::poll`] would do now, and would do next.
+    pub(crate) fn start(&mut self, ticket: Ticket, now: Instant) -> Option<Attempt> {
+        let is_first = self.agenda.first_ready() == Some(ticket);
+        let has_room = self.connected && self.agenda.in_flight().len() < self.limits.in_flight;
+        let others = !self.unreported.is_empty() || self.agenda.is_due(now) || self.gate.is_limited();
+        if is_first && has_room && !others { self.begin(ticket) } else { None }
+    }
+
+    /// Whether anything is ready to be sent.
+    pub(crate) fn has_ready(&self) -> bool {
+        self.agenda.first_ready().is_some()
+    }
+
+    fn begin(&mut self, ticket: Ticket) -> Option<Attempt> {
         let entry = self.turn(ticket, State::InFlight)?;
         entry.attempts += 1;
         entry.tries += 1;
         let message = Arc::clone(&entry.message);
-        Some(Action::Start(Attempt { ticket, number: entry.attempts, message }))
+        Some(Attempt { ticket, number: entry.attempts, message })
     }
 
     /// Takes the result of attempt `number` of `ticket`.

@@ -26,6 +26,11 @@ impl Gate {
         self.shut
     }
 
+    /// Whether there is any limit.
+    pub(super) fn is_limited(&self) -> bool {
+        self.rate.is_limited()
+    }
+
     pub(super) fn tick(&mut self, now: Instant) {
         self.shut = self.shut.filter(|at| *at > now);
     }

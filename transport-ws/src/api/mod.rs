@@ -1,0 +1,90 @@
+//! The AgentChat API, typed.
+
+mod account;
+mod conversations;
+mod directory;
+mod groups;
+mod inbox;
+mod presence;
+mod send;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentchat_core::Result as CoreResult;
+use serde::de::DeserializeOwned;
+
+pub use account::ProfileUpdate;
+pub use conversations::{
+    Conversation, ConversationContext, ConversationGroup, Participant, Relationship, Unread,
+};
+pub use directory::DirectoryAgents;
+pub use inbox::{History, RowPage};
+pub use send::{BacklogWarning, Draft, MAX_CONTENT, Recipient, Sent};
+
+use crate::config::AgentChatConfig;
+use crate::http::{Answer, ApiError, Call, HttpClient, HttpHooks, Manner, RetryPolicy};
+
+/// The result of a call of the AgentChat API.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+/// A client of the AgentChat API: each route a method. Clones are cheap and share their connections.
+///
+/// Every call ends by its deadlines. Dropping a call's future ends it; what was sent by then may have taken
+/// effect. Calls have no order among themselves. Calls that cannot be done twice by it are tried again as
+/// [`RetryPolicy`] says; [`AgentChat::with_retry`] makes a client that does otherwise.
+#[derive(Debug, Clone)]
+pub struct AgentChat {
+    http: Arc<HttpClient>,
+    manner: Manner,
+    sync_page: u32,
+    history_page: u32,
+}
+
+impl AgentChat {
+    /// A client. It connects with its first call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](agentchat_core::ErrorKind::Config) when the TLS roots cannot be used.
+    pub fn new(config: &AgentChatConfig) -> CoreResult<Self> {
+        Ok(Self {
+            http: Arc::new(HttpClient::new(config)?),
+            manner: Manner::default(),
+            sync_page: config.sync_page(),
+            history_page: config.history_page(),
+        })
+    }
+
+    /// The same client, trying again as `policy` says.
+    pub fn with_retry(mut self, policy: RetryPolicy) -> Self {
+        self.manner.policy = policy;
+        self
+    }
+
+    /// The same client, each of whose calls takes at most this long, all its attempts together. Default: no
+    /// limit but that of each attempt.
+    pub fn with_call_timeout(mut self, within: Duration) -> Self {
+        self.manner.within = Some(within);
+        self
+    }
+
+    /// The same client, watched.
+    pub fn with_hooks(mut self, hooks: Arc<dyn HttpHooks>) -> Self {
+        self.manner.hooks = Some(hooks);
+        self
+    }
+
+    async fn call(&self, call: Call) -> ApiResult<Answer> {
+        self.http.call(&call, &self.manner).await
+    }
+
+    async fn fetch<T: DeserializeOwned>(&self, call: Call) -> ApiResult<T> {
+        let operation = call.operation();
+        self.call(call).await?.json(operation)
+    }
+
+    /// For calls whose answer says nothing beyond its status.
+    async fn done(&self, call: Call) -> ApiResult<()> {
+        self.call(call).await.map(drop)
+    }
+}

@@ -1,0 +1,59 @@
+//! Presence.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AgentChat, ApiResult};
+use crate::http::{ApiError, Call, Verb, handle, path};
+use crate::wire::{Presence, PresenceStatus};
+
+impl AgentChat {
+    /// Sets one's own presence. Without `words` (at most 200 characters) those set before are cleared. The
+    /// server sets `online` by itself with the first socket and `offline` after the last.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR`.
+    pub async fn set_presence(&self, status: &PresenceStatus, words: Option<&str>) -> ApiResult<()> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            status: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            custom_message: Option<&'a str>,
+        }
+        let call = Call::new("set_presence", Verb::Put, path("set_presence", &["presence"])?);
+        self.done(call.with_json(&Body { status: status.as_str(), custom_message: words })?).await
+    }
+
+    /// The presence of a contact.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` for whoever is no contact, and for nobody.
+    pub async fn presence(&self, agent: &str) -> ApiResult<Presence> {
+        // This route takes the text as it is given, unlike the others: it must be the bare handle.
+        self.fetch(Call::new("presence", Verb::Get, path("presence", &["presence", &handle(agent)])?)).await
+    }
+
+    /// The presences of 1 to 100 agents, contacts or not. Handles nobody has are left out.
+    ///
+    /// # Errors
+    /// Locally for no handle or more than 100.
+    pub async fn presences(&self, agents: &[&str]) -> ApiResult<Vec<Presence>> {
+        #[derive(Serialize)]
+        struct Body {
+            handles: Vec<String>,
+        }
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default, deserialize_with = "crate::wire::lenient::list")]
+            presences: Vec<Presence>,
+        }
+        if !(1..=100).contains(&agents.len()) {
+            let what = format!("{} handles were given; 1 to 100 are allowed", agents.len());
+            return Err(ApiError::invalid("presences", what));
+        }
+        let handles = agents.iter().map(|agent| handle(agent)).collect();
+        // A question by POST: asking twice changes nothing.
+        let call =
+            Call::new("presences", Verb::Post, path("presences", &["presence", "batch"])?).repeatable();
+        Ok(self.fetch::<Found>(call.with_json(&Body { handles })?).await?.presences)
+    }
+}

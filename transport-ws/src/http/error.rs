@@ -1,0 +1,350 @@
+//! Why a call failed.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use agentchat_core::{Advice, ErrorKind, Reached};
+use serde_json::Value;
+
+use super::answer::Answer;
+use crate::map_error::{ErrorCode, classify, code_of_status};
+use crate::wire::{ErrorBody, GroupDeleted};
+
+/// Why a call of the AgentChat API failed.
+///
+/// `Display` is one line: the call and what is wrong. Neither it nor `Debug` shows keys, bodies or details;
+/// those are asked for by name. It turns into an [`agentchat_core::Error`] by `?`.
+pub struct ApiError(Box<Inner>);
+
+struct Inner {
+    operation: &'static str,
+    failure: Failure,
+    kind: ErrorKind,
+    advice: Advice,
+    reached: Reached,
+    code: Option<String>,
+    status: Option<u16>,
+    message: String,
+    details: Option<Value>,
+    beside: serde_json::Map<String, Value>,
+    synthesised: bool,
+    request_id: Option<String>,
+    retry_after: Option<Duration>,
+    attempts: u32,
+    /// An earlier attempt of the same call may have taken effect.
+    ambiguous: bool,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// How far a call came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Failure {
+    /// It was refused here; nothing was sent.
+    Invalid,
+    /// There was no connection, or it was lost before the answer was complete.
+    Connection,
+    /// The answer was not complete in time.
+    Timeout,
+    /// The answer is not what the API says: no JSON, too large, a redirect.
+    Unreadable,
+    /// The server refused.
+    Refused,
+}
+
+/// The details of [`ErrorCode::AwaitingReply`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct AwaitingReply {
+    /// Who has not answered yet.
+    pub recipient_handle: Option<String>,
+    /// Since when, as written.
+    pub waiting_since: Option<String>,
+}
+
+/// The details of [`ErrorCode::RecipientBacklogged`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Backlogged {
+    /// Whose inbox is full.
+    pub recipient_handle: Option<String>,
+    /// How many messages wait there.
+    pub undelivered_count: Option<u64>,
+}
+
+impl ApiError {
+    /// A call that is refused before anything is sent.
+    pub(crate) fn invalid(operation: &'static str, message: impl Into<String>) -> Self {
+        Self::local(operation, ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn local(operation: &'static str, kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self::of(operation, Failure::Invalid, kind, Advice::Never, Reached::No, message.into())
+    }
+
+    /// No answer came. A socket that still stands need not be replaced for it, so the advice is a wait.
+    pub(super) fn connection(operation: &'static str, reached: Reached, message: &str) -> Self {
+        let wait = Advice::After(FIRST_WAIT);
+        Self::of(operation, Failure::Connection, ErrorKind::Disconnected, wait, reached, message.to_owned())
+    }
+
+    pub(super) fn timeout(operation: &'static str, reached: Reached) -> Self {
+        let message = "no answer in time".to_owned();
+        Self::of(operation, Failure::Timeout, ErrorKind::Timeout, Advice::Backoff, reached, message)
+    }
+
+    /// An answer that is not what the API says. The request may have taken effect.
+    pub(crate) fn unreadable(operation: &'static str, answer: &Answer, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let (kind, advice) = (ErrorKind::Protocol, Advice::Backoff);
+        let mut error = Self::of(operation, Failure::Unreadable, kind, advice, Reached::Unknown, message);
+        error.0.status = Some(answer.status);
+        error.0.request_id.clone_from(&answer.request_id);
+        error
+    }
+
+    /// The server's refusal.
+    pub(super) fn refused(operation: &'static str, answer: &Answer) -> Self {
+        let parsed = serde_json::from_slice::<Value>(&answer.body).map(ErrorBody::read);
+        let hint = |body: Option<&ErrorBody>| {
+            answer.retry_after.or_else(|| body?.retry_after_ms().map(Duration::from_millis))
+        };
+        let (body, synthesised) = match parsed {
+            Ok(Ok(body)) => (body, false),
+            other => {
+                let whole =
+                    other.ok().and_then(Result::err).map(|value| serde_json::json!({ "body": value }));
+                let body = ErrorBody {
+                    code: code_of_status(answer.status).to_owned(),
+                    message: answer.reason().to_owned(),
+                    details: whole,
+                    beside: serde_json::Map::new(),
+                };
+                (body, true)
+            }
+        };
+        let retry_after = hint(Some(&body));
+        let code = ErrorCode::from(body.code.as_str());
+        let (kind, advice, reached) = classify(&code, answer.status, retry_after, synthesised);
+        let mut error = Self::of(operation, Failure::Refused, kind, advice, reached, one_line(&body.message));
+        let inner = &mut error.0;
+        (inner.code, inner.status, inner.synthesised) = (Some(body.code), Some(answer.status), synthesised);
+        (inner.details, inner.beside) = (body.details, body.beside);
+        inner.request_id.clone_from(&answer.request_id);
+        inner.retry_after = retry_after;
+        error
+    }
+
+    fn of(
+        operation: &'static str,
+        failure: Failure,
+        kind: ErrorKind,
+        advice: Advice,
+        reached: Reached,
+        message: String,
+    ) -> Self {
+        Self(Box::new(Inner {
+            operation,
+            failure,
+            kind,
+            advice,
+            reached,
+            code: None,
+            status: None,
+            message,
+            details: None,
+            beside: serde_json::Map::new(),
+            synthesised: false,
+            request_id: None,
+            retry_after: None,
+            attempts: 1,
+            ambiguous: false,
+            source: None,
+        }))
+    }
+
+    pub(super) fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(super) fn after_attempts(mut self, attempts: u32, ambiguous: bool) -> Self {
+        self.0.attempts = attempts;
+        self.0.ambiguous = ambiguous;
+        self
+    }
+
+    /// Whether an attempt before the one that this error is of may have taken effect.
+    pub fn is_ambiguous(&self) -> bool {
+        self.0.ambiguous
+    }
+
+    /// How far the call came.
+    pub fn failure(&self) -> Failure {
+        self.0.failure
+    }
+
+    /// The call that failed: `send`, `sync`, …
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// What went wrong, in core's words.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> Advice {
+        self.0.advice
+    }
+
+    /// Whether the call may have taken effect.
+    pub fn reached(&self) -> Reached {
+        self.0.reached
+    }
+
+    /// The server's code verbatim. Where a refusal had none, the one that goes with its status.
+    pub fn code(&self) -> Option<&str> {
+        self.0.code.as_deref()
+    }
+
+    /// What the server's code means.
+    pub fn error_code(&self) -> Option<ErrorCode> {
+        self.code().map(ErrorCode::from)
+    }
+
+    /// Whether the refusal had no code of its own: it may be a proxy's, not the server's.
+    pub fn is_synthesised(&self) -> bool {
+        self.0.synthesised
+    }
+
+    /// The HTTP status, when there was an answer.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// What is wrong, in one line: the server's words, when it gave some.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The server's request id, for whoever runs it.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.request_id.as_deref()
+    }
+
+    /// How long the server asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// How many attempts were made.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// The refusal's `details` as JSON text. Of a refusal that had no code it is the whole body, under
+    /// `body`.
+    pub fn details_json(&self) -> Option<String> {
+        self.0.details.as_ref().map(Value::to_string)
+    }
+
+    /// A text or number of the details, or beside the code, as text.
+    pub fn detail(&self, name: &str) -> Option<String> {
+        match self.value(name)? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// The details, when the recipient has not answered the first message yet.
+    pub fn awaiting_reply(&self) -> Option<AwaitingReply> {
+        (self.error_code()? == ErrorCode::AwaitingReply).then(|| AwaitingReply {
+            recipient_handle: self.detail("recipient_handle"),
+            waiting_since: self.detail("waiting_since"),
+        })
+    }
+
+    /// The details, when the recipient has too much waiting.
+    pub fn backlogged(&self) -> Option<Backlogged> {
+        (self.error_code()? == ErrorCode::RecipientBacklogged).then(|| Backlogged {
+            recipient_handle: self.detail("recipient_handle"),
+            undelivered_count: self.number("undelivered_count"),
+        })
+    }
+
+    /// The details, when the group was deleted and they were given.
+    pub fn group_deleted(&self) -> Option<GroupDeleted> {
+        if self.error_code()? != ErrorCode::GroupDeleted {
+            return None;
+        }
+        serde_json::from_value(self.0.details.clone()?).ok()
+    }
+
+    /// How many agents an address may have ([`ErrorCode::EmailLimit`], [`ErrorCode::EmailExhausted`]).
+    pub fn limit(&self) -> Option<u64> {
+        self.number("limit")
+    }
+
+    /// The agents of an address ([`ErrorCode::HandleRequired`]), the oldest first.
+    pub fn handles(&self) -> Vec<String> {
+        let list = self.value("handles").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.value(name)?.as_u64()
+    }
+
+    fn value(&self, name: &str) -> Option<&Value> {
+        self.0.details.as_ref().and_then(|details| details.get(name)).or_else(|| self.0.beside.get(name))
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.operation, self.0.message)?;
+        if let Some(code) = &self.0.code {
+            write!(f, " ({code})")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        f.debug_struct("ApiError")
+            .field("operation", &inner.operation)
+            .field("failure", &inner.failure)
+            .field("kind", &inner.kind)
+            .field("advice", &inner.advice)
+            .field("reached", &inner.reached)
+            .field("code", &inner.code)
+            .field("status", &inner.status)
+            .field("message", &inner.message)
+            .field("request_id", &inner.request_id)
+            .field("retry_after", &inner.retry_after)
+            .field("attempts", &inner.attempts)
+            .field("source", &inner.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for ApiError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// The server's words, fit for a log line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect()
+}
+
+const LONGEST_MESSAGE: usize = 300;
+/// The first wait of the retry table.
+const FIRST_WAIT: Duration = Duration::from_millis(250);

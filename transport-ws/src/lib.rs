@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+mod config;
+pub mod http;
+mod key;
+mod map_error;
+mod tls;
+pub mod wire;
+
+pub use api::AgentChat;
+pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake};
+pub use http::ApiError;
+pub use key::ApiKey;
+pub use map_error::ErrorCode;

@@ -1,0 +1,85 @@
+//! TLS by rustls with the ring provider named explicitly, so that no process-wide default decides.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use agentchat_core::{Error, ErrorKind, Result};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::AgentChatConfig;
+
+/// The TLS configuration of both HTTP and WebSocket. There is always one, even where the base is plain:
+/// uploads go to other hosts.
+pub(crate) fn config(config: &AgentChatConfig) -> Result<ClientConfig> {
+    let roots = match config.tls_roots() {
+        Some(path) => given_roots(path)?,
+        None => match system_roots() {
+            Some(roots) => roots.clone(),
+            None if config.base.is_tls() => {
+                return Err(fault("the system has no trusted certificates: give TLS roots"));
+            }
+            None => RootCertStore::empty(),
+        },
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fault("no TLS version is usable").with_source(error))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn given_roots(path: &Path) -> Result<RootCertStore> {
+    let unreadable = |error: rustls::pki_types::pem::Error| {
+        fault("the TLS roots file cannot be read").with_source(error.to_string())
+    };
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<std::result::Result<Vec<_>, _>>)
+        .map_err(unreadable)?;
+    if found.is_empty() {
+        return Err(fault("the TLS roots file holds no certificate"));
+    }
+    let mut store = RootCertStore::empty();
+    for certificate in found {
+        store
+            .add(certificate)
+            .map_err(|error| fault("the TLS roots file holds no usable root").with_source(error))?;
+    }
+    Ok(store)
+}
+
+/// The system's roots, read once for the life of the process. `SSL_CERT_FILE` and `SSL_CERT_DIR` take
+/// their place where set.
+fn system_roots() -> Option<&'static RootCertStore> {
+    static ROOTS: OnceLock<Option<RootCertStore>> = OnceLock::new();
+    ROOTS
+        .get_or_init(|| {
+            let mut store = RootCertStore::empty();
+            // One odd certificate in the system's bundle must not cost all the others.
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            (!store.is_empty()).then_some(store)
+        })
+        .as_ref()
+}
+
+fn fault(what: &str) -> Error {
+    Error::new(ErrorKind::Config, "tls", what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::ApiKey;
+
+    #[test]
+    fn unreadable_roots_are_named() {
+        for path in ["/nonexistent/roots.pem", file!()] {
+            let key = ApiKey::new("ac_0123456789abcdefghij").expect("valid");
+            let settings = AgentChatConfig::builder(key).with_tls_roots(path).build().expect("checked later");
+            let error = config(&settings).expect_err(path);
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("TLS roots file"), "{error}");
+        }
+    }
+}

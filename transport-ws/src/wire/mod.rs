@@ -1,0 +1,41 @@
+//! What travels: rows, frames and bodies, read leniently. Unknown members are kept or passed over, a member
+//! of the wrong type counts as missing, and nothing that a peer sends can end more than itself.
+
+mod account;
+mod context;
+mod directory;
+mod error_body;
+mod extra;
+mod frame_in;
+mod frame_out;
+mod group;
+mod loose;
+mod page;
+mod presence;
+mod receipt;
+mod row;
+mod row_reader;
+mod span;
+mod system;
+mod time;
+
+pub use account::{Agent, AgentSettings, Me};
+pub use context::{Context, ContextConversation, ContextSender};
+pub use directory::{DirectoryEntry, DirectoryPage};
+pub(crate) use error_body::ErrorBody;
+pub use extra::Extra;
+pub use frame_in::{Payload, RateLimitWarning, ServerFrame, Typing, Unreadable};
+pub use frame_out::ClientFrame;
+pub(crate) use frame_out::hello;
+pub use group::{GroupDeleted, GroupInvitation};
+pub(crate) use page::rows;
+pub use presence::{Presence, PresenceStatus};
+pub use receipt::ReadReceipt;
+pub use row::{Content, MessageKind, MessageRow};
+pub use system::SystemEvent;
+pub(crate) use time::{parse as parse_time, unix_millis};
+
+pub(crate) mod lenient {
+    //! `deserialize_with` functions for members of derived types.
+    pub(crate) use super::loose::{list, number, object, text, truth};
+}

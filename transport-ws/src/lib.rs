@@ -13,3 +13,5 @@ pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAUL
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
+#[cfg(feature = "test-server")]
+pub mod testing;

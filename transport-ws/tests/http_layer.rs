@@ -1,12 +1,12 @@
 //! What every call promises: who it says it is, what it makes of answers, when it tries again.
 
-mod support;
+mod raw;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agentchat_core::{Advice, Error, ErrorKind, Reached};
-use support::{KEY, Reply, Server, refusal, reply, reply_with};
+use raw::{KEY, Reply, Server, refusal, reply, reply_with};
 use transport_ws::api::ProfileUpdate;
 use transport_ws::http::{Failure, HttpHooks, RequestSeen, ResponseSeen, RetryPolicy};
 use transport_ws::wire::PresenceStatus;

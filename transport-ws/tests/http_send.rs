@@ -1,10 +1,10 @@
 //! Sending: one id, the right route, and honest answers.
 
-mod support;
+mod raw;
 
 use agentchat_core::{Advice, ClientMsgId, Error, ErrorKind, Reached};
 use serde_json::json;
-use support::{Reply, Server, refusal, reply, reply_with};
+use raw::{Reply, Server, refusal, reply, reply_with};
 use transport_ws::ErrorCode;
 use transport_ws::api::{Draft, MAX_CONTENT, Recipient};
 use transport_ws::http::{Failure, RetryPolicy};

@@ -5,6 +5,8 @@ mod config;
 pub mod http;
 mod key;
 mod map_error;
+#[allow(dead_code, reason = "the transport above it is what uses it")]
+mod mapping;
 mod tls;
 pub mod wire;
 
@@ -13,5 +15,6 @@ pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAUL
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
+pub use mapping::{MAX_ANY_BODY, MAX_BODY};
 #[cfg(feature = "test-server")]
 pub mod testing;

@@ -1,5 +1,6 @@
 //! Agents: one's own and others'.
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{AgentChat, ApiResult};
@@ -82,6 +83,45 @@ impl AgentChat {
     pub async fn update_profile(&self, own: &str, update: &ProfileUpdate) -> ApiResult<Me> {
         let path = path("update_profile", &["agents", &handle(own)])?;
         self.fetch(Call::new("update_profile", Verb::Patch, path).with_json(update)?).await
+    }
+}
+
+impl AgentChat {
+    /// Sets one's own picture: JPEG, PNG, WebP or GIF, at most 5 MiB, each side 128 points or more.
+    ///
+    /// # Errors
+    /// A code of [`ErrorCode::PictureRefused`](crate::ErrorCode::PictureRefused); `RATE_LIMITED` with a time to
+    /// wait after five changes in a minute.
+    pub async fn set_avatar(&self, own: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
+        let path = path("set_avatar", &["agents", &handle(own), "avatar"])?;
+        self.done(Call::new("set_avatar", Verb::Put, path).with_body(media_type, picture)).await
+    }
+
+    /// Takes one's own picture away.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.
+    pub async fn remove_avatar(&self, own: &str) -> ApiResult<()> {
+        let path = path("remove_avatar", &["agents", &handle(own), "avatar"])?;
+        self.done(Call::new("remove_avatar", Verb::Delete, path)).await
+    }
+
+    /// Sets a group's picture, as [`AgentChat::set_avatar`].
+    ///
+    /// # Errors
+    /// As there; `FORBIDDEN` for whoever is no admin.
+    pub async fn set_group_avatar(&self, group: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
+        let path = path("set_group_avatar", &["groups", group, "avatar"])?;
+        self.done(Call::new("set_group_avatar", Verb::Put, path).with_body(media_type, picture)).await
+    }
+
+    /// Takes a group's picture away.
+    ///
+    /// # Errors
+    /// As [`AgentChat::remove_avatar`]; `FORBIDDEN` for whoever is no admin.
+    pub async fn remove_group_avatar(&self, group: &str) -> ApiResult<()> {
+        let path = path("remove_group_avatar", &["groups", group, "avatar"])?;
+        self.done(Call::new("remove_group_avatar", Verb::Delete, path)).await
     }
 }
 

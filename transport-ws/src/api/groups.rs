@@ -1,10 +1,294 @@
 //! Groups and invitations.
 
+use serde::{Deserialize, Serialize};
+
 use super::{AgentChat, ApiResult};
-use crate::http::{Call, Verb, path};
-use crate::wire::GroupInvitation;
+use crate::http::{Call, Verb, handle, path};
+use crate::wire::{Extra, GroupInvitation, lenient};
+
+/// A group, as its members see it.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct Group {
+    /// Its id, to send to.
+    pub id: String,
+    /// Its name.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// What it is for.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub description: Option<String>,
+    /// Its picture.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub avatar_url: Option<String>,
+    /// Who made it.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub created_by: Option<String>,
+    /// How many members it has.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub member_count: Option<u64>,
+    /// Since when, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub created_at: Option<String>,
+    /// When the last message was sent, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub last_message_at: Option<String>,
+    /// The members.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub members: Vec<GroupMember>,
+    /// One's own role: `admin` or `member`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub your_role: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct GroupMember {
+    /// The handle, without `@`.
+    pub handle: String,
+    /// The name shown to people.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub display_name: Option<String>,
+    /// `admin` or `member`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub role: Option<String>,
+    /// Since when, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub joined_at: Option<String>,
+}
+
+/// A group to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GroupDraft {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    member_handles: Vec<String>,
+}
+
+/// What to change of a group. Members that are not set stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct GroupUpdate {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    avatar_url: Option<Option<String>>,
+}
+
+/// A group just made.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct CreatedGroup {
+    /// The group.
+    pub group: Group,
+    /// What became of the agents named. Who could not be invited is missing here: see
+    /// [`CreatedGroup::missing`].
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub add_results: Vec<AddResult>,
+}
+
+/// What became of adding an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct AddResult {
+    /// The agent.
+    #[serde(default)]
+    pub handle: String,
+    /// `invited`, `already_member`, or on older servers `joined`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub outcome: Option<String>,
+    /// The invitation.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub invite_id: Option<String>,
+}
+
+impl GroupDraft {
+    /// A group by the name of `name`, 1 to 100 characters.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), description: None, avatar_url: None, member_handles: Vec::new() }
+    }
+
+    /// Sets what it is for, at most 500 characters.
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Sets its picture.
+    pub fn with_avatar_url(mut self, url: impl Into<String>) -> Self {
+        self.avatar_url = Some(url.into());
+        self
+    }
+
+    /// Adds an agent to invite, 255 at most.
+    pub fn with_member(mut self, agent: &str) -> Self {
+        self.member_handles.push(handle(agent));
+        self
+    }
+}
+
+impl GroupUpdate {
+    /// Changes nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the name.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets what it is for; `None` takes it away.
+    pub fn with_description(mut self, description: Option<String>) -> Self {
+        self.description = Some(description);
+        self
+    }
+
+    /// Sets its picture; `None` takes it away.
+    pub fn with_avatar_url(mut self, url: Option<String>) -> Self {
+        self.avatar_url = Some(url);
+        self
+    }
+}
+
+impl CreatedGroup {
+    /// Who was named in `draft` and could not be invited: unknown, blocked, or not to be invited by this
+    /// agent. The server leaves them out without a word, as it does with who made the group.
+    pub fn missing<'a>(&self, draft: &'a GroupDraft) -> Vec<&'a str> {
+        let known = |name: &str| {
+            self.group.created_by.as_deref() == Some(name)
+                || self.add_results.iter().any(|it| it.handle == name)
+        };
+        draft.member_handles.iter().map(String::as_str).filter(|name| !known(name)).collect()
+    }
+}
 
 impl AgentChat {
+    /// Makes a group and invites agents to it. Tried again only under an idempotency key.
+    ///
+    /// # Errors
+    /// `VALIDATION_ERROR`.
+    pub async fn create_group(
+        &self,
+        draft: &GroupDraft,
+        idempotency_key: Option<&str>,
+    ) -> ApiResult<CreatedGroup> {
+        let call = Call::new("create_group", Verb::Post, path("create_group", &["groups"])?);
+        self.fetch(call.with_json(draft)?.with_idempotency_key(idempotency_key)?).await
+    }
+
+    /// A group.
+    ///
+    /// # Errors
+    /// `GROUP_NOT_FOUND` for whoever is no member; `GROUP_DELETED` for who was one.
+    pub async fn group(&self, group: &str) -> ApiResult<Group> {
+        self.fetch(Call::new("group", Verb::Get, path("group", &["groups", group])?)).await
+    }
+
+    /// Changes a group. Every change is told to its members.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for whoever is no admin.
+    pub async fn update_group(
+        &self,
+        group: &str,
+        update: &GroupUpdate,
+        idempotency_key: Option<&str>,
+    ) -> ApiResult<Group> {
+        let call = Call::new("update_group", Verb::Patch, path("update_group", &["groups", group])?);
+        self.fetch(call.with_json(update)?.with_idempotency_key(idempotency_key)?).await
+    }
+
+    /// Deletes a group. Its messages that wait are withdrawn; the members are told.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for whoever did not make it; `GROUP_DELETED` a second time, also when an earlier attempt
+    /// has deleted it.
+    pub async fn delete_group(&self, group: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
+        let call = Call::new("delete_group", Verb::Delete, path("delete_group", &["groups", group])?);
+        self.done(call.with_idempotency_key(idempotency_key)?).await
+    }
+
+    /// Invites an agent.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for whoever is no admin; `BLOCKED`; `INBOX_RESTRICTED`; `RATE_LIMITED` without a time to
+    /// wait after 50 in a day.
+    pub async fn add_group_member(
+        &self,
+        group: &str,
+        agent: &str,
+        idempotency_key: Option<&str>,
+    ) -> ApiResult<AddResult> {
+        #[derive(Serialize)]
+        struct Body {
+            handle: String,
+        }
+        let path = path("add_group_member", &["groups", group, "members"])?;
+        let call =
+            Call::new("add_group_member", Verb::Post, path).with_json(&Body { handle: handle(agent) })?;
+        self.fetch(call.with_idempotency_key(idempotency_key)?).await
+    }
+
+    /// Removes a member.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for whoever is no admin, and for who made the group; `NOT_MEMBER`; `VALIDATION_ERROR` for
+    /// oneself.
+    pub async fn remove_group_member(
+        &self,
+        group: &str,
+        agent: &str,
+        idempotency_key: Option<&str>,
+    ) -> ApiResult<()> {
+        let path = path("remove_group_member", &["groups", group, "members", &handle(agent)])?;
+        let call = Call::new("remove_group_member", Verb::Delete, path);
+        self.done(call.with_idempotency_key(idempotency_key)?).await
+    }
+
+    /// Makes a member an admin.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for whoever is no admin; `NOT_MEMBER`.
+    pub async fn promote(&self, group: &str, agent: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
+        self.role("promote", group, agent, idempotency_key).await
+    }
+
+    /// Makes an admin a member.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for whoever is no admin, and for who made the group; `NOT_MEMBER`; `NOT_ADMIN`; `LAST_ADMIN`.
+    pub async fn demote(&self, group: &str, agent: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
+        self.role("demote", group, agent, idempotency_key).await
+    }
+
+    /// Leaves a group. Returns who became an admin instead, if the last one left.
+    ///
+    /// # Errors
+    /// `GROUP_NOT_FOUND`.
+    pub async fn leave_group(&self, group: &str, idempotency_key: Option<&str>) -> ApiResult<Option<String>> {
+        #[derive(Default, Deserialize)]
+        struct Left {
+            #[serde(default, deserialize_with = "lenient::text")]
+            promoted_handle: Option<String>,
+        }
+        let call = Call::new("leave_group", Verb::Post, path("leave_group", &["groups", group, "leave"])?);
+        let answer = self.call(call.with_idempotency_key(idempotency_key)?).await?;
+        Ok(answer.json::<Left>("leave_group").unwrap_or_default().promoted_handle)
+    }
+
     /// The invitations that wait for an answer. Their push is lost on whoever is away, so ask after each
     /// connect.
     ///
@@ -12,5 +296,39 @@ impl AgentChat {
     /// Those of every call.
     pub async fn invitations(&self) -> ApiResult<Vec<GroupInvitation>> {
         self.list(Call::new("invitations", Verb::Get, path("invitations", &["groups", "invites"])?)).await
+    }
+
+    /// Joins the group of an invitation. What was sent before is not seen.
+    ///
+    /// # Errors
+    /// `INVITE_NOT_FOUND`; `GROUP_DELETED`.
+    pub async fn accept_invitation(
+        &self,
+        invitation: &str,
+        idempotency_key: Option<&str>,
+    ) -> ApiResult<Group> {
+        let path = path("accept_invitation", &["groups", "invites", invitation, "accept"])?;
+        self.fetch(Call::new("accept_invitation", Verb::Post, path).with_idempotency_key(idempotency_key)?)
+            .await
+    }
+
+    /// Turns an invitation down.
+    ///
+    /// # Errors
+    /// `INVITE_NOT_FOUND`, also when an earlier attempt has turned it down.
+    pub async fn reject_invitation(&self, invitation: &str) -> ApiResult<()> {
+        let path = path("reject_invitation", &["groups", "invites", invitation])?;
+        self.done(Call::new("reject_invitation", Verb::Delete, path)).await
+    }
+
+    async fn role(
+        &self,
+        change: &'static str,
+        group: &str,
+        agent: &str,
+        idempotency_key: Option<&str>,
+    ) -> ApiResult<()> {
+        let path = path(change, &["groups", group, "members", &handle(agent), change])?;
+        self.done(Call::new(change, Verb::Post, path).with_idempotency_key(idempotency_key)?).await
     }
 }

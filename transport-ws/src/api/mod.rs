@@ -1,12 +1,19 @@
 //! The AgentChat API, typed.
 
 mod account;
+mod attachments;
+mod contacts;
 mod conversations;
+mod digest;
 mod directory;
 mod groups;
 mod inbox;
+mod mutes;
 mod presence;
+mod registration;
+mod replies;
 mod send;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +22,23 @@ use agentchat_core::Result as CoreResult;
 use serde::de::DeserializeOwned;
 
 pub use account::ProfileUpdate;
+pub use attachments::{Upload, UploadTicket};
+pub use contacts::{AddedContact, Contact, ContactPage};
 pub use conversations::{
     Conversation, ConversationContext, ConversationGroup, Participant, Relationship, Unread,
 };
 pub use directory::DirectoryAgents;
+pub use groups::{AddResult, CreatedGroup, Group, GroupDraft, GroupMember, GroupUpdate};
 pub use inbox::{History, RowPage};
+pub use mutes::{Mute, MuteKind};
+pub use registration::{NewAgent, Pending, Recovered, Registered};
+pub use replies::{BatchClaim, Claim};
 pub use send::{BacklogWarning, Draft, MAX_CONTENT, Recipient, Sent};
+pub use webhook::{Webhook, WebhookEvent, WebhookFault, verify_webhook};
 
 use crate::config::AgentChatConfig;
 use crate::http::{Answer, ApiError, Call, HttpClient, HttpHooks, Manner, RetryPolicy};
+use crate::key::ApiKey;
 
 /// The result of a call of the AgentChat API.
 pub type ApiResult<T> = Result<T, ApiError>;
@@ -49,10 +64,16 @@ impl AgentChat {
     pub fn new(config: &AgentChatConfig) -> CoreResult<Self> {
         Ok(Self {
             http: Arc::new(HttpClient::new(config)?),
-            manner: Manner::default(),
+            manner: Manner { key: config.key().cloned(), ..Manner::default() },
             sync_page: config.sync_page(),
             history_page: config.history_page(),
         })
+    }
+
+    /// The same client with another key: the one that a registration, recovery or rotation gave.
+    pub fn with_key(mut self, key: ApiKey) -> Self {
+        self.manner.key = Some(key);
+        self
     }
 
     /// The same client, trying again as `policy` says.

@@ -146,6 +146,11 @@ impl Draft {
         compact_len(&content) + self.metadata.as_ref().map_or(0, |json| compact_len(json.get()))
     }
 
+    /// The body of the request.
+    pub(crate) fn to_body(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&Body::of(self))
+    }
+
     fn new(to: Recipient, content: DraftContent, kind: Option<&'static str>) -> Self {
         let client_msg_id = ClientMsgId::random().as_str().to_owned();
         Self { to, client_msg_id, kind, content, metadata: None }
@@ -170,7 +175,8 @@ impl AgentChat {
             return Err(ApiError::local("send", ErrorKind::TooLarge, what));
         }
         let call = Call::new("send", Verb::Post, path("send", &["messages"])?).repeatable();
-        let answer = match self.call(call.with_json(&Body::of(draft))?).await {
+        let body = draft.to_body().map_err(|_| ApiError::invalid("send", "the message is no JSON"))?;
+        let answer = match self.call(call.with_body("application/json", body.into())).await {
             Err(error) if error.is_ambiguous() && error.error_code() == Some(ErrorCode::AwaitingReply) => {
                 let stored = self.find_sent(&draft.to, &draft.client_msg_id).await.ok().flatten();
                 return stored.map(Sent::replayed).ok_or(error);

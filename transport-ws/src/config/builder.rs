@@ -27,12 +27,12 @@ use crate::key::ApiKey;
 #[derive(Debug, Clone)]
 pub struct AgentChatConfigBuilder {
     base: String,
-    key: ApiKey,
+    key: Option<ApiKey>,
     settings: Settings,
 }
 
 impl AgentChatConfigBuilder {
-    pub(super) fn new(key: ApiKey) -> Self {
+    pub(super) fn new(key: Option<ApiKey>) -> Self {
         Self { base: DEFAULT_BASE_URL.to_owned(), key, settings: Settings::default() }
     }
 

@@ -15,7 +15,7 @@ use crate::key::ApiKey;
 #[derive(Debug, Clone)]
 pub struct AgentChatConfig {
     pub(crate) base: BaseUrl,
-    pub(crate) key: ApiKey,
+    pub(crate) key: Option<ApiKey>,
     pub(crate) settings: Settings,
 }
 
@@ -70,7 +70,12 @@ impl ClientIdentity {
 impl AgentChatConfig {
     /// Settings for the agent that `key` belongs to.
     pub fn builder(key: ApiKey) -> AgentChatConfigBuilder {
-        AgentChatConfigBuilder::new(key)
+        AgentChatConfigBuilder::new(Some(key))
+    }
+
+    /// Settings for who has no key yet: to register, or to recover one.
+    pub fn builder_without_key() -> AgentChatConfigBuilder {
+        AgentChatConfigBuilder::new(None)
     }
 
     /// The REST base, without a `/` at its end.
@@ -143,9 +148,9 @@ impl AgentChatConfig {
         self.settings.tls_roots.as_deref()
     }
 
-    /// The agent's key.
-    pub fn key(&self) -> &ApiKey {
-        &self.key
+    /// The agent's key, if it has one yet.
+    pub fn key(&self) -> Option<&ApiKey> {
+        self.key.as_ref()
     }
 }
 

@@ -17,7 +17,6 @@ pub(crate) struct Answer {
     pub(crate) request_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) backlog_warning: Option<String>,
-    pub(crate) replayed: bool,
     pub(crate) location: Option<String>,
     pub(crate) body: Bytes,
 }
@@ -32,7 +31,6 @@ impl Answer {
             request_id,
             retry_after: line(RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(&it, SystemTime::now())),
             backlog_warning: line("x-backlog-warning"),
-            replayed: line("idempotent-replay").as_deref() == Some("true"),
             location: line(LOCATION.as_str()),
             body: Bytes::new(),
         }

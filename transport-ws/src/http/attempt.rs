@@ -4,21 +4,26 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
-use agentchat_core::Reached;
+use agentchat_core::{ErrorKind, Reached};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Method, Request, Response};
 
 use super::answer::Answer;
 use super::call::{Call, Target, Verb};
-use super::client::HttpClient;
+use super::client::{HttpClient, Manner};
 use super::error::ApiError;
 use super::hooks::RequestSeen;
 
 impl HttpClient {
     /// Makes one attempt within `limit`.
-    pub(super) async fn attempt(&self, call: &Call, limit: Duration) -> Result<Answer, ApiError> {
-        let request = self.request(call)?;
+    pub(super) async fn attempt(
+        &self,
+        call: &Call,
+        limit: Duration,
+        manner: &Manner,
+    ) -> Result<Answer, ApiError> {
+        let request = self.request(call, manner)?;
         let answered = tokio::time::timeout(limit, async {
             let response = self.inner.execute(request).await.map_err(|error| lost(call, error))?;
             read(call, response).await
@@ -27,8 +32,8 @@ impl HttpClient {
     }
 
     /// What hooks are shown of an attempt.
-    pub(super) fn seen(&self, call: &Call, attempt: u32) -> RequestSeen {
-        let headers = self.headers(call).map(|headers| {
+    pub(super) fn seen(&self, call: &Call, attempt: u32, manner: &Manner) -> RequestSeen {
+        let headers = self.headers(call, manner).map(|headers| {
             let shown = |value: &HeaderValue| match value.is_sensitive() {
                 true => "Bearer ***".to_owned(),
                 false => value.to_str().unwrap_or_default().to_owned(),
@@ -49,7 +54,7 @@ impl HttpClient {
         }
     }
 
-    fn request(&self, call: &Call) -> Result<Request, ApiError> {
+    fn request(&self, call: &Call, manner: &Manner) -> Result<Request, ApiError> {
         let url = match &call.target {
             Target::Path(path) => format!("{}{path}", self.base)
                 .parse()
@@ -64,14 +69,14 @@ impl HttpClient {
             Verb::Delete => Method::DELETE,
         };
         let mut request = Request::new(method, url);
-        *request.headers_mut() = self.headers(call)?;
+        *request.headers_mut() = self.headers(call, manner)?;
         if let Some((_, bytes)) = &call.body {
             *request.body_mut() = Some(bytes.clone().into());
         }
         Ok(request)
     }
 
-    fn headers(&self, call: &Call) -> Result<HeaderMap, ApiError> {
+    fn headers(&self, call: &Call, manner: &Manner) -> Result<HeaderMap, ApiError> {
         let mut headers = HeaderMap::new();
         let line = |text: &str| {
             HeaderValue::from_str(text)
@@ -87,7 +92,11 @@ impl HttpClient {
             return Ok(headers);
         }
         if call.authorized {
-            let key = zeroize::Zeroizing::new(format!("Bearer {}", self.key.expose()));
+            let Some(key) = &manner.key else {
+                let what = "this client has no API key";
+                return Err(ApiError::local(call.operation, ErrorKind::Config, what));
+            };
+            let key = zeroize::Zeroizing::new(format!("Bearer {}", key.expose()));
             let mut value = line(&key)?;
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);

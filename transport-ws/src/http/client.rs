@@ -19,7 +19,6 @@ use crate::key::ApiKey;
 pub(crate) struct HttpClient {
     pub(super) inner: reqwest::Client,
     pub(super) base: String,
-    pub(super) key: ApiKey,
     pub(super) identity: Option<ClientIdentity>,
     pub(super) user_agent: Option<String>,
     attempt_timeout: Duration,
@@ -32,6 +31,8 @@ pub(crate) struct Manner {
     /// How long the call may take, all attempts and waits together.
     pub(crate) within: Option<Duration>,
     pub(crate) hooks: Option<Arc<dyn HttpHooks>>,
+    /// Who calls; nobody registers with one.
+    pub(crate) key: Option<ApiKey>,
 }
 
 impl HttpClient {
@@ -56,7 +57,6 @@ impl HttpClient {
         Ok(Self {
             inner,
             base: config.base_url().to_owned(),
-            key: config.key().clone(),
             identity: config.client_identity().cloned(),
             user_agent: config.user_agent().map(str::to_owned),
             attempt_timeout: config.attempt_timeout(),
@@ -85,7 +85,7 @@ impl HttpClient {
                 return Err(error);
             };
             if let Some(hooks) = &manner.hooks {
-                let seen = self.seen(call, attempt);
+                let seen = self.seen(call, attempt, manner);
                 contained(|| hooks.on_retry(&seen, &error, wait));
             }
             tracing::debug!(target: "transport_ws", operation = call.operation, attempt, ?wait, code = error.code(), "trying again");
@@ -102,11 +102,11 @@ impl HttpClient {
         limit: Duration,
         manner: &Manner,
     ) -> Result<Answer, ApiError> {
-        let Some(hooks) = &manner.hooks else { return self.attempt(call, limit).await };
-        let seen = self.seen(call, attempt);
+        let Some(hooks) = &manner.hooks else { return self.attempt(call, limit, manner).await };
+        let seen = self.seen(call, attempt, manner);
         contained(|| hooks.on_request(&seen));
         let begun = Instant::now();
-        let result = self.attempt(call, limit).await;
+        let result = self.attempt(call, limit, manner).await;
         let (status, request_id) = match &result {
             Ok(answer) => (Some(answer.status), answer.request_id.clone()),
             Err(error) => (error.status(), error.request_id().map(str::to_owned)),

@@ -71,6 +71,7 @@ impl ClientFrame {
 }
 
 /// The first frame of a socket without an `Authorization` header.
+#[allow(dead_code, reason = "the socket is what uses it")]
 pub(crate) fn hello(
     key: &ApiKey,
     capabilities: &[&str],

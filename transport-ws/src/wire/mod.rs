@@ -13,6 +13,7 @@ mod loose;
 mod page;
 mod presence;
 mod receipt;
+mod render;
 mod row;
 mod row_reader;
 mod span;
@@ -26,14 +27,18 @@ pub(crate) use error_body::ErrorBody;
 pub use extra::Extra;
 pub use frame_in::{Payload, RateLimitWarning, ServerFrame, Typing, Unreadable};
 pub use frame_out::ClientFrame;
+#[allow(unused_imports, reason = "the socket is what uses it")]
 pub(crate) use frame_out::hello;
 pub use group::{GroupDeleted, GroupInvitation};
 pub(crate) use page::rows;
 pub use presence::{Presence, PresenceStatus};
 pub use receipt::ReadReceipt;
+pub use render::render;
 pub use row::{Content, MessageKind, MessageRow};
 pub use system::SystemEvent;
-pub(crate) use time::{parse as parse_time, unix_millis};
+#[cfg(test)]
+pub(crate) use time::parse as parse_time;
+pub(crate) use time::unix_millis;
 
 pub(crate) mod lenient {
     //! `deserialize_with` functions for members of derived types.

@@ -50,7 +50,7 @@ pub enum MessageKind {
     Structured,
     /// A file.
     File,
-    /// An event of a group; see [`MessageRow::system_event`].
+    /// An event of a group, if the server wrote it; see [`MessageRow::system_event`].
     System,
     /// A kind this version does not know.
     Other,
@@ -180,9 +180,16 @@ impl MessageRow {
         handles.into_iter().filter_map(|handle| serde_json::from_str(handle.get()).ok()).collect()
     }
 
-    /// The group event that a row of kind [`MessageKind::System`] tells.
+    /// Whether the server itself wrote it. Its kind alone is no proof: servers take `system` from anybody. But
+    /// its `client_msg_id` names its own id, which no sender can know beforehand.
+    pub fn is_system(&self) -> bool {
+        let own = || Some(self.client_msg_id()?.strip_prefix("sys_")? == self.id()?);
+        self.kind() == MessageKind::System && own().unwrap_or(false)
+    }
+
+    /// The group event that a row of the server's own tells.
     pub fn system_event(&self) -> Option<SystemEvent> {
-        if self.kind() != MessageKind::System {
+        if !self.is_system() {
             return None;
         }
         SystemEvent::read(self.content().data?)

@@ -26,10 +26,6 @@ impl Span {
         self.start == self.end
     }
 
-    pub(super) fn bytes(self, raw: &Bytes) -> Bytes {
-        raw.slice(self.start as usize..self.end as usize)
-    }
-
     pub(super) fn text(self, raw: &Bytes) -> &str {
         // A row is checked to be UTF-8 as a whole, and serde cuts at character boundaries.
         raw.get(self.start as usize..self.end as usize)

@@ -113,12 +113,21 @@ mod tests {
     #[test]
     fn group_events_are_told_by_system_rows_only() {
         let row = |kind: &str, data: &str| {
-            MessageRow::parse(format!(r#"{{"type":"{kind}","content":{{"data":{data}}}}}"#)).expect("a row")
+            let ids = r#""id":"msg_1","client_msg_id":"sys_msg_1""#;
+            MessageRow::parse(format!(r#"{{{ids},"type":"{kind}","content":{{"data":{data}}}}}"#))
+                .expect("a row")
         };
         let joined = r#"{"schema_version":1,"event":"member_joined","agent_handle":"wren-two"}"#;
         let agent = Some("wren-two".to_owned());
         assert_eq!(row("system", joined).system_event(), Some(SystemEvent::MemberJoined { agent }));
-        assert_eq!(row("structured", joined).system_event(), None, "an agent cannot make one up");
+        assert_eq!(row("structured", joined).system_event(), None);
+        for forged in
+            [r#""id":"msg_1","client_msg_id":"sys_msg_2""#, r#""client_msg_id":"sys_""#, r#""id":"msg_1""#]
+        {
+            let json = format!(r#"{{{forged},"type":"system","content":{{"data":{joined}}}}}"#);
+            let row = MessageRow::parse(json).expect("a row");
+            assert_eq!(row.system_event(), None, "an agent cannot make one up: {forged}");
+        }
         let event = "comet_seen".to_owned();
         let unknown = row("system", r#"{"event":"comet_seen"}"#).system_event();
         assert_eq!(unknown, Some(SystemEvent::Other { event }));

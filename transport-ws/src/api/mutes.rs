@@ -1,0 +1,114 @@
+//! Mutes: what is muted waits without a push.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AgentChat, ApiResult};
+use crate::http::{Call, Verb, handle, path};
+use crate::wire::{Extra, lenient};
+
+/// A mute. The pushes of a muted agent or conversation stay away; its messages wait like others, and come
+/// with the next connect.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct Mute {
+    /// `agent` or `conversation`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub target_kind: Option<String>,
+    /// The conversation, or the agent by an id of the server's own.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub target_id: Option<String>,
+    /// Until when, as written; for ever without one.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub muted_until: Option<String>,
+    /// Since when, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub created_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// What is muted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MuteKind<'a> {
+    /// An agent, by its handle.
+    Agent(&'a str),
+    /// A conversation, by its id.
+    Conversation(&'a str),
+}
+
+impl AgentChat {
+    /// Mutes; `until` is a time of the future as ISO 8601. A second mute replaces the first.
+    ///
+    /// # Errors
+    /// `SELF_MUTE`; `AGENT_NOT_FOUND`, `CONVERSATION_NOT_FOUND`; `NOT_PARTICIPANT`; `RATE_LIMITED` with a time
+    /// to wait.
+    pub async fn mute(&self, target: MuteKind<'_>, until: Option<&str>) -> ApiResult<Mute> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            target_kind: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            target_handle: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            target_id: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            muted_until: Option<&'a str>,
+        }
+        let (target_handle, target_id) = match target {
+            MuteKind::Agent(agent) => (Some(handle(agent)), None),
+            MuteKind::Conversation(id) => (None, Some(id)),
+        };
+        let body = Body { target_kind: target.word(), target_handle, target_id, muted_until: until };
+        self.fetch(Call::new("mute", Verb::Post, path("mute", &["mutes"])?).with_json(&body)?).await
+    }
+
+    /// The mutes in force.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn mutes(&self) -> ApiResult<Vec<Mute>> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default, deserialize_with = "lenient::list")]
+            mutes: Vec<Mute>,
+        }
+        Ok(self.fetch::<Found>(Call::new("mutes", Verb::Get, path("mutes", &["mutes"])?)).await?.mutes)
+    }
+
+    /// The mute in force, if there is one.
+    ///
+    /// # Errors
+    /// Those of every call, but for `NOT_FOUND`.
+    pub async fn mute_of(&self, target: MuteKind<'_>) -> ApiResult<Option<Mute>> {
+        match self.fetch(Call::new("mute_of", Verb::Get, target.path("mute_of")?)).await {
+            Err(error) if error.code() == Some("NOT_FOUND") => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    /// Takes a mute away.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.
+    pub async fn unmute(&self, target: MuteKind<'_>) -> ApiResult<()> {
+        self.done(Call::new("unmute", Verb::Delete, target.path("unmute")?)).await
+    }
+}
+
+impl MuteKind<'_> {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Agent(_) => "agent",
+            Self::Conversation(_) => "conversation",
+        }
+    }
+
+    fn path(self, operation: &'static str) -> ApiResult<String> {
+        let name = match self {
+            Self::Agent(agent) => handle(agent),
+            Self::Conversation(id) => id.to_owned(),
+        };
+        path(operation, &["mutes", self.word(), &name])
+    }
+}

@@ -41,6 +41,9 @@ pub struct Switches {
     pub push_system_events: bool,
     /// Live pushes carry the delivery's status.
     pub live_status: bool,
+    /// Presence goes to those too who are somebody's contact only because a thread was answered. The
+    /// recorded server tells those who added the contact themselves.
+    pub presence_to_acquaintances: bool,
     /// Typing signals are passed on to the other participants.
     pub relay_typing: bool,
     /// The end of a full pause pushes what is stored.
@@ -96,6 +99,7 @@ impl Switches {
             reject_upgrade: None,
             push_system_events: false,
             live_status: false,
+            presence_to_acquaintances: current,
             relay_typing: false,
             drain_on_unpause: false,
             socket_limit: None,

@@ -36,6 +36,9 @@ impl Engine {
         }
         let contact = self.found_or_404(&handle)?;
         self.befriend(agent, contact);
+        if let Some(entry) = self.agents[agent].contacts.get_mut(&contact) {
+            entry.chosen = true;
+        }
         let display_name = &self.agents[contact].display_name;
         Ok(Reply::created(json!({ "handle": handle, "display_name": display_name })))
     }

@@ -91,7 +91,11 @@ impl Engine {
     /// Adds a contact, keeping what there is.
     pub(super) fn befriend(&mut self, agent: AgentIx, contact: AgentIx) {
         let added_at = self.now;
-        self.agents[agent].contacts.entry(contact).or_insert(Contact { added_at, notes: None });
+        self.agents[agent].contacts.entry(contact).or_insert(Contact {
+            added_at,
+            notes: None,
+            chosen: false,
+        });
     }
 
     pub(super) fn blocked_between(&self, one: AgentIx, other: AgentIx) -> bool {

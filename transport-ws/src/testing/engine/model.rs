@@ -92,6 +92,8 @@ pub(crate) struct Presence {
 pub(crate) struct Contact {
     pub(crate) added_at: Moment,
     pub(crate) notes: Option<String>,
+    /// Added on purpose, and not because a thread was answered.
+    pub(crate) chosen: bool,
 }
 
 pub(crate) struct Mute {

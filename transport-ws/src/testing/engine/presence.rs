@@ -79,6 +79,13 @@ impl Engine {
     fn presence_row(&self, agent: AgentIx) -> Value {
         let agent = &self.agents[agent];
         let known = agent.presence.as_ref();
+        if self.bus_down {
+            // What the state was is kept elsewhere; the database has only when it last changed.
+            let last_seen = known.map(|presence| presence.last_seen.in_millis().database());
+            return json!({
+                "handle": agent.handle, "status": "offline", "custom_message": null, "last_seen": last_seen,
+            });
+        }
         let alive = known.filter(|presence| presence.until > self.now);
         json!({
             "handle": agent.handle,
@@ -99,7 +106,8 @@ impl Engine {
         });
         let mut watchers = Vec::new();
         for (ix, other) in self.agents.iter().enumerate() {
-            if other.contacts.contains_key(&agent) {
+            let knows = other.contacts.get(&agent);
+            if knows.is_some_and(|contact| contact.chosen || self.switches.presence_to_acquaintances) {
                 watchers.push(ix);
             }
         }

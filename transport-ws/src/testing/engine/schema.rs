@@ -15,9 +15,14 @@ pub(crate) struct Members<'a> {
 pub(crate) fn parse(body: &[u8]) -> Answer<Value> {
     match serde_json::from_slice::<Value>(body) {
         Ok(value) => Ok(value),
-        Err(error) if error.to_string().contains("surrogate") => Err(Reply::crash()),
+        Err(error) if is_lone_surrogate(&error.to_string()) => Err(Reply::crash()),
         Err(_) => Err(Reply::invalid("Invalid JSON body")),
     }
+}
+
+/// JavaScript reads half of a surrogate pair, and the database does not take it.
+fn is_lone_surrogate(complaint: &str) -> bool {
+    complaint.contains("surrogate") || complaint.contains("end of hex escape")
 }
 
 /// Whether there is a NUL somewhere in the text of it.

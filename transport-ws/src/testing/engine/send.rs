@@ -27,7 +27,9 @@ impl Engine {
         let sender = self.authenticated(request)?;
         let body = schema::parse(request.body)?;
         let (draft, to, conversation) = draft_of(&body)?;
-        if draft.content.to_string().len() + draft.metadata.to_string().len() > CONTENT_LIMIT {
+        // Metadata that was not given has no size, though it is stored as an empty object.
+        let metadata = body.get("metadata").map_or(0, |_| draft.metadata.to_string().len());
+        if draft.content.to_string().len() + metadata > CONTENT_LIMIT {
             let message = "Message content + metadata exceeds 32KB limit";
             return Err(Reply::error(413, "CONTENT_TOO_LARGE", message));
         }

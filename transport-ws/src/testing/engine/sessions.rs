@@ -147,14 +147,17 @@ impl Engine {
     /// their greeting to time out.
     pub(crate) fn shut_down(&mut self, now: Moment) {
         self.advance(now);
-        let live: Vec<SocketId> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.agent().is_some())
-            .map(|(id, _)| *id)
-            .collect();
-        for socket in live {
-            self.close(socket, 1001, "Server shutting down");
+        let live: Vec<(SocketId, AgentIx)> =
+            self.sessions.iter().filter_map(|(id, session)| Some((*id, session.agent()?))).collect();
+        for (socket, agent) in &live {
+            let reason = "Server shutting down".to_owned();
+            self.effects.push(Effect::Close { socket: *socket, code: 1001, reason });
+            self.sessions.remove(socket);
+            self.agents[*agent].sockets.remove(socket);
+        }
+        // Nobody is left to hear who went offline.
+        for (_, agent) in live {
+            self.go_offline(agent);
         }
     }
 

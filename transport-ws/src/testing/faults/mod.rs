@@ -150,7 +150,7 @@ impl Faults {
         self.host.with(|engine, _| engine.database_down = latency.is_some());
     }
 
-    /// The message bus is away: `/v1/health` says so with 503.
+    /// The message bus is away: `/v1/health` says so with 503, and everybody seems to be offline.
     pub fn bus_down(&self, on: bool) {
         self.host.with(|engine, _| engine.bus_down = on);
     }

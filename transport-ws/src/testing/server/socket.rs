@@ -103,17 +103,22 @@ where
     while let Some(message) = stream.next().await {
         match message {
             Ok(Message::Text(text)) => {
-                host.journal.note(JournalEntry::Received { socket, text: text.to_string() });
+                // Under the engine's lock, so that whoever finds it there comes after it.
+                let note = || host.journal.note(JournalEntry::Received { socket, text: text.to_string() });
                 let ending = if std::mem::take(&mut first) && is_hello(&text) {
                     host.script.closes_socket()
                 } else {
                     None
                 };
-                if let Some((code, reason)) = ending {
-                    host.with(|engine, _| engine.close(socket, code, &reason));
-                } else if !(is_ack(&text) && host.script.swallows_ack()) {
-                    host.with(|engine, now| engine.received(now, socket, &Incoming::Text(&text)));
-                }
+                let swallowed = is_ack(&text) && host.script.swallows_ack();
+                host.with(|engine, now| {
+                    note();
+                    match ending {
+                        Some((code, reason)) => engine.close(socket, code, &reason),
+                        None if swallowed => {}
+                        None => engine.received(now, socket, &Incoming::Text(&text)),
+                    }
+                });
             }
             Ok(Message::Binary(_)) => {
                 first = false;

@@ -5,9 +5,10 @@ mod config;
 pub mod http;
 mod key;
 mod map_error;
-#[allow(dead_code, reason = "the transport above it is what uses it")]
 mod mapping;
+mod socket;
 mod tls;
+mod transport;
 pub mod wire;
 
 pub use api::AgentChat;
@@ -15,6 +16,7 @@ pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAUL
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
+pub use transport::{AgentChatConnector, AgentChatTransport};
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
 #[cfg(feature = "test-server")]
 pub mod testing;

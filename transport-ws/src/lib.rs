@@ -16,7 +16,7 @@ pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAUL
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
-pub use transport::{AgentChatConnector, AgentChatTransport};
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
+pub use transport::{AgentChatConnector, AgentChatTransport};
 #[cfg(feature = "test-server")]
 pub mod testing;

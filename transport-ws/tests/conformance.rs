@@ -60,7 +60,8 @@ impl Harness for Double {
     }
 
     fn expected_skips(&self) -> Vec<Skip> {
-        let mut skips = vec![Skip::Directory, Skip::ReadableStatus, Skip::Numbered, Skip::Priority, Skip::Ttl];
+        let mut skips =
+            vec![Skip::Directory, Skip::ReadableStatus, Skip::Numbered, Skip::Priority, Skip::Ttl];
         skips.extend([Skip::Delay, Skip::KeyedState, Skip::ExtraInbox, Skip::EndsWithConnection]);
         if self.profile == Profile::Legacy {
             skips.push(Skip::Ack);
@@ -97,7 +98,8 @@ impl Harness for Double {
 
     async fn expire(&self) -> bool {
         let server = self.server.lock().await;
-        let names: Vec<_> = self.agents.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let names: Vec<_> =
+            self.agents.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
         names.iter().for_each(|name| drop(server.rotate_key(name)));
         true
     }

@@ -106,7 +106,9 @@ async fn write_acks(socket: &mut Socket, shared: &Shared, within: Duration) -> R
         }
     }
     // Whoever gave up waiting does not need to hear.
-    waiting.into_iter().for_each(|told| drop(told.send(())));
+    for told in waiting {
+        let _ = told.send(());
+    }
     Ok(())
 }
 

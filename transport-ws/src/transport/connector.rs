@@ -4,8 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use agentchat_core::{
-    AckGuarantee, Capabilities, Connector, Error, ErrorKind, OrderGuarantee, Reached, Result,
-    Transport,
+    AckGuarantee, Capabilities, Connector, Error, ErrorKind, OrderGuarantee, Reached, Result, Transport,
 };
 use async_trait::async_trait;
 use rustls::ClientConfig;
@@ -104,14 +103,15 @@ impl Connector for AgentChatConnector {
             names: inner.names.clone(),
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
-            within: inner.config.attempt_timeout(),
         }))
     }
 }
 
 impl fmt::Debug for AgentChatConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentChatConnector").field("base_url", &self.0.config.base_url()).finish_non_exhaustive()
+        f.debug_struct("AgentChatConnector")
+            .field("base_url", &self.0.config.base_url())
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,7 +20,7 @@ use agentchat_core::{
 };
 use async_trait::async_trait;
 use futures_util::stream::unfold;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 pub use connector::AgentChatConnector;
 use names::Names;
@@ -28,7 +28,7 @@ use reading::{Reading, in_server_numbers, message_of, tag};
 use shared::{Owner, Shared};
 use verdict::confirmed;
 
-use crate::api::{AgentChat, Draft, History, Sent};
+use crate::api::{AgentChat, Draft, History, Recipient, Sent};
 use crate::http::ApiError;
 use crate::map_error::ErrorCode;
 use crate::mapping::{address_of, from_row, to_draft};
@@ -52,8 +52,6 @@ pub struct AgentChatTransport {
     names: Names,
     shared: Arc<Shared>,
     owner: Arc<Owner>,
-    /// How long one HTTP attempt may take.
-    within: Duration,
 }
 
 impl AgentChatTransport {
@@ -62,18 +60,19 @@ impl AgentChatTransport {
         &self.client
     }
 
-    /// Sends, and once more where the server's clock second was full: a refusal that is known to have stored
-    /// nothing and that names its end.
+    /// Sends, and again where the server's clock second was full: a refusal that is known to have stored
+    /// nothing and that names its end, a second away at most.
     async fn send_draft(&self, draft: &Draft) -> Result<Sent> {
-        let begun = Instant::now();
+        let mut seconds = FULL_SECONDS;
         loop {
             let error = match self.client.send(draft).await {
                 Ok(sent) => return Ok(sent),
                 Err(error) => error,
             };
             if let Some(wait) = full_second(&error)
-                && begun.elapsed() + wait < self.within
+                && seconds > 0
             {
+                seconds -= 1;
                 // Those who wait for the same second must not all come back at once.
                 sleep(wait + Duration::from_millis(fastrand::u64(0..100))).await;
                 continue;
@@ -84,7 +83,7 @@ impl AgentChatTransport {
             {
                 return Ok(Sent::found(row));
             }
-            return Err(confirmed(&self.client, error.into()).await);
+            return Err(confirmed(&self.client, without_names(error, draft.to())).await);
         }
     }
 
@@ -237,8 +236,12 @@ impl Transport for AgentChatTransport {
         };
         match ended {
             Ok(_) if written => Ok(()),
-            _ => Err(Error::new(ErrorKind::Timeout, "close", "what is settled could not be told to the server")
-                .with_reached(Reached::Unknown)),
+            _ => Err(Error::new(
+                ErrorKind::Timeout,
+                "close",
+                "what is settled could not be told to the server",
+            )
+            .with_reached(Reached::Unknown)),
         }
     }
 
@@ -290,10 +293,31 @@ fn full_second(error: &ApiError) -> Option<Duration> {
     (error.error_code() == Some(ErrorCode::RateLimited)).then_some(wait)
 }
 
+/// The server's words name the recipient; errors show no addresses.
+fn without_names(error: ApiError, to: &Recipient) -> Error {
+    let (Recipient::Agent(name) | Recipient::Group(name)) = to;
+    if !error.message().contains(name.as_str()) {
+        return error.into();
+    }
+    let words = error.message().replace(name.as_str(), "…");
+    let mut told = Error::new(error.kind(), error.operation(), words)
+        .with_advice(error.advice())
+        .with_reached(error.reached());
+    if let Some(code) = error.code() {
+        told = told.with_code(code);
+    }
+    if let Some(id) = error.request_id() {
+        told = told.with_request_id(id);
+    }
+    told
+}
+
 fn no_directory(operation: &'static str) -> Error {
     Error::unsupported(operation, "the directory of AgentChat holds profiles and no cards")
 }
 
+/// How many full seconds one send waits out.
+const FULL_SECONDS: u32 = 2;
 /// Pages of history that one replay reads.
 const REPLAY_PAGES: usize = 50;
 /// How long closing may take.

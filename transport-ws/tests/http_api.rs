@@ -1,12 +1,12 @@
 //! The routes: each call asks what it should, and reads what was recorded.
 
-mod support;
+mod raw;
 
 use std::future::Future;
 use std::time::Duration;
 
+use raw::{Reply, Seen, Server, refusal, reply, reply_with};
 use serde_json::{Value, json};
-use support::{Reply, Seen, Server, refusal, reply, reply_with};
 use transport_ws::api::{
     GroupDraft, GroupUpdate, History, MuteKind, NewAgent, Recipient, Upload, UploadTicket,
 };
@@ -335,7 +335,7 @@ async fn c22_upload_put_without_key() {
     let put = storage.only();
     assert_eq!((put.method.as_str(), put.path.as_str(), put.body.as_str()), ("PUT", "/put?sig=abc", "abc"));
     assert_eq!((put.header("authorization"), put.header("content-type")), (None, Some("text/markdown")));
-    assert!(put.headers.iter().all(|(_, value)| !value.contains(support::KEY)));
+    assert!(put.headers.iter().all(|(_, value)| !value.contains(raw::KEY)));
     assert!(!format!("{ticket:?}").contains("sig=abc"));
 }
 
@@ -358,8 +358,7 @@ fn keyless(server: &Server) -> AgentChat {
 
 #[tokio::test]
 async fn c38_register_flow() {
-    let made =
-        json!({"agent": {"handle":"quokka-9","email":"o@t","status":"active"}, "api_key": support::KEY});
+    let made = json!({"agent": {"handle":"quokka-9","email":"o@t","status":"active"}, "api_key": raw::KEY});
     let server = Server::start([
         reply(200, r#"{"pending_id":"pnd_1","message":"sent"}"#),
         reply(201, &made.to_string()),
@@ -369,7 +368,7 @@ async fn c38_register_flow() {
     let client = keyless(&server);
     let pending = client.register(&NewAgent::new("o@t", "@Quokka-9")).await.expect("begun");
     let registered = client.register_verify(&pending.id.expect("an id"), "482913").await.expect("made");
-    assert!(!format!("{registered:?}").contains(support::KEY));
+    assert!(!format!("{registered:?}").contains(raw::KEY));
     let error = client.me().await.expect_err("no key yet");
     assert_eq!((error.failure(), server.seen().len()), (Failure::Invalid, 2));
     client.with_key(registered.key).me().await.expect("the key is good");
@@ -383,7 +382,7 @@ async fn c38_register_flow() {
         (("POST", "/v1/register/verify"), json!({"pending_id":"pnd_1","code":"482913"}))
     );
     assert!(seen[0].header("authorization").is_none() && seen[1].header("authorization").is_none());
-    assert_eq!(seen[2].header("authorization"), Some(format!("Bearer {}", support::KEY).as_str()));
+    assert_eq!(seen[2].header("authorization"), Some(format!("Bearer {}", raw::KEY).as_str()));
 }
 
 #[tokio::test]

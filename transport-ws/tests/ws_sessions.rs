@@ -118,10 +118,12 @@ async fn c49_rotated_key_and_suspension_are_final() {
     let world = World::new().await;
     let (bob, carol) = (world.attach("bob").await, world.attach("carol").await);
     let (mut his, mut hers) = (read(&bob).await, read(&carol).await);
+    (backlog(&mut his).await, backlog(&mut hers).await);
     let key = world.server.rotate_key("bob");
     assert!(ending(&mut his).await.is_fatal());
     world.server.set_status("carol", Standing::Suspended);
-    assert!(ending(&mut hers).await.is_fatal());
+    let error = ending(&mut hers).await;
+    assert!(error.is_fatal(), "{error:?}");
     let renewed = AgentChatConfig::builder(ApiKey::new(key).expect("a key"));
     connector(renewed.with_base_url(world.server.base_url())).connect().await.expect("the new key is good");
 }

@@ -14,6 +14,7 @@ use super::fates::Fate;
 use super::names::Names;
 use super::order::{Order, Passed};
 use super::shared::{Owner, Reads, Shared};
+use super::verdict::confirmed;
 use crate::api::{AgentChat, History, RowPage};
 use crate::http::Failure;
 use crate::mapping::from_row;
@@ -180,7 +181,7 @@ impl Reading {
             Ok(page) => page,
             // An answer that is no list would be none the next time either. What is pushed still comes.
             Err(error) if is_unreadable(&error) => RowPage::default(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(confirmed(&self.client, error).await),
         };
         let advanced = page.cursor(page.len()).map(str::to_owned);
         let stuck = advanced.is_none() || advanced == self.cursor;
@@ -221,7 +222,7 @@ impl Reading {
             let page = match self.shared.under("subscribe", reading).await {
                 Ok(page) => page,
                 Err(error) if is_unreadable(&error) => RowPage::default(),
-                Err(error) => return Err(error),
+                Err(error) => return Err(confirmed(&self.client, error).await),
             };
             patience -= 1;
             if (page.is_empty() && self.shared.inner().count == count) || patience == 0 {

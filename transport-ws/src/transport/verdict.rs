@@ -6,6 +6,7 @@ use agentchat_core::{Error, ErrorKind};
 
 use super::ending::Ending;
 use crate::api::AgentChat;
+use crate::map_error::ErrorCode;
 
 /// Asks once more, by REST. A server whose database is away refuses every key, and takes its time to: no
 /// answer soon, or one that takes the key, means that the connection was lost and no more.
@@ -13,6 +14,9 @@ pub(crate) async fn verdict(client: &AgentChat, how: String) -> Ending {
     let client = client.clone().with_call_timeout(SOON);
     match client.me().await {
         Err(error) if error.kind() == ErrorKind::Unauthorized => Ending::Refused(how),
+        Err(error) if error.error_code() == Some(ErrorCode::Suspended) => {
+            Ending::Refused("the account is suspended".to_owned())
+        }
         Ok(me) if matches!(me.status.as_deref(), Some("suspended" | "deleted")) => {
             Ending::Refused(format!("the account is {}", me.status.unwrap_or_default()))
         }

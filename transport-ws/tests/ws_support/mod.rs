@@ -11,41 +11,41 @@ use futures_util::StreamExt;
 use transport_ws::testing::{AgentChatServer, AgentChatServerBuilder, JournalEntry, Profile};
 use transport_ws::{AgentChatConfig, AgentChatConfigBuilder, AgentChatConnector, ApiKey};
 
-pub struct World {
-    pub server: AgentChatServer,
+pub(crate) struct World {
+    pub(crate) server: AgentChatServer,
 }
 
-pub type Attached = Arc<dyn Transport>;
+pub(crate) type Attached = Arc<dyn Transport>;
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::of(Profile::Current).await
     }
 
     /// Without the rule that a first message must be answered before the second one.
-    pub async fn of(profile: Profile) -> Self {
+    pub(crate) async fn of(profile: Profile) -> Self {
         Self::with(AgentChatServer::builder().profile(profile).switches(|it| it.awaiting_reply = false)).await
     }
 
-    pub async fn with(builder: AgentChatServerBuilder) -> Self {
+    pub(crate) async fn with(builder: AgentChatServerBuilder) -> Self {
         Self { server: builder.start().await.expect("a free port") }
     }
 
-    pub fn config(&self, name: &str) -> AgentChatConfigBuilder {
+    pub(crate) fn config(&self, name: &str) -> AgentChatConfigBuilder {
         let key = ApiKey::new(self.server.agent(name)).expect("a key");
         AgentChatConfig::builder(key).with_base_url(self.server.base_url())
     }
 
-    pub fn connector(&self, name: &str) -> AgentChatConnector {
+    pub(crate) fn connector(&self, name: &str) -> AgentChatConnector {
         connector(self.config(name))
     }
 
-    pub async fn attach(&self, name: &str) -> Attached {
+    pub(crate) async fn attach(&self, name: &str) -> Attached {
         self.connector(name).connect().await.expect("attached")
     }
 
     /// The frames that a client sent, on whichever socket.
-    pub fn received(&self) -> Vec<String> {
+    pub(crate) fn received(&self) -> Vec<String> {
         let text = |entry| match entry {
             JournalEntry::Received { text, .. } => Some(text),
             _ => None,
@@ -53,27 +53,27 @@ impl World {
         self.server.journal().into_iter().filter_map(text).collect()
     }
 
-    pub fn acks(&self) -> usize {
+    pub(crate) fn acks(&self) -> usize {
         self.received().iter().filter(|text| text.contains(r#""type":"ack""#)).count()
     }
 
     /// How many requests went to paths that begin so.
-    pub fn requests(&self, method: &str, begin: &str) -> usize {
+    pub(crate) fn requests(&self, method: &str, begin: &str) -> usize {
         let is_it = |entry: &JournalEntry| matches!(entry, JournalEntry::Request { method: m, path, .. } if m == method && path.starts_with(begin));
         self.server.journal().iter().filter(|entry| is_it(entry)).count()
     }
 }
 
-pub fn connector(config: AgentChatConfigBuilder) -> AgentChatConnector {
+pub(crate) fn connector(config: AgentChatConfigBuilder) -> AgentChatConnector {
     AgentChatConnector::new(config.build().expect("a valid configuration")).expect("a connector")
 }
 
-pub async fn read(transport: &Attached) -> EventStream {
+pub(crate) async fn read(transport: &Attached) -> EventStream {
     transport.subscribe(SubscribeOptions::own()).await.expect("read").events
 }
 
 /// Reads until nothing waits any more.
-pub async fn backlog(events: &mut EventStream) -> Vec<Delivery> {
+pub(crate) async fn backlog(events: &mut EventStream) -> Vec<Delivery> {
     let mut found = Vec::new();
     loop {
         match next(events).await {
@@ -84,11 +84,11 @@ pub async fn backlog(events: &mut EventStream) -> Vec<Delivery> {
     }
 }
 
-pub async fn next(events: &mut EventStream) -> Event {
+pub(crate) async fn next(events: &mut EventStream) -> Event {
     within(events.next()).await.expect("the stream goes on").expect("no error")
 }
 
-pub async fn message(events: &mut EventStream) -> Delivery {
+pub(crate) async fn message(events: &mut EventStream) -> Delivery {
     loop {
         if let Event::Message(delivery) = next(events).await {
             return delivery;
@@ -97,7 +97,7 @@ pub async fn message(events: &mut EventStream) -> Delivery {
 }
 
 /// The error that ends a stream.
-pub async fn ending(events: &mut EventStream) -> Error {
+pub(crate) async fn ending(events: &mut EventStream) -> Error {
     loop {
         if let Err(error) = within(events.next()).await.expect("it ends with an error") {
             return error;
@@ -105,27 +105,27 @@ pub async fn ending(events: &mut EventStream) -> Error {
     }
 }
 
-pub async fn is_quiet(events: &mut EventStream) -> bool {
+pub(crate) async fn is_quiet(events: &mut EventStream) -> bool {
     tokio::time::timeout(Duration::from_millis(300), message(events)).await.is_err()
 }
 
-pub async fn say(from: &Attached, to: &Attached, words: impl Into<String>) -> agentchat_core::Receipt {
+pub(crate) async fn say(from: &Attached, to: &Attached, words: impl Into<String>) -> agentchat_core::Receipt {
     let message = Outbound::new(to.address().clone(), Body::text(words));
     within(from.send(&message)).await.expect("accepted")
 }
 
-pub fn words(deliveries: &[Delivery]) -> Vec<String> {
+pub(crate) fn words(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(word).collect()
 }
 
-pub fn word(delivery: &Delivery) -> String {
+pub(crate) fn word(delivery: &Delivery) -> String {
     delivery.body.as_str().expect("text").to_owned()
 }
 
-pub fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
 
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens within 20 s")
 }

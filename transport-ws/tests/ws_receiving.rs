@@ -368,3 +368,106 @@ async fn replay_reads_the_servers_conversations_own_messages_included() {
     let found = bob.replay(&conversation, ReplayRange::new(1, 10)).await.expect("read");
     assert_eq!(words(&found), ["one", "two"]);
 }
+
+#[tokio::test]
+async fn what_is_lost_between_two_sockets_of_an_older_server_is_found_in_history() {
+    let world = World::of(Profile::Legacy).await;
+    let alice = world.attach("alice").await;
+    let connector = world.connector("bob");
+    let bob = connector.connect().await.expect("attached");
+    let mut events = read(&bob).await;
+    say(&alice, &bob, "0").await;
+    assert_eq!(word(&message(&mut events).await), "0");
+    // The server believes that these were written.
+    world.server.faults().pushes([PushFault::Drop, PushFault::Drop]);
+    say(&alice, &bob, "1").await;
+    say(&alice, &bob, "2").await;
+    world.server.kick("bob", 1001, "Server shutting down");
+    ending(&mut events).await;
+    say(&alice, &bob, "3").await;
+    let bob = connector.connect().await.expect("attached");
+    let mut events = read(&bob).await;
+    assert_eq!(words(&backlog(&mut events).await), ["1", "2", "3"]);
+    assert!(is_quiet(&mut events).await, "each once");
+}
+
+#[tokio::test]
+async fn what_nobody_read_on_an_older_server_waits_for_the_next_attachment() {
+    let world = World::of(Profile::Legacy).await;
+    let alice = world.attach("alice").await;
+    let connector = world.connector("bob");
+    let bob = connector.connect().await.expect("attached");
+    for number in 0..3 {
+        say(&alice, &bob, number.to_string()).await;
+    }
+    let options = SubscribeOptions::own().with_max_unsettled(1);
+    let mut events = bob.subscribe(options).await.expect("read").events;
+    assert_eq!(word(&message(&mut events).await), "0");
+    world.server.faults().cut_all();
+    ending(&mut events).await;
+    let bob = connector.connect().await.expect("attached");
+    assert_eq!(words(&backlog(&mut read(&bob).await).await), ["1", "2"]);
+}
+
+#[tokio::test]
+async fn c86_late_lower_seq_is_delivered_and_called_late() {
+    let world = World::new().await;
+    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
+    let mut events = read(&bob).await;
+    backlog(&mut events).await;
+    // History does not have it either at first; it is pushed when nobody waits for it any more.
+    let faults = world.server.faults();
+    faults.pushes([PushFault::Pass, PushFault::Hold, PushFault::Pass]);
+    faults.on("GET /v1/messages/*", HttpFault::status(500));
+    for number in 0..3 {
+        say(&alice, &bob, number.to_string()).await;
+    }
+    assert_eq!(word(&message(&mut events).await), "0");
+    assert_eq!(word(&message(&mut events).await), "2");
+    faults.release_pushes();
+    let late = message(&mut events).await;
+    assert!(late.late && word(&late) == "1", "{late:?}");
+    bob.ack(&[late.tag]).await.expect("settled");
+}
+
+#[tokio::test]
+async fn c64_a_lost_acknowledgement_is_repaired_over_a_reconnect_and_handled_once() {
+    let world = World::new().await;
+    let alice = world.attach("alice").await;
+    let session = agentchat_core::ResilientConnector::new(
+        world.connector("bob"),
+        agentchat_core::ResilientOptions::new()
+            .with_reconnect(agentchat_core::BackoffPolicy::new().with_base(Duration::from_millis(20))),
+    );
+    let bob = session.connect().await.expect("attached");
+    let mut events = read(&bob).await;
+    backlog(&mut events).await;
+    let faults = world.server.faults();
+    faults.swallow_acks(1);
+    say(&alice, &bob, "a").await;
+    let delivery = message(&mut events).await;
+    bob.ack(&[delivery.tag]).await.expect("settled");
+    within(async {
+        while world.acks() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(world.server.stored("bob"), 1, "it was lost");
+    world.server.kick("bob", 1001, "Server shutting down");
+    within(world.server.until_stored("bob", 0)).await;
+    say(&alice, &bob, "b").await;
+    assert_eq!(word(&message(&mut events).await), "b", "the first one is not handled again");
+}
+
+#[tokio::test]
+async fn c90_system_event_row_is_delivered() {
+    let world = World::new().await;
+    let bob = world.attach("bob").await;
+    let body = r#"[{"id":"msg_s","conversation_id":"grp_1","seq":3,"sender":"carol","client_msg_id":"sys_msg_s",
+        "type":"system","delivery_id":"del_1","content":{"data":{"schema_version":1,"event":"of_tomorrow"}}}]"#;
+    world.server.faults().on("GET /v1/messages/sync", HttpFault::answer(200, "application/json", body));
+    let found = backlog(&mut read(&bob).await).await;
+    assert_eq!(found[0].body.media_type, "application/vnd.agentchat.system+json");
+    assert_eq!(found[0].conversation.as_ref().map(|it| it.as_str()), Some("grp_1"));
+}

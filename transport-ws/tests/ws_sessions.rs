@@ -118,7 +118,8 @@ async fn c49_rotated_key_and_suspension_are_final() {
     let world = World::new().await;
     let (bob, carol) = (world.attach("bob").await, world.attach("carol").await);
     let (mut his, mut hers) = (read(&bob).await, read(&carol).await);
-    (backlog(&mut his).await, backlog(&mut hers).await);
+    backlog(&mut his).await;
+    backlog(&mut hers).await;
     let key = world.server.rotate_key("bob");
     assert!(ending(&mut his).await.is_fatal());
     world.server.set_status("carol", Standing::Suspended);

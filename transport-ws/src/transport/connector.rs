@@ -12,6 +12,7 @@ use rustls::ClientConfig;
 use super::AgentChatTransport;
 use super::ending::Ending;
 use super::names::Names;
+use super::positions::Positions;
 use super::shared::{Leftover, Owner, Shared};
 use super::verdict::verdict;
 use crate::api::AgentChat;
@@ -35,6 +36,7 @@ struct Inner {
     handle: OnceLock<Arc<str>>,
     names: Names,
     leftover: Leftover,
+    positions: Positions,
 }
 
 impl AgentChatConnector {
@@ -48,8 +50,9 @@ impl AgentChatConnector {
         }
         let client = AgentChat::new(&config)?.with_retry(RetryPolicy::none());
         let tls = Arc::new(crate::tls::config(&config)?);
-        let (handle, names, leftover) = (OnceLock::new(), Names::default(), Leftover::default());
-        Ok(Self(Arc::new(Inner { config, client, tls, handle, names, leftover })))
+        let (handle, names) = (OnceLock::new(), Names::default());
+        let (leftover, positions) = (Leftover::default(), Positions::default());
+        Ok(Self(Arc::new(Inner { config, client, tls, handle, names, leftover, positions })))
     }
 
     async fn handle(&self) -> Result<Arc<str>> {
@@ -80,7 +83,7 @@ impl Connector for AgentChatConnector {
             Err(refused) => return Err(refused.error),
         };
         let acks = greeted.acks;
-        let shared = Arc::new(Shared::new(acks, Arc::clone(&inner.leftover)));
+        let shared = Arc::new(Shared::new(acks, Arc::clone(&inner.leftover), inner.positions.clone()));
         let within = inner.config.pong_timeout();
         let (client, task_shared) = (inner.client.clone(), Arc::clone(&shared));
         let task = tokio::spawn(async move {

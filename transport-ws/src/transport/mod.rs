@@ -5,6 +5,7 @@ mod ending;
 mod fates;
 mod names;
 mod order;
+mod positions;
 mod reading;
 pub(crate) mod shared;
 mod verdict;

@@ -231,6 +231,9 @@ impl Reading {
                 break;
             }
         }
+        if self.phase == Phase::BacklogRead {
+            left.extend(lost_between_sockets(self.client.clone(), Arc::clone(&self.shared)).await);
+        }
         let rows = self.shared.take_arrivals().into_iter().chain(left).collect();
         for row in in_place(rows) {
             let passed = self.order.backlog(row);
@@ -354,11 +357,30 @@ async fn missing(
         let rows = page.rows.into_iter().filter_map(std::result::Result::ok);
         found.extend(rows.filter(|row| row.seq().is_some_and(|seq| seq < before) && open(row)));
         match last {
-            Some(last) if !is_last && last > after && last + 1 < before => after = last,
+            Some(last) if !is_last && last > after && last.saturating_add(1) < before => after = last,
             _ => break,
         }
     }
     found
+}
+
+/// What was written to an earlier socket and did not arrive there is in history only.
+async fn lost_between_sockets(client: AgentChat, shared: Arc<Shared>) -> Vec<MessageRow> {
+    let due = shared.take_due();
+    let looking = futures_util::stream::iter(due.clone())
+        .map(|(conversation, next)| {
+            let client = client.clone();
+            async move { missing(&client, &conversation, next.saturating_sub(1), u64::MAX, false).await }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>();
+    tokio::select! {
+        _ = shared.ended() => {
+            shared.give_back_due(due);
+            Vec::new()
+        }
+        found = looking => found.into_iter().flatten().collect(),
+    }
 }
 
 /// Rows of each conversation by their numbers, in the places that its rows have.
@@ -395,5 +417,7 @@ const TAG: &str = "agentchat:";
 const QUIET: Duration = Duration::from_millis(150);
 /// How often it is asked whether it is.
 const DRAIN_CHECKS: u32 = 10;
+/// Conversations that are looked at together.
+const AT_ONCE: usize = 8;
 /// Pages of history that are read to close one hole.
 const HISTORY_PAGES: usize = 10;

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::ending::Ending;
 use super::fates::Fates;
+use super::positions::Positions;
 use crate::wire::MessageRow;
 
 /// One attachment's state. No lock is held across an await.
@@ -26,6 +27,9 @@ pub(crate) struct Shared {
     /// Where rows go that were written to this attachment and read by nobody, when the server will not
     /// bring them again.
     leftover: Leftover,
+    positions: Positions,
+    /// What had come over earlier sockets, until the first reader has looked for what is missing behind it.
+    due: Mutex<Vec<(String, u64)>>,
 }
 
 /// Rows that wait for the next attachment of the same connector.
@@ -66,7 +70,7 @@ pub(crate) enum Reads {
 pub(crate) struct Owner(pub(crate) AbortHandle);
 
 impl Shared {
-    pub(crate) fn new(acks: bool, leftover: Leftover) -> Self {
+    pub(crate) fn new(acks: bool, leftover: Leftover, positions: Positions) -> Self {
         let waiting = match acks {
             true => VecDeque::new(),
             false => std::mem::take(&mut *leftover.lock().unwrap_or_else(PoisonError::into_inner)),
@@ -79,7 +83,19 @@ impl Shared {
             arrived: Notify::new(),
             work: Notify::new(),
             leftover,
+            due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
+            positions,
         }
+    }
+
+    /// Conversations to be looked at for what was lost between two sockets, and the number due in each.
+    pub(crate) fn take_due(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// They could not be looked at.
+    pub(crate) fn give_back_due(&self, due: Vec<(String, u64)>) {
+        self.positions.back_to(due);
     }
 
     /// Keeps what nobody reads here any more for the next attachment.
@@ -87,6 +103,7 @@ impl Shared {
         if self.acks {
             return;
         }
+        self.positions.back_to(self.take_due());
         let rows = self.take_arrivals();
         let mut leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
         let room = ROWS.saturating_sub(leftover.len());
@@ -113,6 +130,9 @@ impl Shared {
                 self.arrived.notify_one();
                 return;
             }
+        }
+        if let (false, Some(conversation), Some(seq)) = (self.acks, row.conversation_id(), row.seq()) {
+            self.positions.arrived(conversation, seq);
         }
         inner.bytes += row.json_text().len();
         inner.arrivals.push_back(row);

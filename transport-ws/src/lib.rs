@@ -5,9 +5,10 @@ mod config;
 pub mod http;
 mod key;
 mod map_error;
-#[allow(dead_code, reason = "the transport above it is what uses it")]
 mod mapping;
+mod socket;
 mod tls;
+mod transport;
 pub mod wire;
 
 pub use api::AgentChat;
@@ -16,5 +17,6 @@ pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
+pub use transport::{AgentChatConnector, AgentChatTransport};
 #[cfg(feature = "test-server")]
 pub mod testing;

@@ -5,8 +5,8 @@ mod raw;
 use std::future::Future;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use raw::{Reply, Seen, Server, refusal, reply, reply_with};
+use serde_json::{Value, json};
 use transport_ws::api::{GroupDraft, GroupUpdate, History, MuteKind, Recipient, Upload, UploadTicket};
 use transport_ws::http::{Failure, RetryPolicy};
 use transport_ws::wire::PresenceStatus;

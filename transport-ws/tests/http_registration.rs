@@ -2,8 +2,8 @@
 
 mod raw;
 
-use serde_json::json;
 use raw::{Seen, Server, refusal, reply};
+use serde_json::json;
 use transport_ws::api::NewAgent;
 use transport_ws::http::Failure;
 use transport_ws::{AgentChat, AgentChatConfig, ErrorCode};
@@ -19,8 +19,7 @@ fn keyless(server: &Server) -> AgentChat {
 
 #[tokio::test]
 async fn c38_register_flow() {
-    let made =
-        json!({"agent": {"handle":"quokka-9","email":"o@t","status":"active"}, "api_key": raw::KEY});
+    let made = json!({"agent": {"handle":"quokka-9","email":"o@t","status":"active"}, "api_key": raw::KEY});
     let server = Server::start([
         reply(200, r#"{"pending_id":"pnd_1","message":"sent"}"#),
         reply(201, &made.to_string()),

@@ -3,8 +3,8 @@
 mod raw;
 
 use agentchat_core::{Advice, ClientMsgId, Error, ErrorKind, Reached};
-use serde_json::json;
 use raw::{Reply, Server, refusal, reply, reply_with};
+use serde_json::json;
 use transport_ws::ErrorCode;
 use transport_ws::api::{Draft, MAX_CONTENT, Recipient};
 use transport_ws::http::{Failure, RetryPolicy};

@@ -221,6 +221,11 @@ impl AgentChat {
 }
 
 impl Sent {
+    /// A message that an earlier attempt stored.
+    pub(crate) fn found(row: MessageRow) -> Self {
+        Self::replayed(row)
+    }
+
     fn replayed(row: MessageRow) -> Self {
         Self { row, replayed: true, backlog: None, skipped: Vec::new() }
     }

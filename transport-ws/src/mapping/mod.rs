@@ -9,7 +9,6 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-#[allow(unused_imports, reason = "the transport above it is what uses them")]
 pub(crate) use {
     pack::to_draft,
     unpack::{address_of, from_row},

@@ -71,7 +71,6 @@ impl ClientFrame {
 }
 
 /// The first frame of a socket without an `Authorization` header.
-#[allow(dead_code, reason = "the socket is what uses it")]
 pub(crate) fn hello(
     key: &ApiKey,
     capabilities: &[&str],

@@ -27,7 +27,6 @@ pub(crate) use error_body::ErrorBody;
 pub use extra::Extra;
 pub use frame_in::{Payload, RateLimitWarning, ServerFrame, Typing, Unreadable};
 pub use frame_out::ClientFrame;
-#[allow(unused_imports, reason = "the socket is what uses it")]
 pub(crate) use frame_out::hello;
 pub use group::{GroupDeleted, GroupInvitation};
 pub(crate) use page::rows;

@@ -1,0 +1,10 @@
+//! The WebSocket: how it is opened, what it says, and the task that has it.
+
+mod close_code;
+mod dial;
+mod run;
+mod session;
+
+pub(crate) use close_code::CloseMeaning;
+pub(crate) use dial::dial;
+pub(crate) use run::run;

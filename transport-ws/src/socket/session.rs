@@ -1,0 +1,303 @@
+//! One socket's life without the socket: frames and the time go in, what to do comes out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::close_code::HELLO_TIMEOUT;
+use crate::config::{AgentChatConfig, Handshake};
+use crate::wire::{MessageRow, ServerFrame};
+
+/// A socket from its upgrade to its end.
+#[derive(Debug)]
+pub(crate) struct SocketSession {
+    times: Times,
+    handshake: Handshake,
+    state: State,
+    opened: Instant,
+    heard: Instant,
+    next_ping: Instant,
+    /// Until when the pong to our last ping may take.
+    pong_by: Option<Instant>,
+    passed_over: u64,
+}
+
+/// The deadlines of a socket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) hello: Duration,
+    pub(crate) ping: Duration,
+    pub(crate) pong: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// What has to be done.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly every action is a message")]
+pub(crate) enum Action {
+    /// The session is live. `acks`: messages are to be acknowledged one by one.
+    Live { acks: bool },
+    /// A message arrived.
+    Message(MessageRow),
+    /// The server refused the key in a frame.
+    Refused,
+    /// Ping the server.
+    Ping,
+    /// Close the socket: a close of our own, after which the connection counts as lost.
+    Close { code: u16, reason: &'static str },
+}
+
+#[derive(Debug)]
+enum State {
+    /// Messages that arrive before the answer to the greeting wait.
+    Greeting(Vec<MessageRow>),
+    Live,
+    Over,
+}
+
+impl Times {
+    pub(crate) fn of(config: &AgentChatConfig) -> Self {
+        Self {
+            hello: config.hello_timeout(),
+            ping: config.ping_interval(),
+            pong: config.pong_timeout(),
+            idle: config.idle_timeout(),
+        }
+    }
+}
+
+impl SocketSession {
+    pub(crate) fn new(times: Times, handshake: Handshake, now: Instant) -> Self {
+        Self {
+            times,
+            handshake,
+            state: State::Greeting(Vec::new()),
+            opened: now,
+            heard: now,
+            next_ping: now + times.ping,
+            pong_by: None,
+            passed_over: 0,
+        }
+    }
+
+    /// A text frame arrived. One that cannot be read, or that this version does not know, is passed over.
+    pub(crate) fn on_frame(&mut self, frame: ServerFrame, now: Instant) -> Vec<Action> {
+        self.heard = now;
+        match (frame, &mut self.state) {
+            (_, State::Over) => Vec::new(),
+            (ServerFrame::HelloOk { capabilities }, State::Greeting(_)) => {
+                self.go_live(capabilities.iter().any(|it| it == ACK))
+            }
+            (ServerFrame::Message(row), State::Greeting(early)) => {
+                // Whoever proved itself by a header may be live without a word. Others may have sent nothing
+                // yet that anybody asked for: what is beyond the bound is still on the server.
+                if early.len() < EARLY {
+                    early.push(row);
+                }
+                match self.handshake {
+                    Handshake::Header => self.go_live(false),
+                    Handshake::Hello => Vec::new(),
+                }
+            }
+            (ServerFrame::Message(row), State::Live) => vec![Action::Message(row)],
+            (ServerFrame::Refused { .. }, State::Greeting(_)) => {
+                self.state = State::Over;
+                vec![Action::Refused]
+            }
+            _ => {
+                self.passed_over += 1;
+                Vec::new()
+            }
+        }
+    }
+
+    /// A ping or something that is no frame of the protocol arrived.
+    pub(crate) fn on_sign_of_life(&mut self, now: Instant) {
+        self.heard = now;
+    }
+
+    pub(crate) fn on_pong(&mut self, now: Instant) {
+        self.heard = now;
+        self.pong_by = None;
+    }
+
+    /// When [`SocketSession::on_tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Instant {
+        let alive = self.pong_by.unwrap_or(self.next_ping).min(self.heard + self.times.idle);
+        match self.state {
+            State::Greeting(_) => alive.min(self.opened + self.patience()),
+            State::Live | State::Over => alive,
+        }
+    }
+
+    pub(crate) fn on_tick(&mut self, now: Instant) -> Vec<Action> {
+        if matches!(self.state, State::Greeting(_)) && now >= self.opened + self.patience() {
+            return match self.handshake {
+                // An older server answers nothing to a good key.
+                Handshake::Header => self.go_live(false),
+                Handshake::Hello => self.close(1008, HELLO_TIMEOUT),
+            };
+        }
+        if now >= self.heard + self.times.idle {
+            return self.close(1011, "idle");
+        }
+        if self.pong_by.is_some_and(|by| now >= by) {
+            return self.close(1011, "ping timeout");
+        }
+        if self.pong_by.is_none() && now >= self.next_ping && !matches!(self.state, State::Over) {
+            self.next_ping = now + self.times.ping;
+            self.pong_by = Some(now + self.times.pong);
+            return vec![Action::Ping];
+        }
+        Vec::new()
+    }
+
+    /// How many frames were passed over.
+    #[cfg(test)]
+    pub(crate) fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    fn patience(&self) -> Duration {
+        match self.handshake {
+            Handshake::Hello => self.times.hello,
+            Handshake::Header => self.times.hello.min(HEADER_GRACE),
+        }
+    }
+
+    fn go_live(&mut self, acks: bool) -> Vec<Action> {
+        let State::Greeting(early) = std::mem::replace(&mut self.state, State::Live) else {
+            return Vec::new();
+        };
+        std::iter::once(Action::Live { acks }).chain(early.into_iter().map(Action::Message)).collect()
+    }
+
+    fn close(&mut self, code: u16, reason: &'static str) -> Vec<Action> {
+        if matches!(self.state, State::Over) {
+            return Vec::new();
+        }
+        self.state = State::Over;
+        vec![Action::Close { code, reason }]
+    }
+}
+
+/// The capability of acknowledging single messages.
+pub(crate) const ACK: &str = "ack";
+/// Messages kept that arrive before the answer to the greeting.
+const EARLY: usize = 64;
+/// How long a server that was given the key in a header has to refuse it.
+const HEADER_GRACE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times {
+        hello: Duration::from_secs(4),
+        ping: Duration::from_secs(20),
+        pong: Duration::from_secs(20),
+        idle: Duration::from_secs(100),
+    };
+
+    fn hello_ok(capabilities: &str) -> ServerFrame {
+        ServerFrame::read(format!(r#"{{"type":"hello.ok","capabilities":[{capabilities}]}}"#))
+    }
+
+    fn message(id: &str) -> ServerFrame {
+        ServerFrame::read(format!(
+            r#"{{"type":"message.new","payload":{{"id":"{id}","conversation_id":"conv_1","seq":1}}}}"#
+        ))
+    }
+
+    fn live(now: Instant) -> SocketSession {
+        let mut session = SocketSession::new(TIMES, Handshake::Hello, now);
+        session.on_frame(hello_ok(r#""ack""#), now);
+        session
+    }
+
+    #[test]
+    fn c44_frames_before_ok_not_dispatched() {
+        let now = Instant::now();
+        let mut session = SocketSession::new(TIMES, Handshake::Hello, now);
+        assert!(session.on_frame(message("m1"), now).is_empty());
+        let actions = session.on_frame(hello_ok(r#""zebra","ack""#), now);
+        assert!(matches!(&actions[0], Action::Live { acks: true }));
+        assert!(matches!(&actions[1], Action::Message(row) if row.id() == Some("m1")), "{actions:?}");
+        assert_eq!(actions.len(), 2);
+        assert!(session.on_frame(hello_ok(""), now).is_empty(), "live is live");
+    }
+
+    #[test]
+    fn c45_hello_timeout_is_our_own_close_at_four_seconds() {
+        let now = Instant::now();
+        let mut session = SocketSession::new(TIMES, Handshake::Hello, now);
+        assert_eq!(session.deadline(), now + TIMES.hello);
+        assert!(session.on_tick(now + Duration::from_millis(3_999)).is_empty());
+        let actions = session.on_tick(now + TIMES.hello);
+        assert!(matches!(actions[..], [Action::Close { code: 1008, reason: HELLO_TIMEOUT }]), "{actions:?}");
+        assert!(session.on_frame(hello_ok(""), now + TIMES.hello).is_empty(), "it is over");
+    }
+
+    #[test]
+    fn a_header_is_answered_by_a_word_a_message_or_silence() {
+        let now = Instant::now();
+        let new = || SocketSession::new(TIMES, Handshake::Header, now);
+        assert!(matches!(new().on_frame(hello_ok(r#""ack""#), now)[..], [Action::Live { acks: true }]));
+        assert!(matches!(
+            new().on_frame(message("m"), now)[..],
+            [Action::Live { acks: false }, Action::Message(_)]
+        ));
+        let mut session = new();
+        let silence = session.deadline();
+        assert!(silence <= now + Duration::from_secs(1));
+        assert!(matches!(session.on_tick(silence)[..], [Action::Live { acks: false }]));
+    }
+
+    #[test]
+    fn c55_dead_peer_is_found_by_our_own_ping() {
+        let now = Instant::now();
+        let mut session = live(now);
+        let ping = session.deadline();
+        assert_eq!(ping, now + TIMES.ping);
+        assert!(matches!(session.on_tick(ping)[..], [Action::Ping]));
+        assert!(session.on_tick(ping + Duration::from_secs(1)).is_empty(), "one ping at a time");
+        session.on_pong(ping + Duration::from_secs(2));
+        let ping = session.deadline();
+        assert!(matches!(session.on_tick(ping)[..], [Action::Ping]));
+        let overdue = session.deadline();
+        assert_eq!(overdue, now + Duration::from_secs(60));
+        assert!(matches!(session.on_tick(overdue)[..], [Action::Close { code: 1011, .. }]));
+    }
+
+    #[test]
+    fn silence_ends_a_socket_that_is_not_pinged() {
+        let now = Instant::now();
+        let times = Times { ping: Duration::from_secs(1_000), ..TIMES };
+        let mut session = SocketSession::new(times, Handshake::Hello, now);
+        session.on_frame(hello_ok(""), now);
+        session.on_sign_of_life(now + Duration::from_secs(50));
+        assert_eq!(session.deadline(), now + Duration::from_secs(150));
+        assert!(matches!(session.on_tick(session.deadline())[..], [Action::Close { code: 1011, .. }]));
+    }
+
+    #[test]
+    fn c56_unknown_frame_types_are_passed_over() {
+        let now = Instant::now();
+        let mut session = live(now);
+        for text in [r#"{"type":"zebra.event","payload":{}}"#, "no json", "[]", "{}", r#"{"type":7}"#] {
+            assert!(session.on_frame(ServerFrame::read(text.to_owned()), now).is_empty(), "{text}");
+        }
+        assert!(session.on_frame(ServerFrame::binary(), now).is_empty());
+        assert_eq!(session.passed_over(), 6);
+        assert!(matches!(session.on_frame(message("m"), now)[..], [Action::Message(_)]));
+    }
+
+    #[test]
+    fn a_refusal_counts_before_the_session_is_live_and_not_after() {
+        let now = Instant::now();
+        let refusal = || ServerFrame::read(r#"{"type":"auth.rejected","payload":{"reason":"revoked"}}"#);
+        let mut session = SocketSession::new(TIMES, Handshake::Hello, now);
+        assert!(matches!(session.on_frame(refusal(), now)[..], [Action::Refused]));
+        assert!(live(now).on_frame(refusal(), now).is_empty());
+    }
+}

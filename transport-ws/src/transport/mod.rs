@@ -1,0 +1,325 @@
+//! AgentChat as a transport: sends by REST, receives over the socket.
+
+mod connector;
+mod ending;
+mod fates;
+mod names;
+mod order;
+mod positions;
+mod reading;
+pub(crate) mod shared;
+mod verdict;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentchat_core::{
+    AckTag, Address, AgentCard, Capabilities, CloseMode, ConversationId, Delivery, Discovered, Error,
+    ErrorKind, Heartbeat, Inbox, MessageId, Outbound, Query, Reached, Receipt, ReplayRange, Result,
+    SendOutcome, SubscribeOptions, Subscription, Transport, Warning,
+};
+use async_trait::async_trait;
+use futures_util::stream::unfold;
+use tokio::time::{sleep, timeout};
+
+pub use connector::AgentChatConnector;
+use names::Names;
+use reading::{Reading, in_server_numbers, message_of, tag};
+use shared::{Owner, Shared};
+use verdict::confirmed;
+
+use crate::api::{AgentChat, Draft, History, Recipient, Sent};
+use crate::http::ApiError;
+use crate::map_error::ErrorCode;
+use crate::mapping::{address_of, from_row, to_draft};
+use crate::wire::{MessageRow, PresenceStatus};
+
+/// One attachment of an agent to AgentChat: a live socket, and REST beside it. Made by
+/// [`AgentChatConnector`].
+///
+/// What it does that the [`Transport`] does not say:
+/// - The directory of AgentChat holds handles and profiles and no cards, and a handle is never given to
+///   somebody else. So the capability `directory` is off; [`AgentChatTransport::client`] searches it.
+/// - An agent has one inbox, so calls that wait for their reply in a fresh one are not possible.
+/// - Deliveries have the server's numbers, which count the server's conversations: a conversation that its
+///   sender named has holes where others went. Missing numbers are looked for here, with 2 s of patience.
+/// - A later subscription takes the inbox over from an earlier one.
+pub struct AgentChatTransport {
+    capabilities: Capabilities,
+    address: Address,
+    own: Arc<str>,
+    client: AgentChat,
+    names: Names,
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+}
+
+impl AgentChatTransport {
+    /// The API that this attachment uses, under its key. Calls are tried once.
+    pub fn client(&self) -> &AgentChat {
+        &self.client
+    }
+
+    /// Sends, and again where the server's clock second was full: a refusal that is known to have stored
+    /// nothing and that names its end, a second away at most.
+    async fn send_draft(&self, draft: &Draft) -> Result<Sent> {
+        let mut seconds = FULL_SECONDS;
+        loop {
+            let error = match self.client.send(draft).await {
+                Ok(sent) => return Ok(sent),
+                Err(error) => error,
+            };
+            if let Some(wait) = full_second(&error)
+                && seconds > 0
+            {
+                seconds -= 1;
+                // Those who wait for the same second must not all come back at once.
+                sleep(wait + Duration::from_millis(fastrand::u64(0..100))).await;
+                continue;
+            }
+            // What is waited on may be this very message: stored by an attempt whose answer was lost.
+            if error.error_code() == Some(ErrorCode::AwaitingReply)
+                && let Ok(Some(row)) = self.client.find_sent(draft.to(), draft.client_msg_id()).await
+            {
+                return Ok(Sent::found(row));
+            }
+            return Err(confirmed(&self.client, without_names(error, draft.to())).await);
+        }
+    }
+
+    /// A page of history as deliveries of one conversation.
+    fn deliveries(&self, rows: Vec<MessageRow>, conversation: &ConversationId) -> Vec<Delivery> {
+        let delivery = |row: MessageRow| {
+            let delivery = from_row(&row, tag(&self.own, row.id()?)?)?;
+            let delivery = in_server_numbers(delivery, &row, &self.names);
+            (delivery.conversation.as_ref() == Some(conversation)).then_some(delivery)
+        };
+        rows.into_iter().filter_map(delivery).collect()
+    }
+
+    async fn history(
+        &self,
+        server: &str,
+        conversation: &ConversationId,
+        range: ReplayRange,
+    ) -> Result<Vec<Delivery>> {
+        let (mut found, mut after) = (Vec::new(), range.from.saturating_sub(1));
+        for _ in 0..REPLAY_PAGES {
+            let page = self.client.history(server, History::After(after)).await?;
+            let last = page.readable().filter_map(MessageRow::seq).max();
+            let is_last = page.is_last();
+            let rows = page.rows.into_iter().filter_map(std::result::Result::ok).collect();
+            found.extend(self.deliveries(rows, conversation));
+            match last {
+                Some(last) if !is_last && last > after && found.len() < range.limit => after = last,
+                _ => break,
+            }
+        }
+        found.retain(|delivery| delivery.seq.is_none_or(|seq| seq >= range.from));
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Transport for AgentChatTransport {
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn address(&self) -> &Address {
+        &self.address
+    }
+
+    async fn register(&self, _card: &AgentCard) -> Result<()> {
+        self.shared.check("register")?;
+        Err(no_directory("register"))
+    }
+
+    async fn unregister(&self) -> Result<()> {
+        self.shared.check("unregister")?;
+        Err(no_directory("unregister"))
+    }
+
+    /// Sets the presence that contacts see. The words that AgentChat has (`online`, `busy`, `offline`) are
+    /// the status; any other is `online` with that word as message. Load and tasks are not carried.
+    async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
+        let status = PresenceStatus::from(heartbeat.status.as_str());
+        let (status, words) = match status {
+            PresenceStatus::Other(words) => {
+                (PresenceStatus::Online, Some(words.chars().take(200).collect::<String>()))
+            }
+            known => (known, None),
+        };
+        let setting = async {
+            let set = self.client.set_presence(&status, words.as_deref()).await;
+            match set {
+                Ok(()) => Ok(()),
+                Err(error) => Err(confirmed(&self.client, error.into()).await),
+            }
+        };
+        self.shared.under("report", setting).await
+    }
+
+    async fn discover(&self, _query: &Query) -> Result<Discovered> {
+        self.shared.check("discover")?;
+        Err(no_directory("discover"))
+    }
+
+    async fn send(&self, message: &Outbound) -> Result<Receipt> {
+        self.shared.check("send")?;
+        let draft = to_draft(message)?;
+        let sent = self.shared.under("send", self.send_draft(&draft)).await?;
+        if let Some(server) = sent.row.conversation_id() {
+            if let Some(seq) = sent.row.seq() {
+                self.shared.note_sent(server, seq);
+            }
+            if let Some(name) = &message.conversation {
+                self.names.note(name.as_str(), server);
+            }
+        }
+        receipt(&sent)
+    }
+
+    async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        self.shared.check("subscribe")?;
+        match &options.inbox {
+            Inbox::Own => {}
+            Inbox::Existing(address) if *address == self.address => {}
+            Inbox::Existing(address) if address.scheme() != self.address.scheme() => {
+                return Err(Error::new(ErrorKind::Invalid, "subscribe", "the address is of another network"));
+            }
+            _ => return Err(Error::unsupported("subscribe", "an agent of AgentChat has one inbox")),
+        }
+        let reading = Reading::begin(
+            Arc::clone(&self.shared),
+            Arc::clone(&self.owner),
+            self.client.clone(),
+            self.names.clone(),
+            Arc::clone(&self.own),
+            &options,
+        );
+        let events = Box::pin(unfold(reading, Reading::next));
+        Ok(Subscription::new(self.address.clone(), events))
+    }
+
+    async fn ack(&self, tags: &[AckTag]) -> Result<()> {
+        self.shared.check("ack")?;
+        let ids: Option<Vec<&str>> = tags.iter().map(|tag| message_of(&self.own, tag)).collect();
+        let Some(ids) = ids else {
+            return Err(Error::new(ErrorKind::Invalid, "ack", "a tag is not of this agent's inbox"));
+        };
+        {
+            let mut inner = self.shared.inner();
+            ids.iter().for_each(|id| inner.fates.settle(id));
+        }
+        self.shared.arrived.notify_one();
+        if self.shared.acks && !ids.is_empty() {
+            // The socket's task writes them, together with those of other calls.
+            drop(self.shared.queue_acks(ids.into_iter().map(str::to_owned)));
+        }
+        Ok(())
+    }
+
+    async fn close(&self, _mode: CloseMode) -> Result<()> {
+        if self.shared.ending().is_some() {
+            return Ok(());
+        }
+        let flushed = self.shared.acks.then(|| self.shared.queue_acks([]));
+        self.shared.inner().closing = true;
+        self.shared.work.notify_one();
+        // The socket's task ends the attachment when the goodbye is answered, or by its own deadline.
+        let ended = timeout(CLOSING, self.shared.ended()).await;
+        self.shared.end(ending::Ending::Closed);
+        let written = match flushed {
+            Some(mut flushed) => flushed.try_recv().is_ok(),
+            None => true,
+        };
+        match ended {
+            Ok(_) if written => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Timeout,
+                "close",
+                "what is settled could not be told to the server",
+            )
+            .with_reached(Reached::Unknown)),
+        }
+    }
+
+    /// Reads the history of the server's conversation, or of all in which a name of a sender's own was seen
+    /// by this connector: a name that was not is empty.
+    async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {
+        self.shared.check("replay")?;
+        if range.limit == 0 {
+            return Ok(Vec::new());
+        }
+        let reading = async {
+            let mut found = Vec::new();
+            for server in self.names.servers_of(conversation.as_str()) {
+                found.extend(self.history(&server, conversation, range).await?);
+            }
+            found.sort_by_key(|delivery| delivery.seq);
+            found.truncate(range.limit);
+            Ok(found)
+        };
+        self.shared.under("replay", reading).await
+    }
+}
+
+impl fmt::Debug for AgentChatTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentChatTransport").field("acks", &self.shared.acks).finish_non_exhaustive()
+    }
+}
+
+fn receipt(sent: &Sent) -> Result<Receipt> {
+    let id = MessageId::new(sent.row.id().unwrap_or_default()).map_err(|_| {
+        Error::new(ErrorKind::Protocol, "send", "the server's id is unusable").with_reached(Reached::Yes)
+    })?;
+    let outcome = if sent.replayed { SendOutcome::Duplicate(id) } else { SendOutcome::Accepted(id) };
+    let mut receipt = Receipt::new(outcome);
+    receipt.seq = sent.row.seq();
+    if let Some(warning) = &sent.backlog
+        && let Some(recipient) = address_of(&warning.handle)
+    {
+        receipt.warnings.push(Warning::Backlog { recipient, waiting: warning.waiting });
+    }
+    receipt.skipped = sent.skipped.iter().filter_map(|handle| address_of(handle)).collect();
+    Ok(receipt)
+}
+
+/// The wait that a send is worth which came in a second that was full.
+fn full_second(error: &ApiError) -> Option<Duration> {
+    let wait = error.retry_after().filter(|wait| *wait <= Duration::from_secs(1))?;
+    (error.error_code() == Some(ErrorCode::RateLimited)).then_some(wait)
+}
+
+/// The server's words name the recipient; errors show no addresses.
+fn without_names(error: ApiError, to: &Recipient) -> Error {
+    let (Recipient::Agent(name) | Recipient::Group(name)) = to;
+    if !error.message().contains(name.as_str()) {
+        return error.into();
+    }
+    let words = error.message().replace(name.as_str(), "…");
+    let mut told = Error::new(error.kind(), error.operation(), words)
+        .with_advice(error.advice())
+        .with_reached(error.reached());
+    if let Some(code) = error.code() {
+        told = told.with_code(code);
+    }
+    if let Some(id) = error.request_id() {
+        told = told.with_request_id(id);
+    }
+    told
+}
+
+fn no_directory(operation: &'static str) -> Error {
+    Error::unsupported(operation, "the directory of AgentChat holds profiles and no cards")
+}
+
+/// How many full seconds one send waits out.
+const FULL_SECONDS: u32 = 2;
+/// Pages of history that one replay reads.
+const REPLAY_PAGES: usize = 50;
+/// How long closing may take.
+const CLOSING: Duration = Duration::from_secs(3);

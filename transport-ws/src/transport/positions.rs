@@ -1,0 +1,75 @@
+//! How far each conversation has come over the sockets of one connector, for servers that bring nothing again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// By the server's conversation, the number behind the highest that has arrived. Cheap to clone; bounded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Positions(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// With when it was last used.
+    next: HashMap<String, (u64, u64)>,
+    uses: u64,
+}
+
+impl Positions {
+    pub(crate) fn arrived(&self, conversation: &str, seq: u64) {
+        let mut inner = self.lock();
+        inner.uses += 1;
+        let used = inner.uses;
+        if let Some((next, last)) = inner.next.get_mut(conversation) {
+            (*next, *last) = ((*next).max(seq + 1), used);
+            return;
+        }
+        if inner.next.len() >= CONVERSATIONS
+            && let Some(oldest) = inner.next.iter().min_by_key(|(_, (_, used))| *used).map(|it| it.0.clone())
+        {
+            inner.next.remove(&oldest);
+        }
+        inner.next.insert(conversation.to_owned(), (seq + 1, used));
+    }
+
+    /// What was due is still: nobody found out whether it is there.
+    pub(crate) fn back_to(&self, due: Vec<(String, u64)>) {
+        let mut inner = self.lock();
+        for (conversation, due) in due {
+            if let Some((next, _)) = inner.next.get_mut(&conversation) {
+                *next = due.min(*next);
+            }
+        }
+    }
+
+    /// What an attachment that begins now has to look for: conversations, and the number due in each.
+    pub(crate) fn due(&self) -> Vec<(String, u64)> {
+        self.lock().next.iter().map(|(name, (next, _))| (name.clone(), *next)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Each costs a request with every attachment.
+const CONVERSATIONS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_number_counts_and_the_oldest_conversation_is_forgotten() {
+        let positions = Positions::default();
+        positions.arrived("c", 5);
+        positions.arrived("c", 3);
+        assert_eq!(positions.due(), [("c".to_owned(), 6)]);
+        positions.back_to(vec![("c".to_owned(), 4), ("gone".to_owned(), 1)]);
+        assert_eq!(positions.due(), [("c".to_owned(), 4)]);
+        for number in 0..CONVERSATIONS {
+            positions.arrived(&number.to_string(), 1);
+        }
+        assert_eq!(positions.due().len(), CONVERSATIONS);
+        assert!(positions.due().iter().all(|(name, _)| name != "c"));
+    }
+}

@@ -26,7 +26,8 @@ fn assert_free_of(package: &str, extra: &[&str], forbidden: &[&str]) {
     assert!(found.is_empty(), "{package} must not depend on {found:?}");
 }
 
-const PUBLISHED: [&str; 4] = ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9"];
+const PUBLISHED: [&str; 5] =
+    ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9", "transport-ws"];
 
 #[test]
 fn core_knows_no_network_and_no_a2a() {
@@ -39,6 +40,7 @@ fn core_knows_no_network_and_no_a2a() {
         "a2a-envelope",
         "mq9-client",
         "transport-mq9",
+        "transport-ws",
     ];
     assert_free_of("agentchat-core", &["--all-features"], &forbidden);
 }
@@ -57,8 +59,18 @@ fn the_envelope_needs_no_runtime_and_no_a2a_sdk() {
 #[test]
 fn no_default_feature_set_brings_an_http_server() {
     for package in PUBLISHED {
-        assert_free_of(package, &[], &["axum", "warp", "actix-web", "tiny_http", "rouille", "hyper"]);
+        assert_free_of(package, &[], &["axum", "warp", "actix-web", "tiny_http", "rouille"]);
+        // The AgentChat client needs hyper's other half.
+        if package != "transport-ws" {
+            assert_free_of(package, &[], &["hyper"]);
+        }
     }
+}
+
+#[test]
+fn transports_do_not_know_each_other() {
+    assert_free_of("transport-ws", &["--all-features"], &["async-nats", "mq9-client", "transport-mq9"]);
+    assert_free_of("transport-mq9", &["--all-features"], &["reqwest", "tokio-tungstenite", "transport-ws"]);
 }
 
 #[test]
@@ -81,7 +93,7 @@ fn doubles_and_the_conformance_suite_stay_out_of_default_features() {
             .expect("cargo runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && text.contains(package), "cargo tree failed for {package}");
-        for feature in ["test-broker", "conformance"] {
+        for feature in ["test-broker", "test-server", "conformance"] {
             assert!(!text.contains(&format!("feature {feature}")), "{package} enables {feature} by default");
             assert!(
                 !text.contains(&format!("feature \"{feature}\"")),

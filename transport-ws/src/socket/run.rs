@@ -33,10 +33,12 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
                 Err(end) => return Some(end),
             },
             () = shared.work.notified() => {
+                // Asked first: what was settled before the closing is written before the goodbye.
+                let closing = shared.inner().closing;
                 if let Err(end) = write_acks(&mut socket, &shared, write_within).await {
                     return Some(end);
                 }
-                if shared.inner().closing {
+                if closing {
                     goodbye(&mut socket, 1000, "", GOODBYE_LONG).await;
                     return None;
                 }

@@ -45,8 +45,15 @@ async fn all_boundaries(count: u64, seed: u64) -> Vec<Boundary> {
     all.into_iter().collect()
 }
 
+/// What the sides are told of a cut: each call that was under way, or only that the connection is gone.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    All,
+    Little,
+}
+
 /// Cuts each boundary of `at` the first time it is met; what is left in it was not met.
-async fn run_with_cuts(at: BTreeSet<Boundary>, count: u64, seed: u64) -> BTreeSet<Boundary> {
+async fn run_with_cuts(at: BTreeSet<Boundary>, count: u64, seed: u64, told: Told) -> BTreeSet<Boundary> {
     let left = Arc::new(Mutex::new(at));
     let plan = Arc::clone(&left);
     let wire = Wire::new(move |frame| {
@@ -54,6 +61,10 @@ async fn run_with_cuts(at: BTreeSet<Boundary>, count: u64, seed: u64) -> BTreeSe
         let met = boundaries(frame).iter().filter(|boundary| left.remove(*boundary)).count();
         if met > 0 { Fate::Cut } else { Fate::Pass }
     });
+    let wire = match told {
+        Told::All => wire,
+        Told::Little => wire.silent(),
+    };
     run(&wire.with_latency(MS), count, seed).await;
     std::mem::take(&mut *left.lock().expect("no panic"))
 }
@@ -64,8 +75,8 @@ async fn one_cut_at_any_frame_of_a_script_loses_and_repeats_nothing() {
         let _seed = Seed(seed);
         let all = all_boundaries(40, seed).await;
         assert!(all.len() > 5 * 40, "{}", all.len());
-        for boundary in all {
-            let left = run_with_cuts(BTreeSet::from([boundary]), 40, seed).await;
+        for (boundary, told) in all.iter().flat_map(|at| [(at, Told::All), (at, Told::Little)]) {
+            let left = run_with_cuts(BTreeSet::from([boundary.clone()]), 40, seed, told).await;
             assert!(left.is_empty(), "{left:?} was not met");
         }
     }
@@ -84,12 +95,12 @@ async fn cuts_at_every_frame_of_a_thousand_messages_lose_and_repeat_nothing() {
         }
         let mut unmet = BTreeSet::new();
         for plan in plans.into_values() {
-            unmet.extend(run_with_cuts(plan, 1_000, seed).await);
+            unmet.extend(run_with_cuts(plan, 1_000, seed, Told::All).await);
         }
         assert!(unmet.len() < 50, "{unmet:?}");
         // An answer is lost in another frame's cut now and then; then it gets one of its own.
         for boundary in unmet {
-            let left = run_with_cuts(BTreeSet::from([boundary]), 1_000, seed).await;
+            let left = run_with_cuts(BTreeSet::from([boundary]), 1_000, seed, Told::All).await;
             assert!(left.is_empty(), "{left:?} was not met");
         }
     }

@@ -62,6 +62,8 @@ async fn on_a_session<T>(
             let done = op(&session, cutoff).await;
             let ended = done.is_some();
             after(&session, done).await;
+            tokio::time::sleep(SECOND).await;
+            assert_eq!(world.wire.readings(), 0, "an inbox is read for nobody");
             ended
         })
         .await;

@@ -145,7 +145,7 @@ async fn session_options_out_of_range_are_refused_by_name_before_anything_connec
     }
     for (bad, words) in [
         (limits.with_max_messages(0), ["`max_messages`", "1"]),
-        (limits.with_max_bytes(511), ["`max_bytes`", "512"]),
+        (limits.with_max_bytes(1023), ["`max_bytes`", "1024"]),
         (limits.with_in_flight(0), ["`in_flight`", "1"]),
     ] {
         cases.push((options.clone().with_outbox(bad), words.to_vec()));

@@ -279,7 +279,7 @@ async fn a_send_to_a_full_inbox_waits_for_room_and_not_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn an_inbox_is_full_by_bytes_too_and_an_empty_one_takes_anything() {
-    let network = Loopback::new().with_inbox_limits(usize::MAX, 2 * 512 + 10);
+    let network = Loopback::new().with_inbox_limits(usize::MAX, 2 * 1_024 + 10);
     let bob = attach(&network, "bob").await;
     for (body, fits) in [("12345", true), ("12345", true), ("", false)] {
         assert_eq!(bob.send(&text(&bob, body)).await.is_ok(), fits);

@@ -73,11 +73,20 @@ impl Agent {
         let retires = report.mode == CloseMode::Retire && self.capabilities().directory;
         if retires && !report.unregistered {
             let unregister = observed(verb_span!(INFO, "agent.unregister"), transport.unregister());
-            match timeout_at(grace(end), unregister).await {
-                Ok(Ok(())) => report.unregistered = true,
-                // Closing tries it once more.
-                Ok(Err(error)) => tracing::debug!(name: "unregister.failed", %error, "not unregistered yet"),
-                Err(_) => tracing::debug!(name: "unregister.failed", "unregistering had no answer in time"),
+            let failed = match timeout_at(grace(end), unregister).await {
+                Ok(Ok(())) => {
+                    report.unregistered = true;
+                    None
+                }
+                Ok(Err(error)) => Some((error.kind(), Some(error))),
+                Err(_) => Some((ErrorKind::Timeout, None)),
+            };
+            // Closing tries it once more.
+            if let Some((kind, error)) = failed {
+                let error = error.as_ref().map(tracing::field::display);
+                tracing::debug!(
+                    name: "unregister.failed", error_kind = kind.as_str(), error, "not unregistered yet"
+                );
             }
         }
         let mode = if report.unregistered { CloseMode::Detach } else { report.mode };

@@ -59,8 +59,11 @@ pub(super) async fn bury(
     }
     match failures {
         // Turned away before: whoever does that may do so often, and has told it.
-        0 => tracing::debug!(name: "message.refused", %id, %error, "a message was turned away"),
-        _ => tracing::warn!(name: "dead_letter.sent", %id, failures, %error, "a message was given up"),
+        0 => tracing::debug!(name: "message.refused", %id, "a message was turned away"),
+        _ => tracing::warn!(
+            name: "dead_letter.sent", %id, failures, error_kind = error.kind_name(),
+            rejected = error.is_reject(), panicked = error.is_panic(), "a message was given up"
+        ),
     }
     Ok(())
 }
@@ -71,11 +74,15 @@ async fn tell(agent: Arc<AgentShared>, delivery: Arc<Delivery>, why: &str, tries
     if !waits_for_reply(&delivery) {
         return Ok(());
     }
+    let id = delivery.id.clone();
     match Request::new(delivery, 1, agent).fail(why).await {
         Ok(_) => Ok(()),
         Err(error) if error.is_retryable() && tries < LAST_TRY => Err(error.into()),
         Err(error) => {
-            tracing::debug!(name: "sender.untold", %error, "a sender could not be told that no reply comes");
+            tracing::debug!(
+                name: "sender.untold", %id, error_kind = error.kind().as_str(), %error,
+                "a sender could not be told that no reply comes"
+            );
             Ok(())
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::AgentShared;
 use crate::clock::after;
 use crate::directory::Heartbeat;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::telemetry::{observed, verb_span};
 
 /// Reports that the agent is alive and how busy it is, beginning at once. The next report begins up to a
@@ -29,10 +29,12 @@ pub(crate) async fn beat(agent: Arc<AgentShared>, interval: Duration, mut rng: f
             Ok(Err(error)) => Some(error),
             Err(_) => None,
         };
-        match &failed {
-            Some(error) => tracing::debug!(name: "heartbeat.failed", %error, "the heartbeat was not taken"),
-            None => tracing::debug!(name: "heartbeat.failed", "the heartbeat had no answer in time"),
-        }
+        let error = failed.as_ref();
+        let error_kind = error.map_or(ErrorKind::Timeout, Error::kind).as_str();
+        tracing::debug!(
+            name: "heartbeat.failed", error_kind, error = error.map(tracing::field::display),
+            "the heartbeat was not taken"
+        );
         let over = failed.is_some_and(|error| match error.kind() {
             ErrorKind::Closed => true,
             ErrorKind::Disconnected => !agent.capabilities().reconnects,

@@ -29,6 +29,7 @@ mod serve;
 mod serve_options;
 mod serve_stats;
 mod serving;
+mod settled;
 mod start;
 mod tasks;
 mod trace;
@@ -180,7 +181,8 @@ impl Agent {
     }
 
     /// Serves the agent's inbox with `handler`: what waited first, then what arrives. Messages of one
-    /// conversation are handled in order, one at a time; each once, however often it is delivered.
+    /// conversation are handled in order, one at a time or as [`ServeOptions::policy`] says; each once, however
+    /// often it is delivered.
     ///
     /// The own inbox is served once at a time; serving it anew waits until what was told to stop has ended.
     /// Dropping the future serves nothing.

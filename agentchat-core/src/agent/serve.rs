@@ -19,6 +19,7 @@ use super::outcome::{HandlerError, HandlerResult, contained};
 use super::request::Request;
 use super::serve_options::{ServeOptions, ServePolicy};
 use super::serving::{Control, Served, Serving, Stop};
+use super::settled::Settled;
 use super::trace::Handling;
 use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
@@ -42,6 +43,7 @@ pub(crate) fn start(
         running: JoinSet::new(),
         jobs: HashMap::new(),
         acks: Acks::new(Arc::clone(&agent.transport)),
+        settled: Settled::new(agent.capabilities()),
         _slots: Counted::new(Arc::clone(&agent), |agent| &agent.slots, slots),
         agent,
         handler,
@@ -58,6 +60,7 @@ struct Server {
     /// What each running task works on, so that one that panics is known too.
     jobs: HashMap<Id, LaneKey>,
     acks: Acks,
+    settled: Settled,
     _slots: Counted,
     agent: Arc<AgentShared>,
     handler: Arc<dyn Handler>,
@@ -118,7 +121,11 @@ impl Server {
 
     fn take_in(&mut self, event: Event) {
         match event {
-            Event::Message(delivery) => self.acks.extend(self.dispatcher.admit(delivery, Instant::now())),
+            Event::Message(delivery) => {
+                self.settled.arrived(&delivery.tag);
+                let settled = self.dispatcher.admit(delivery, Instant::now());
+                self.acks.extend(self.settled.settle(settled));
+            }
             Event::CaughtUp => tracing::debug!(name: "serve.caught_up", "what waited has been read"),
             hole => tracing::warn!(name: "serve.hole", hole = %Hole(&hole), "messages are missing"),
         }
@@ -160,11 +167,9 @@ impl Server {
         while let Some(done) = next {
             // A task that panicked outside the handler has failed like any other.
             let (id, outcome) = done.unwrap_or_else(|died| (died.id(), Err(panicked(died))));
-            if let Err(error) = &outcome {
-                tracing::warn!(name: "handler.failed", %error, "a message was not handled");
-            }
             if let Some(lane) = self.jobs.remove(&id) {
-                self.acks.extend(self.dispatcher.finish(&lane, outcome, Instant::now()));
+                let settled = self.dispatcher.finish(&lane, outcome, Instant::now());
+                self.acks.extend(self.settled.settle(settled));
             }
             next = self.running.try_join_next_with_id();
         }
@@ -187,7 +192,7 @@ impl Server {
 
     fn ended(&self, error: Option<Error>) -> Served {
         let unsettled = self.dispatcher.in_hand();
-        let unacknowledged = self.acks.lost() + self.acks.len();
+        let unacknowledged = self.acks.lost() + self.acks.len() + self.settled.held_back();
         self.control.leave(unsettled, unacknowledged);
         let stats = self.dispatcher.stats();
         self.control.publish(stats);
@@ -213,7 +218,7 @@ async fn run_handler(
     attempt: u32,
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
-    let handling = Handling::new(&delivery, attempt, agent.traces);
+    let handling = Handling::new(&delivery, None, attempt, agent.traces);
     let request = Request::new(delivery, attempt, agent);
     // Made inside the block: a handler may panic before it has a future to give.
     handling.run(contained(async { handler.handle(request).await })).await
@@ -228,7 +233,7 @@ async fn run_batch(
 ) -> HandlerResult {
     let _active = Counted::new(Arc::clone(&agent), |agent| &agent.active, 1);
     // A batch is one run, and belongs to the trace of its first message.
-    let handling = Handling::new(&first, attempt, agent.traces);
+    let handling = Handling::new(&first, Some(1 + rest.len()), attempt, agent.traces);
     let request = |delivery| Request::new(delivery, attempt, Arc::clone(&agent));
     let requests = std::iter::once(first).chain(rest).map(request).collect();
     handling.run(contained(async { handler.handle_batch(requests).await })).await

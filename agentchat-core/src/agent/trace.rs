@@ -5,8 +5,8 @@ use std::future::Future;
 
 use tracing::Span;
 
+use super::outcome::{HandlerError, HandlerResult};
 use crate::delivery::Delivery;
-use crate::error::ErrorKind;
 use crate::message::Outbound;
 use crate::telemetry::{message_span, observed_by};
 use crate::trace_context::TraceContext;
@@ -24,15 +24,17 @@ pub(super) struct Handling {
 }
 
 impl Handling {
-    /// `traces` says whether what the handler sends belongs to the message's trace.
-    pub(super) fn new(delivery: &Delivery, attempt: u32, traces: bool) -> Self {
-        let span = message_span!(INFO, "agent.handle", delivery, delivery.client_msg_id.as_ref(), attempt);
+    /// `traces` says whether what the handler sends belongs to the message's trace; `count` is how many
+    /// messages a batch has, and `delivery` its first one.
+    pub(super) fn new(delivery: &Delivery, count: Option<usize>, attempt: u32, traces: bool) -> Self {
+        let id = delivery.client_msg_id.as_ref();
+        let span = message_span!(INFO, "agent.handle", delivery, id, count, attempt);
         Self { span, trace: traces.then(|| of_delivery(delivery)) }
     }
 
     /// Runs the handler. Tasks it spawns are on their own.
-    pub(super) async fn run<E>(self, handler: impl Future<Output = Result<(), E>>) -> Result<(), E> {
-        observed_by(self.span, HANDLED.scope(self.trace, handler), |_| ErrorKind::Handler.as_str()).await
+    pub(super) async fn run(self, handler: impl Future<Output = HandlerResult>) -> HandlerResult {
+        observed_by(self.span, HANDLED.scope(self.trace, handler), HandlerError::kind_name).await
     }
 }
 

@@ -363,7 +363,7 @@ fn enabled(notify: &Arc<Notify>) -> Pin<Box<OwnedNotified>> {
 }
 
 /// What a message takes beside its body and headers, rounded.
-pub(crate) const OVERHEAD: usize = 512;
+pub(crate) const OVERHEAD: usize = 1024;
 /// How many rows a reader may be given at once.
 const BATCH: usize = 64;
 /// How long a fresh inbox that nobody reads keeps what is in it.

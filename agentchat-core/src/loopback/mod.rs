@@ -78,7 +78,7 @@ impl Loopback {
     }
 
     /// The same with inboxes that hold at most so many messages and bytes (default 65,536 and 64 MiB): bodies,
-    /// headers, and 512 for each message's own keeping. A send to a full inbox waits up to 10 s for room and
+    /// headers, and 1,024 for each message's own keeping. A send to a full inbox waits up to 10 s for room and
     /// then fails with [`ErrorKind::Backpressure`], having stored nothing. An empty inbox takes any message.
     pub fn with_inbox_limits(self, messages: usize, bytes: usize) -> Self {
         self.lock().limits = InboxLimits { messages, bytes };

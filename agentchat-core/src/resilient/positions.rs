@@ -102,7 +102,10 @@ impl Drafts {
             let Err(error) = result else { continue };
             if error.kind() == ErrorKind::Backpressure || !error.is_retryable() {
                 if !std::mem::replace(&mut self.refused, true) {
-                    tracing::warn!(name: "cursor.refused", %error, "positions are not kept");
+                    tracing::warn!(
+                        name: "cursor.refused", error_kind = error.kind().as_str(), %error,
+                        "positions are not kept"
+                    );
                 }
                 continue;
             }

@@ -60,7 +60,10 @@ impl Sending {
             self.shared.change(|core, _| core.sends.forget(number));
             // It was given up just before, while somebody still waited: nobody else will tell.
             if let Ok(Err(error)) = outcome.try_recv() {
-                tracing::warn!(name: "send.parked", %error, "a message was given up and then detached");
+                tracing::warn!(
+                    name: "send.parked", error_kind = error.kind().as_str(),
+                    reached = error.reached().as_str(), %error, "a message was given up and then detached"
+                );
             }
         }
     }

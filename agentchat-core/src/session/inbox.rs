@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::acks::AckLog;
-pub(crate) use self::limits::{InboxLimits, InboxStats};
+pub(crate) use self::acks::{AckLog, Wire};
+pub(crate) use self::limits::{AckStyle, InboxLimits, InboxStats};
 use self::seen::Seen;
 use self::unsettled::{Place, Unsettled};
 use crate::delivery::Delivery;

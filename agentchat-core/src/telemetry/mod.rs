@@ -7,23 +7,29 @@
 //!
 //! No body, header value, key, token or whole address is in any field. Ids are as their owners chose them,
 //! so choose none that must not be read. A conversation is told by its [digest](conversation_digest),
-//! because some networks name conversations after their members. An `error` is one line; it is the
-//! library's own, but for `handler.failed`, where it is in the words of the application's handler.
+//! because some networks name conversations after their members. An `error` is one line, in the words of this
+//! library or of the transport or store that failed, which are [held](crate::Error) to the same. What a
+//! handler, a dead-letter hook or a turn guard says may quote a message, so of it no word is told: only its
+//! `error_kind`, whether the message was `rejected`, and whether the handler `panicked`. The words themselves
+//! go to whom they are for: those of a rejection to the sender that waits for a reply, and all of them to the
+//! dead-letter hook.
 //!
 //! # Spans
 //!
 //! One for each call of a verb, from its beginning to its end. `outcome` is `ok` or `error`, and missing
 //! when the call was dropped before its end; `error_kind` is
-//! [`ErrorKind::as_str`](crate::ErrorKind::as_str). A field that says nothing about a call is missing.
+//! [`ErrorKind::as_str`](crate::ErrorKind::as_str); that of a handler is `handler`, unless it passed on an
+//! [`Error`], which has its own. A field that says nothing about a call is missing.
 //!
 //! | name | level | fields | the span of |
 //! |---|---|---|---|
 //! | `agent.register` | info | outcome, error_kind | putting the agent into the directory |
+//! | `agent.unregister` | info | outcome, error_kind | taking it out again |
 //! | `agent.report` | info | outcome, error_kind | a status report, heartbeats included |
 //! | `agent.discover` | info | outcome, error_kind | a question to the directory |
 //! | `agent.send` | info | client_msg_id, correlation_id, conversation, trace_id, outcome, error_kind | sending anything: messages, requests, replies, dead letters |
 //! | `agent.subscribe` | info | outcome, error_kind | opening an inbox, for serving or for replies |
-//! | `agent.handle` | info | client_msg_id, correlation_id, conversation, trace_id, attempt, outcome, error_kind | a handler at work on a message |
+//! | `agent.handle` | info | client_msg_id, correlation_id, conversation, trace_id, count, attempt, outcome, error_kind | a handler at work on a message, or on a batch of `count`, told by its first one |
 //! | `agent.ack` | debug | count, outcome, error_kind | acknowledging a batch of settled messages |
 //! | `agent.put` | info | outcome, error_kind | setting keyed state |
 //! | `agent.get` | info | outcome, error_kind | reading keyed state |
@@ -43,6 +49,9 @@
 //!
 //! # Events
 //!
+//! An `id` is that of the message that came, as its network has it; `client_msg_id` is its sender's. `reached`
+//! is [`Reached::as_str`](crate::Reached::as_str). A field that an occasion has no value for is missing.
+//!
 //! | name | level | fields | says that |
 //! |---|---|---|---|
 //! | `session.state` | info | state, attempt, wait_ms, reason, error_kind | the session stands otherwise |
@@ -59,12 +68,21 @@
 //! | `ack.failed` | warn | count, error | an acknowledgement is tried again |
 //! | `ack.lost` | warn | count, error | settled messages will come again |
 //! | `ack.early` | debug | error | an acknowledgement before its time failed, and is tried again |
-//! | `heartbeat.failed` | debug | error | a heartbeat was not taken |
+//! | `store.failed` | warn | client_msg_id, error_kind, error | the store of the outbox is behind: a message may be sent again after a restart |
+//! | `cursor.refused` | warn | error_kind, error | the store of positions refused one, for the first time |
+//! | `heartbeat.failed` | debug | error_kind, error | a heartbeat was not taken, or not in time |
+//! | `unregister.failed` | debug | error_kind, error | a closing agent is still in the directory, and tries once more |
+//! | `agent.disabled` | debug | | there is no network: none is configured |
 //! | `serve.caught_up` | debug | | what waited has been read |
 //! | `serve.hole` | warn | hole | messages are missing |
-//! | `handler.failed` | warn | task, error | a message was not handled |
-//! | `expired.unanswered` | debug | error | an expired request could not be answered |
-//! | `dead_letter.sent` | warn | id, failures | a message was given up |
+//! | `handler.failed` | warn | id, task, failures, error_kind, rejected, panicked | what was to be done for a message was not: to `handle` it, or instead to `expire`, `supersede` or `bury` it |
+//! | `message.superseded` | debug | id | a newer message took its place |
+//! | `message.refused` | debug | id | a guard or a limit turned a message away |
+//! | `turns.over_limit` | warn | id, conversation | a conversation has had its turns, told once in each window |
+//! | `turn_guard.panicked` | warn | id | a guard panicked, and the message passed |
+//! | `dead_letter.sent` | warn | id, failures, error_kind, rejected, panicked | a message was given up |
+//! | `sender.untold` | debug | id, error_kind, error | a sender that waits could not be told that no reply comes |
+//! | `reply.kept_first` | debug | id, seq | a message is answered otherwise than before, and the first answer stands |
 //! | `reply.repeated` | debug | seq | a reply came again |
 //! | `reply.late` | debug | id | no call waits for this reply |
 //! | `reply.hole` | warn | hole | replies are missing |

@@ -2,7 +2,8 @@
 
 use serde::{Serialize, Serializer};
 
-use crate::error::{ErrorKind, Reached};
+use crate::agent::HandlerError;
+use crate::error::{Error, ErrorKind, Reached};
 
 impl ErrorKind {
     /// Its name in snake case, as in spans and events. Names never change.
@@ -25,6 +26,14 @@ impl ErrorKind {
             Self::Handler => "handler",
             Self::Unexpected => "unexpected",
         }
+    }
+}
+
+impl HandlerError {
+    /// What is told of it in place of its text, which is the application's and may quote a message: the kind
+    /// of the error of this crate that it passes on, else that it is a handler's.
+    pub(crate) fn kind_name(&self) -> &'static str {
+        self.why().downcast_ref::<Error>().map_or(ErrorKind::Handler, Error::kind).as_str()
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Told {
     spans: Vec<&'static str>,
 }
 
-/// A span or event.
+/// A span or event, with the fields of all places that tell it.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) is_span: bool,
@@ -37,12 +37,11 @@ impl Log {
         let mut told = self.told();
         let name = metadata.name();
         let fields = metadata.fields().iter().map(|field| field.name()).filter(|name| *name != "message");
-        let site = Site {
-            is_span: metadata.is_span(),
-            level: metadata.level().to_string().to_lowercase(),
-            fields: fields.collect(),
-        };
-        told.sites.insert(name, site);
+        let (is_span, level) = (metadata.is_span(), metadata.level().to_string().to_lowercase());
+        let new = || Site { is_span, level: level.clone(), fields: BTreeSet::new() };
+        let site = told.sites.entry(name).or_insert_with(new);
+        assert_eq!((site.is_span, &site.level), (is_span, &level), "{name} is told in two ways");
+        site.fields.extend(fields);
         values(&mut Values(name, &mut told.values));
     }
 }

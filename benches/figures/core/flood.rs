@@ -1,94 +1,85 @@
-//! What a flood takes: a million messages for a handler that never comes back from the first one.
+//! What a producer that is faster than its network costs in memory.
 //!
-//! Each queue is bounded by messages and by bytes; the figure is to be at most the bytes of all queues and
-//! 16 MiB.
+//! A child process, so that no other figure disturbs it: a session sends one million messages of 500 bytes to an
+//! agent whose handler never ends. The handler's session takes its credit, the network's inbox fills to its
+//! bounds, the sender's outbox to its own; from then on every message is refused with backpressure and dropped
+//! here. The growth of resident memory is to stay within what these three may hold, and 16 MiB.
 
 use std::process::Command;
 use std::time::Duration;
 
 use agentchat_core::{
-    Body, Event, Loopback, Outbound, OutboxLimits, Resilient, ResilientOptions, SubscribeOptions, Transport,
+    Agent, Body, ErrorKind, Loopback, Outbound, OutboxLimits, Request, Resilient, ResilientConnector,
+    ResilientOptions, ServeOptions, SubscribeOptions,
 };
-use futures_util::{FutureExt, StreamExt};
 
-use crate::core::pair::{SIZE, runtime};
+use super::pair::{SIZE, runtime};
 use crate::rig::print;
 
-/// Runs in a process of its own, so that the memory is this figure's alone.
+/// The argument that makes this program the child.
+pub const CHILD: &str = "flood-child";
+
 pub fn rss() {
     let program = std::env::current_exe().expect("this program");
-    let child = Command::new(program).arg(CHILD).output().expect("it runs again");
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-    let said = String::from_utf8_lossy(&child.stdout);
-    let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    let [growth, taken] = numbers[..] else { panic!("{said}") };
-    let configured = (OUTBOX + INBOX + UNSETTLED) as f64 / MIB;
-    let detail = format!(
-        "configured {configured:.0} MiB (outbox {:.0}, inbox {:.0}, unsettled {:.0}); {taken} of {COUNT} taken",
-        OUTBOX as f64 / MIB,
-        INBOX as f64 / MIB,
-        UNSETTLED as f64 / MIB
-    );
-    print("core.flood.rss", growth / 1024.0, "MiB", &detail);
+    let child = Command::new(program).arg(CHILD).output().expect("the child runs");
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success(), "{text}{}", String::from_utf8_lossy(&child.stderr));
+    let growth: f64 = text.trim().parse().expect("a number of bytes");
+    let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
+    let configured = (OUTBOX + NETWORK + CREDIT) as f64;
+    let detail = format!("configured {:.0} MiB, at most {:.0} MiB", mib(configured), mib(configured) + 16.0);
+    print("core.flood.rss", mib(growth), "MiB", &detail);
 }
 
-/// The flood itself. Prints the growth of the resident memory at its highest, in KiB, and what was taken.
+/// Prints by how many bytes the resident memory grew.
 pub fn child() {
-    let runtime = runtime();
-    let (growth, taken) = runtime.block_on(async { tokio::spawn(flood()).await.expect("it ends") });
-    println!("{growth} {taken}");
-    // What waits for ever is not waited for.
-    std::process::exit(0);
-}
-
-async fn flood() -> (u64, usize) {
-    let network = Loopback::new().with_inbox_limits(MESSAGES, INBOX);
-    let limits = OutboxLimits::new().with_max_messages(MESSAGES).with_max_bytes(OUTBOX);
-    let options = ResilientOptions::new().with_outbox(limits);
-    let sender = Resilient::connect(network.connector("a").expect("valid"), options).await.expect("attached");
-    let connector = network.connector("b").expect("valid");
-    let receiver = Resilient::connect(connector, ResilientOptions::new()).await.expect("attached");
-    let to = receiver.address().clone();
-    let subscribe =
-        SubscribeOptions::own().with_max_unsettled(MESSAGES / 8).with_max_unsettled_bytes(UNSETTLED);
-    let mut events = receiver.subscribe(subscribe).await.expect("subscribed").events;
-    let handler = tokio::spawn(async move {
-        while !matches!(events.next().await, Some(Ok(Event::Message(_)))) {}
-        std::future::pending::<()>().await;
+    let growth = runtime().block_on(async {
+        let network = Loopback::new().with_inbox_limits(100_000, NETWORK);
+        let blocked =
+            ResilientConnector::new(network.connector("b").expect("a name"), ResilientOptions::new());
+        let blocked = Agent::builder(blocked).start().await.expect("attached");
+        let read = SubscribeOptions::own().with_max_unsettled(100_000).with_max_unsettled_bytes(CREDIT);
+        let handler = |_: Request| async { std::future::pending().await };
+        let serving = blocked.serve(handler, ServeOptions::default().with_subscribe(read)).await;
+        let serving = serving.expect("served");
+        let outbox = OutboxLimits::new().with_max_messages(100_000).with_max_bytes(OUTBOX);
+        let options = ResilientOptions::new().with_outbox(outbox);
+        let sender = Resilient::connect(network.connector("a").expect("a name"), options).await;
+        let sender = sender.expect("attached");
+        let before = resident();
+        let (mut taken, mut refused) = (0_u64, 0_u64);
+        for number in 0..MESSAGES {
+            let message = Outbound::new(blocked.address().clone(), Body::binary(vec![b'x'; SIZE]));
+            match sender.try_send(message) {
+                Ok(sending) => {
+                    sending.detach();
+                    taken += 1;
+                }
+                Err(back) => {
+                    assert_eq!(back.1.kind(), ErrorKind::Backpressure);
+                    refused += 1;
+                }
+            }
+            if number % 1_000 == 0 {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+            }
+        }
+        let growth = resident().saturating_sub(before);
+        assert!(taken > 20_000 && refused > 100_000, "{taken} taken, {refused} refused");
+        drop(serving);
+        growth
     });
-    let before = memory("VmRSS");
-    let mut taken = 0;
-    for number in 0..COUNT {
-        let message = Outbound::new(to.clone(), Body::binary(vec![b'x'; SIZE]));
-        // Every other one by a sender that would wait, for as long as it takes to see that it does.
-        if number % 2 == 0 {
-            taken += usize::from(sender.try_send(message).map(|sending| sending.detach()).is_ok());
-        } else {
-            taken += usize::from(sender.send(&message).now_or_never().is_some());
-        }
-        if number % 64 == 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let growth = memory("VmHWM").saturating_sub(before);
-    handler.abort();
-    (growth, taken)
+    println!("{growth}");
 }
 
-/// A line of what the kernel says of this process, in KiB. Linux only.
-fn memory(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("this figure needs Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).expect("a number")
+/// Bytes of resident memory, as the system counts them.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+    pages * 4096
 }
 
-/// What the program is called with to be the flood.
-pub const CHILD: &str = "flood-child";
-const COUNT: usize = 1_000_000;
-/// At most so many in the outbox and in the inbox, and an eighth of it unsettled.
-const MESSAGES: usize = 8_192;
-const OUTBOX: usize = 16 << 20;
-const INBOX: usize = 16 << 20;
-const UNSETTLED: usize = 8 << 20;
-const MIB: f64 = (1 << 20) as f64;
+const MESSAGES: u64 = 1_000_000;
+const OUTBOX: usize = 16 * 1024 * 1024;
+const NETWORK: usize = 16 * 1024 * 1024;
+const CREDIT: usize = 8 * 1024 * 1024;

@@ -67,6 +67,12 @@ struct State {
     latency: Duration,
     /// How far the clocks of the network and of the receiver are off, for each delivery anew.
     skew: Option<Skew>,
+    /// What is under way when its connection breaks gets no answer, instead of an error.
+    silent: bool,
+    /// The network below is told of no bounds.
+    greedy: bool,
+    /// Subscriptions that are alive.
+    readings: usize,
     frames: u64,
     cuts: u64,
     connects: HashMap<String, u64>,
@@ -91,6 +97,9 @@ impl Wire {
             times: 1,
             latency: Duration::ZERO,
             skew: None,
+            silent: false,
+            greedy: false,
+            readings: 0,
             frames: 0,
             cuts: 0,
             connects: HashMap::new(),
@@ -120,6 +129,23 @@ impl Wire {
     pub fn with_latency(self, latency: Duration) -> Self {
         self.lock().latency = latency;
         self
+    }
+
+    /// Leaves what is under way without an answer when its connection breaks.
+    pub fn silent(self) -> Self {
+        self.lock().silent = true;
+        self
+    }
+
+    /// Takes the bounds of subscriptions away, so that only what is above the network keeps them.
+    pub fn greedy(self) -> Self {
+        self.lock().greedy = true;
+        self
+    }
+
+    /// How many subscriptions are alive.
+    pub fn readings(&self) -> usize {
+        self.lock().readings
     }
 
     /// Stores and receives each message at a time of day that is off by so many hours.
@@ -257,19 +283,25 @@ impl Link {
         if *self.cut.borrow() {
             return Err(disconnected(verb));
         }
-        let mut state = self.wire.lock();
-        match state.decide(&self.side, verb, point, texts) {
-            Fate::Pass => return Ok(()),
-            Fate::Cut => {
-                state.cuts += 1;
-                self.cut.send_replace(true);
+        {
+            let mut state = self.wire.lock();
+            match state.decide(&self.side, verb, point, texts) {
+                Fate::Pass => return Ok(()),
+                Fate::Cut => state.cuts += 1,
+                Fate::CutAll => state.cut_all(),
             }
-            Fate::CutAll => {
-                state.cut_all();
-                self.cut.send_replace(true);
-            }
+            self.cut.send_replace(true);
         }
-        Err(disconnected(verb))
+        Err(self.lost(verb).await)
+    }
+
+    /// What is under way on a connection that has broken: a subscription and a connect are told.
+    async fn lost(&self, verb: &'static str) -> Error {
+        let told = matches!(verb, "deliver" | "subscribe" | "connect");
+        if self.wire.lock().silent && !told {
+            std::future::pending::<()>().await;
+        }
+        disconnected(verb)
     }
 
     async fn request<T, F>(&self, verb: &'static str, texts: &[String], call: impl Fn() -> F) -> Result<T>
@@ -283,7 +315,7 @@ impl Link {
         }
         let answer = tokio::select! {
             answer = call() => answer,
-            () = self.broken() => return Err(disconnected(verb)),
+            () = self.broken() => return Err(self.lost(verb).await),
         };
         self.cross(verb, Point::After, texts).await?;
         answer
@@ -347,11 +379,15 @@ impl Transport for FramedTransport {
         self.link.request("send", &texts, || self.inner.send(message)).await
     }
 
-    async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+    async fn subscribe(&self, mut options: SubscribeOptions) -> Result<Subscription> {
         // Once only: a second reader of one inbox is another matter.
         self.link.cross("subscribe", Point::Before, &[]).await?;
+        if self.link.wire.lock().greedy {
+            options = options.with_max_unsettled(usize::MAX).with_max_unsettled_bytes(usize::MAX);
+        }
         let opened = self.inner.subscribe(options).await?;
         self.link.cross("subscribe", Point::After, &[]).await?;
+        self.link.wire.lock().readings += 1;
         let events = Reading { link: self.link.clone(), inner: Some(opened.events), again: Vec::new() };
         Ok(Subscription::new(opened.address, Box::pin(stream::unfold(Some(events), next_event))))
     }
@@ -416,6 +452,12 @@ impl Reading {
             self.again = vec![event.clone(); times - 1];
         }
         Ok(event)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.link.wire.lock().readings -= 1;
     }
 }
 

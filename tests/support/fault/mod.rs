@@ -55,10 +55,11 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
 pub fn options(seed: u64) -> ResilientOptions {
     let quick = BackoffPolicy::new().with_base(10 * MS).with_cap(200 * MS);
     ResilientOptions::new()
+        .with_skip_own(false)
         .with_reconnect(quick)
         .with_retry(quick)
         .with_send_timeout(3_000 * SECOND)
-        .with_call_timeout(300 * SECOND)
+        .with_call_timeout(30 * SECOND)
         .with_seed(seed)
 }
 

@@ -60,7 +60,7 @@ pub async fn run(
     let mut unsettled = Vec::new();
     let mut batch = dice.usize(1..8);
     for _ in 0..count {
-        let delivery = message(&mut events, 60 * SECOND).await.unwrap_or_else(|| order.report(count));
+        let delivery = message(&mut events, 600 * SECOND).await.unwrap_or_else(|| order.report(count));
         order.add(&text(&delivery));
         unsettled.push(delivery.tag);
         if unsettled.len() >= batch {
@@ -83,10 +83,9 @@ pub async fn run(
     let mut clean = true;
     for session in [writer, reader] {
         let closed = soon("closing", session.close(CloseMode::Detach)).await;
-        assert!(
-            closed.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Disconnected),
-            "{closed:?}"
-        );
+        // Closing itself may be cut, or get no answer.
+        let cut = |kind| matches!(kind, ErrorKind::Disconnected | ErrorKind::Timeout);
+        assert!(closed.as_ref().err().is_none_or(|error| cut(error.kind())), "{closed:?}");
         clean &= closed.is_ok();
     }
     // A closing that was cut may have left acknowledgements behind.

@@ -11,6 +11,7 @@ use crate::agent::request::waits_for_reply;
 use crate::agent::turns::Gate;
 use crate::clock::after;
 use crate::delivery::Delivery;
+use crate::telemetry::Digest;
 
 /// A lane is in exactly one state: idle, ready, held or running.
 #[derive(Debug, Default)]
@@ -44,6 +45,18 @@ pub(super) enum Fate {
     Expire,
     Supersede,
     Bury { error: Arc<HandlerError>, quiet: bool },
+}
+
+impl Fate {
+    /// Its name in the log.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Handle => "handle",
+            Self::Expire => "expire",
+            Self::Supersede => "supersede",
+            Self::Bury { .. } => "bury",
+        }
+    }
 }
 
 impl Lane {
@@ -80,9 +93,10 @@ impl Queued {
             self.passed = true;
             if let Err(refusal) = gate.check(&self.delivery, now) {
                 if refusal.first {
-                    let conversation = self.delivery.conversation.as_ref().map(|id| id.as_str());
+                    let conversation = self.delivery.conversation.as_ref().map(Digest);
                     tracing::warn!(
-                        name: "turns.over_limit", conversation, error = %refusal.error,
+                        name: "turns.over_limit", id = %self.delivery.id,
+                        conversation = conversation.map(tracing::field::display),
                         "further messages are rejected until its time is over"
                     );
                 }

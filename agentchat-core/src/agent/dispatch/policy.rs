@@ -39,6 +39,11 @@ impl Policy {
     ) -> Duration {
         let open = queued.is_open();
         let tries = queued.strike();
+        tracing::warn!(
+            name: "handler.failed", id = %queued.delivery.id, task = queued.fate.name(), failures = tries,
+            error_kind = error.kind_name(), rejected = error.is_reject(), panicked = error.is_panic(),
+            "a message was not handled"
+        );
         stats.failed += u64::from(open);
         if open && (error.is_reject() || self.max_attempts.is_some_and(|most| tries >= most)) {
             queued.fate = Fate::Bury { error: Arc::clone(error), quiet: false };

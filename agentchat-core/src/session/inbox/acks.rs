@@ -7,7 +7,7 @@ use crate::id::AckTag;
 
 /// The arrivals of one connection, and the tags that may be acknowledged at last.
 #[derive(Debug)]
-pub(super) struct AckLog {
+pub(crate) struct AckLog {
     style: AckStyle,
     /// With [`AckStyle::Prefix`]: in arrival order, from the first that is not settled.
     slots: VecDeque<Slot>,
@@ -23,7 +23,7 @@ pub(super) struct AckLog {
 
 /// An arrival, for [`AckLog::settle`]. It is worth nothing after [`AckLog::reset`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Tag(AckTag),
     Slot(u64),
     Read(u64),
@@ -36,7 +36,7 @@ struct Slot {
 }
 
 impl AckLog {
-    pub(super) fn new(style: AckStyle) -> Self {
+    pub(crate) fn new(style: AckStyle) -> Self {
         Self {
             style,
             slots: VecDeque::new(),
@@ -49,7 +49,7 @@ impl AckLog {
     }
 
     /// Notes an arrival on the subscription.
-    pub(super) fn arrived(&mut self, tag: AckTag) -> Wire {
+    pub(crate) fn arrived(&mut self, tag: AckTag) -> Wire {
         match self.style {
             AckStyle::PerMessage => {
                 self.single += 1;
@@ -63,7 +63,7 @@ impl AckLog {
     }
 
     /// Notes a row read from history.
-    pub(super) fn read(&mut self, tag: AckTag) -> Wire {
+    pub(crate) fn read(&mut self, tag: AckTag) -> Wire {
         match self.style {
             AckStyle::PerMessage => self.arrived(tag),
             AckStyle::Prefix => {
@@ -75,14 +75,14 @@ impl AckLog {
     }
 
     /// Settles the arrival of a message again that was settled before: perhaps under a tag that is ready.
-    pub(super) fn settle_again(&mut self, wire: Wire) {
+    pub(crate) fn settle_again(&mut self, wire: Wire) {
         match wire {
             Wire::Tag(tag) if self.ready.contains(&tag) => self.single -= 1,
             wire => self.settle(wire),
         }
     }
 
-    pub(super) fn settle(&mut self, wire: Wire) {
+    pub(crate) fn settle(&mut self, wire: Wire) {
         match wire {
             Wire::Tag(tag) => {
                 self.single -= 1;
@@ -103,24 +103,29 @@ impl AckLog {
     }
 
     /// Forgets an arrival without settling it, where nothing waits behind it.
-    pub(super) fn drop_wire(&mut self, wire: &Wire) {
+    pub(crate) fn drop_wire(&mut self, wire: &Wire) {
         if matches!(wire, Wire::Tag(_)) {
             self.single -= 1;
         }
     }
 
     /// The tags to acknowledge.
-    pub(super) fn take(&mut self) -> Vec<AckTag> {
+    pub(crate) fn take(&mut self) -> Vec<AckTag> {
         std::mem::take(&mut self.ready)
     }
 
+    /// With [`AckStyle::Prefix`]: how many settled arrivals wait for one before them.
+    pub(crate) fn settled(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.settled).count()
+    }
+
     /// How many arrivals are remembered, settled or not.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len() + self.reads.len() + self.single + self.ready.len()
     }
 
     /// The connection is gone, and its tags with it: what is not acknowledged comes again under new ones.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.front += self.slots.len() as u64;
         self.slots.clear();
         self.reads.clear();

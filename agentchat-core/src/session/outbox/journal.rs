@@ -226,7 +226,10 @@ impl Journal {
             }
             _ => {
                 let what = "the store does not follow: a message may be sent again after a restart";
-                tracing::warn!(name: "store.failed", %error, "{what}");
+                tracing::warn!(
+                    name: "store.failed", client_msg_id = %id, error_kind = error.kind().as_str(), %error,
+                    "{what}"
+                );
                 self.pages.remove(id);
                 Noted::Nothing
             }

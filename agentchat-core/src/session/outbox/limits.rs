@@ -10,7 +10,7 @@ use crate::message::Outbound;
 pub struct OutboxLimits {
     /// At most this many messages (default 1,024).
     pub max_messages: usize,
-    /// At most this many bytes (default 16 MiB): body, headers, media type, key, tags, and 512 for each
+    /// At most this many bytes (default 16 MiB): body, headers, media type, key, tags, and 1,024 for each
     /// message's own keeping.
     pub max_bytes: usize,
     /// At most this many attempts under way at once (default 64).
@@ -75,7 +75,7 @@ pub(super) fn cost(message: &Outbound) -> usize {
 }
 
 /// The message's struct, its ids and addresses, and its place in the queue's indexes, rounded up.
-const OVERHEAD: usize = 512;
+const OVERHEAD: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -108,6 +108,6 @@ mod tests {
     fn everything_of_any_length_counts() {
         let to = Address::parse("loopback://b").expect("valid");
         let message = Outbound::new(to, Body::new("a/b", "12345")).with_header("h", "vv");
-        assert_eq!(cost(&message.with_key("key").with_tag("t").with_tag("tt")), 512 + 3 + 5 + 3 + 3 + 3);
+        assert_eq!(cost(&message.with_key("key").with_tag("t").with_tag("tt")), 1024 + 3 + 5 + 3 + 3 + 3);
     }
 }

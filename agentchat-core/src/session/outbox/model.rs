@@ -144,7 +144,7 @@ impl Pair {
         if lane > 0 {
             message.conversation = Some(ConversationId::new(format!("c{lane}")).expect("valid"));
         }
-        let room = self.items.len() < 12 && self.bytes() + size + 513 <= 6_000;
+        let room = self.items.len() < 12 && self.bytes() + size + 1_025 <= 12_000;
         assert_eq!(self.outbox.fits(&message), room);
         match self.outbox.push(message.clone(), self.now, self.wall()) {
             Ok(queued) => {
@@ -344,7 +344,7 @@ impl Pair {
     }
 
     fn compare(&self) {
-        let left = (12_usize.saturating_sub(self.items.len()), 6_000_usize.saturating_sub(self.bytes()));
+        let left = (12_usize.saturating_sub(self.items.len()), 12_000_usize.saturating_sub(self.bytes()));
         assert_eq!(self.outbox.capacity(), left);
         assert_eq!(
             (self.outbox.is_empty(), self.outbox.ids.len()),
@@ -449,7 +449,7 @@ impl Pair {
     }
 
     fn bytes(&self) -> usize {
-        self.items.iter().map(|item| 513 + item.message.body.bytes.len()).sum()
+        self.items.iter().map(|item| 1_025 + item.message.body.bytes.len()).sum()
     }
 
     fn wall(&self) -> SystemTime {
@@ -461,7 +461,7 @@ impl Pair {
 }
 
 fn empty(dedup: bool) -> Outbox {
-    let limits = OutboxLimits::new().with_max_messages(12).with_max_bytes(6_000).with_in_flight(3);
+    let limits = OutboxLimits::new().with_max_messages(12).with_max_bytes(12_000).with_in_flight(3);
     Outbox::new(limits, BackoffPolicy::new().with_max_attempts(MAX_ATTEMPTS), dedup)
 }
 

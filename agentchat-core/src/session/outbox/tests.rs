@@ -33,14 +33,14 @@ fn a_full_queue_hands_the_message_back_by_count_and_by_bytes() {
     let body = |len: usize| Outbound::new(to(), Body::new("t", vec![b'x'; len]));
     let mut few = Bench::with(OutboxLimits::new().with_max_messages(1), true);
     few.push(body(1));
-    let mut small = Bench::with(OutboxLimits::new().with_max_bytes(2 * 512 + 12), true);
+    let mut small = Bench::with(OutboxLimits::new().with_max_bytes(2 * 1024 + 12), true);
     small.push(body(5));
-    assert_eq!(small.outbox.capacity(), (1023, 518));
+    assert_eq!(small.outbox.capacity(), (1023, 1030));
     assert!(small.outbox.fits(&body(5)));
     for (by_count, message, kind) in [
         (true, body(2), ErrorKind::Backpressure),
         (false, body(6), ErrorKind::Backpressure),
-        (false, body(600), ErrorKind::TooLarge),
+        (false, body(1100), ErrorKind::TooLarge),
     ] {
         let bench = if by_count { &mut few } else { &mut small };
         assert!(!bench.outbox.fits(&message));

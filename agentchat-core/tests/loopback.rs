@@ -255,3 +255,101 @@ async fn a_large_backlog_is_read_in_linear_time() {
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_send_to_a_full_inbox_waits_for_room_and_not_for_ever() {
+    let network = Loopback::new().with_inbox_limits(2, usize::MAX);
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    for number in ["1", "2"] {
+        alice.send(&text(&bob, number)).await.expect("there is room");
+    }
+    let begun = tokio::time::Instant::now();
+    let refused = alice.send(&text(&bob, "3")).await.expect_err("it is full");
+    assert_eq!((refused.kind(), begun.elapsed()), (ErrorKind::Backpressure, 10 * SECOND));
+    let waiting = text(&bob, "4");
+    let sending = tokio::spawn(async move { alice.send(&waiting).await });
+    tokio::time::sleep(SECOND).await;
+    assert!(!sending.is_finished());
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    let first = next(&mut events).await;
+    bob.ack(&[first.tag]).await.expect("settled");
+    sending.await.expect("no panic").expect("there is room now");
+    assert_eq!(now(&mut events), ["2", "|", "4"], "what was refused was not stored");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbox_is_full_by_bytes_too_and_an_empty_one_takes_anything() {
+    let network = Loopback::new().with_inbox_limits(usize::MAX, 2 * 1_024 + 10);
+    let bob = attach(&network, "bob").await;
+    for (body, fits) in [("12345", true), ("12345", true), ("", false)] {
+        assert_eq!(bob.send(&text(&bob, body)).await.is_ok(), fits);
+    }
+    let carol = attach(&network, "carol").await;
+    carol.send(&text(&carol, &"x".repeat(5_000))).await.expect("it is empty");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_more_urgent_goes_before_what_was_not_handed_on_yet() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    assert_eq!(now(&mut events), ["|"]);
+    for number in ["1", "2", "3"] {
+        bob.send(&text(&bob, number)).await.expect("sent");
+    }
+    assert_eq!(next(&mut events).await.body.as_str(), Some("1"));
+    bob.send(&text(&bob, "urgent").with_priority(Priority::Urgent)).await.expect("sent");
+    assert_eq!(now(&mut events), ["urgent", "2", "3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_settled_elsewhere_or_never_handed_on_does_not_come_again() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for number in ["1", "2", "3"] {
+        bob.send(&text(&bob, number)).await.expect("sent");
+    }
+    let mut one = read(&bob, SubscribeOptions::own()).await;
+    let mut other = read(&bob, SubscribeOptions::own()).await;
+    let (first, second) = (next(&mut one).await, next(&mut one).await);
+    assert_eq!(next(&mut other).await.id, first.id);
+    bob.ack(&[first.tag, second.tag]).await.expect("settled");
+    let third = next(&mut other).await;
+    assert_eq!((third.body.as_str(), third.redelivered), (Some("3"), false), "the second was settled");
+    drop(one);
+    drop(other);
+    let mut again = read(&bob, SubscribeOptions::own()).await;
+    assert!(next(&mut again).await.redelivered, "it was handed on once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_no_reader_was_handed_counts_as_never_delivered() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for number in ["1", "2"] {
+        bob.send(&text(&bob, number)).await.expect("sent");
+    }
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    next(&mut events).await;
+    drop(events);
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    let redelivered = [next(&mut events).await.redelivered, next(&mut events).await.redelivered];
+    assert_eq!(redelivered, [true, false]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_withholds_what_was_not_handed_on_and_a_stall_does_so_while_it_lasts() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    for number in ["1", "2", "3"] {
+        bob.send(&text(&bob, number)).await.expect("sent");
+    }
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    assert_eq!(next(&mut events).await.body.as_str(), Some("1"));
+    network.stall(SECOND);
+    assert!(now(&mut events).is_empty());
+    network.heal();
+    assert_eq!(next(&mut events).await.body.as_str(), Some("2"));
+    network.cut();
+    assert_eq!(events.next().await.expect("an end").expect_err("cut").kind(), ErrorKind::Disconnected);
+}

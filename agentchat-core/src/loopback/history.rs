@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -31,6 +32,8 @@ pub(crate) struct Stored {
     pub(crate) delivery: Delivery,
     pub(crate) due: Instant,
     pub(crate) expires: Option<Instant>,
+    /// How often it was handed out of the inbox.
+    handed: AtomicU32,
 }
 
 impl History {
@@ -79,7 +82,7 @@ impl History {
         let Some(line) = self.lines.get(conversation) else { return Vec::new() };
         let from = line.partition_point(|(_, row)| row.delivery.seq < Some(range.from));
         let rows = line.range(from..).filter(|(_, row)| row.is_there(now)).take(range.limit);
-        rows.map(|(_, row)| row.deliver(false)).collect()
+        rows.map(|(_, row)| row.show()).collect()
     }
 }
 
@@ -107,11 +110,21 @@ impl Stored {
         delivery.seq = seq;
         delivery.created = Some(delivery.received);
         let due = after(now, message.delay.unwrap_or_default());
-        Self { delivery, due, expires: message.ttl.and_then(|ttl| due.checked_add(ttl)) }
+        Self {
+            delivery,
+            due,
+            expires: message.ttl.and_then(|ttl| due.checked_add(ttl)),
+            handed: AtomicU32::new(0),
+        }
     }
 
-    pub(crate) fn deliver(&self, again: bool) -> Delivery {
-        Delivery { received: SystemTime::now(), redelivered: again, ..self.delivery.clone() }
+    pub(crate) fn hand_out(&self) -> Delivery {
+        let again = self.handed.fetch_add(1, Ordering::Relaxed) > 0;
+        Delivery { redelivered: again, ..self.show() }
+    }
+
+    fn show(&self) -> Delivery {
+        Delivery { received: SystemTime::now(), ..self.delivery.clone() }
     }
 
     fn is_there(&self, now: Instant) -> bool {

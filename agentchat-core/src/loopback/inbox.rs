@@ -65,12 +65,11 @@ pub(crate) struct InboxLimits {
 #[derive(Debug)]
 struct Row {
     stored: Arc<Stored>,
-    deliveries: u32,
 }
 
 /// What a reader is given.
 pub(crate) enum Given {
-    Row { stored: Arc<Stored>, again: bool },
+    Row(Arc<Stored>),
     CaughtUp,
 }
 
@@ -122,7 +121,7 @@ impl InboxState {
         let (due, seq) = (stored.due, stored.delivery.seq);
         let place = Place::of(stored.delivery.priority, id);
         self.bytes += stored.delivery.size() + OVERHEAD;
-        self.rows.push(id, Row { stored, deliveries: 0 });
+        self.rows.push(id, Row { stored });
         if due > now {
             self.held.insert((due, id));
             self.take_back();
@@ -229,9 +228,7 @@ impl InboxState {
 
     /// Ends a view.
     pub(crate) fn close_view(&mut self, view: u64, now: Instant) {
-        if let Some(mut view) = self.views.remove(&view) {
-            take_back(&mut self.rows, view.begin_batch());
-        }
+        self.views.remove(&view);
         if self.expires.is_some() && self.views.is_empty() {
             self.unread = Some(now);
         }
@@ -264,7 +261,7 @@ impl InboxState {
         let expiring = self.mortal.first().map(|(at, _)| *at);
         let wait = Next::Wait([self.first_held(), expiring, self.expires].into_iter().flatten().min());
         let Some(view) = self.views.get_mut(&view) else { return wait };
-        take_back(&mut self.rows, view.begin_batch());
+        view.begin_batch();
         if view.catches_up() {
             batch.push_back(Given::CaughtUp);
             return Next::Some;
@@ -273,7 +270,7 @@ impl InboxState {
         let most = if alone { 1 } else { BATCH };
         while batch.len() < most {
             let Some(id) = view.choose(|| luck.reorders()) else { break };
-            let Some(row) = self.rows.get_mut(id) else { break };
+            let Some(row) = self.rows.get(id) else { break };
             let (place, mortal) = (row.place(id), row.stored.expires.is_some());
             // What expires must not lie with the reader until then.
             if mortal && !batch.is_empty() {
@@ -286,8 +283,7 @@ impl InboxState {
                 continue;
             }
             view.take(place, row.stored.delivery.size());
-            row.deliveries = row.deliveries.saturating_add(1);
-            batch.push_back(Given::Row { stored: Arc::clone(&row.stored), again: row.deliveries > 1 });
+            batch.push_back(Given::Row(Arc::clone(&row.stored)));
             if mortal || view.backlog_is_given() {
                 break;
             }
@@ -366,15 +362,6 @@ fn enabled(notify: &Arc<Notify>) -> Pin<Box<OwnedNotified>> {
     notified
 }
 
-/// What was taken back from a reader was not delivered.
-fn take_back(rows: &mut Rows<Row>, ids: Vec<u64>) {
-    for id in ids {
-        if let Some(row) = rows.get_mut(id) {
-            row.deliveries = row.deliveries.saturating_sub(1);
-        }
-    }
-}
-
 /// What a message takes beside its body and headers, rounded.
 pub(crate) const OVERHEAD: usize = 1024;
 /// How many rows a reader may be given at once.
@@ -404,7 +391,7 @@ mod tests {
             let (view, _) = inbox.open_view(now + UNREAD, 10, 10, false);
             let (mut dice, mut read) = (fastrand::Rng::with_seed(1), VecDeque::new());
             inbox.next(view, now + UNREAD, &mut Luck::plain(&mut dice), &mut read);
-            read.retain(|given| matches!(given, Given::Row { .. }));
+            read.retain(|given| matches!(given, Given::Row(_)));
             assert_eq!((inbox.rows.len(), read.len()), (kept, kept));
         }
     }

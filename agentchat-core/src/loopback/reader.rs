@@ -57,7 +57,7 @@ impl Reader {
             if let Some(given) = self.batch.pop_front() {
                 self.ahead.hand();
                 return Poll::Ready(Ok(match given {
-                    Given::Row { stored, again } => Event::Message(stored.deliver(again)),
+                    Given::Row(stored) => Event::Message(stored.hand_out()),
                     Given::CaughtUp => Event::CaughtUp,
                 }));
             }

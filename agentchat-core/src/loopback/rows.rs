@@ -34,11 +34,6 @@ impl<T> Rows<T> {
         self.places[place?].as_ref()
     }
 
-    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
-        let (_, place) = self.order[self.find(number)?];
-        self.places[place?].as_mut()
-    }
-
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let at = self.find(number)?;
         let place = self.order[at].1.take()?;
@@ -103,7 +98,7 @@ mod tests {
                     prop_assert_eq!(rows.remove(other), model.remove(&other));
                 }
                 prop_assert_eq!(rows.get(other), model.get(&other));
-                prop_assert_eq!(rows.get_mut(last), model.get_mut(&last));
+                prop_assert_eq!(rows.get(last), model.get(&last));
                 prop_assert_eq!(rows.len(), model.len());
                 prop_assert!(rows.iter().eq(model.iter().map(|(number, row)| (*number, row))));
             }

@@ -129,11 +129,10 @@ impl View {
         at.map(|at| given.drain(..=at).collect()).unwrap_or_default()
     }
 
-    /// The reader asks for its next batch. Gives back what it had not handed on of the last one.
-    pub(crate) fn begin_batch(&mut self) -> Vec<u64> {
+    /// The reader asks for its next batch. What it has not handed on of the last one waits again.
+    pub(crate) fn begin_batch(&mut self) {
         let handed = self.ahead.handed.swap(0, Ordering::AcqRel);
         self.ahead.stale.store(false, Ordering::Release);
-        let mut back = Vec::new();
         for (place, old) in self.batch.drain(..).skip(handed) {
             if let Some(size) = self.taken.remove(&place.id()) {
                 self.bytes -= size;
@@ -141,10 +140,8 @@ impl View {
                 if let Some(backlog) = self.backlog.as_mut().filter(|_| old) {
                     backlog.insert(place);
                 }
-                back.push(place.id());
             }
         }
-        back
     }
 
     /// The rest of the reader's batch may not be what it is to be given any more.

@@ -158,12 +158,13 @@ pub(crate) async fn observed_by<T, E>(
     verb: impl Future<Output = std::result::Result<T, E>>,
     kind: impl Fn(&E) -> &'static str,
 ) -> std::result::Result<T, E> {
+    if span.is_disabled() {
+        return verb.await;
+    }
     let ended = verb.instrument(span.clone()).await;
-    if !span.is_disabled() {
-        span.record("outcome", if ended.is_ok() { "ok" } else { "error" });
-        if let Err(error) = &ended {
-            span.record("error_kind", kind(error));
-        }
+    span.record("outcome", if ended.is_ok() { "ok" } else { "error" });
+    if let Err(error) = &ended {
+        span.record("error_kind", kind(error));
     }
     ended
 }

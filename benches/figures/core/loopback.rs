@@ -1,10 +1,13 @@
 //! From `send` to handler on a loopback network, against a bare channel.
 //!
 //! Ours: a task makes new messages (an id and a freshly allocated body of 500 bytes each) and sends them,
-//! with up to 64 sends under way; another task reads the receiver's inbox with credit for 1,024 messages,
-//! gives each body to a function, and settles what it read in batches. Raw: a bounded `tokio` channel for
-//! 1,024 bodies of the same size and making between two such tasks. Both run on the same two workers, by
-//! turns, until the last message is handled (ours: settled).
+//! with up to 64 sends under way, to an inbox that holds 1,024; another task reads the inbox with credit for
+//! as many, gives each body to a function, and settles what it read in batches of up to 256. Raw: a bounded
+//! `tokio` channel for 1,024 bodies of the same size and making between two such tasks. Both run on the same
+//! two workers, by turns, until the last message is handled (ours: settled).
+//!
+//! `bare` is that on attachments of the network, `resilient` with a session at each end, and `agent` from
+//! `Agent::send` to a handler of `Agent::serve`.
 
 use crate::alloc;
 use crate::core::pair::{Kind, Pair, carry_raw, runtime};

@@ -167,7 +167,7 @@ impl Reader {
 /// Every part by name in one line of JSON, then the body byte for byte.
 fn write(message: &Outbound, sender: &Address) -> Vec<u8> {
     let mut parts = vec![("@id", message.client_msg_id.to_string()), ("@sender", sender.to_string())];
-    parts.push(("@media-type", message.body.media_type.clone()));
+    parts.push(("@media-type", message.body.media_type.to_string()));
     parts.extend(message.conversation.iter().map(|id| ("@conversation", id.to_string())));
     parts.extend(message.reply_to.iter().map(|address| ("@reply-to", address.to_string())));
     parts.extend(message.correlation_id.iter().map(|id| ("@correlation-id", id.to_string())));
@@ -188,7 +188,7 @@ fn read(file: &[u8], name: &str, tag: &Address) -> Result<Delivery> {
         match part.as_str() {
             "@id" => row.client_msg_id = Some(ClientMsgId::new(text)?),
             "@sender" => row.sender = Some(Address::parse(text)?),
-            "@media-type" => row.body.media_type = text,
+            "@media-type" => row.body.media_type = text.into(),
             "@conversation" => row.conversation = Some(ConversationId::new(text)?),
             "@reply-to" => row.reply_to = Some(Address::parse(text)?),
             "@correlation-id" => row.correlation_id = Some(CorrelationId::new(text)?),

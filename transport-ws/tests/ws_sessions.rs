@@ -133,9 +133,10 @@ async fn c49_rotated_key_and_suspension_are_final() {
 async fn a_database_that_is_away_is_no_bad_key() {
     let world = World::new().await;
     let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
+    let header = connector(world.config("carol").with_handshake(Handshake::Header));
+    header.connect().await.expect("attached").close(CloseMode::Detach).await.expect("closed");
     // As recorded: every key is refused, after seven seconds.
     world.server.faults().database_down(Some(Duration::from_secs(7)));
-    let header = connector(world.config("bob").with_handshake(Handshake::Header));
     let error = within(header.connect()).await.expect_err("away");
     assert!(error.is_retryable() && !error.is_fatal(), "{error:?}");
     let hello = connector(world.config("bob").with_hello_timeout(Duration::from_millis(300)));

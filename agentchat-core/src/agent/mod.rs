@@ -181,7 +181,7 @@ impl Agent {
     }
 
     /// Serves the agent's inbox with `handler`: what waited first, then what arrives. Messages of one
-    /// conversation are handled in order, one at a time or as [`ServeOptions::policy`] says; each once, however
+    /// conversation are handled in order, one at a time or as [`ServePolicy`] says; each once, however
     /// often it is delivered.
     ///
     /// The own inbox is served once at a time; serving it anew waits until what was told to stop has ended.

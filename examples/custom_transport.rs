@@ -94,8 +94,9 @@ impl Transport for Attached {
     async fn discover(&self, _: &Query) -> Result<Discovered> { Err(Error::unsupported("discover", "a spool has none")) }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
-        // Random ids sort by time. The file is renamed into its place: a reader sees all of it or nothing.
-        let (inbox, name) = (self.path(&message.to, "send")?, ClientMsgId::random().to_string());
+        // Names sort by time. The file is renamed into its place: a reader sees all of it or nothing.
+        let (inbox, now) = (self.path(&message.to, "send")?, UNIX_EPOCH.elapsed().unwrap_or_default());
+        let name = format!("{:020}-{}", now.as_nanos(), ClientMsgId::random());
         let draft = self.spool.0.join(format!(".{name}"));
         self.io("send", inbox.read_dir())?;
         self.io("send", fs::write(&draft, write(message, self.address())))?;

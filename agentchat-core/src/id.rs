@@ -101,7 +101,7 @@ impl AckTag {
 }
 
 impl ClientMsgId {
-    /// A fresh id (UUID version 7: ordered by time, 74 random bits).
+    /// A fresh id (UUID version 7: ordered by time, to the millisecond; 74 random bits).
     pub fn random() -> Self {
         Self(text(fresh()))
     }

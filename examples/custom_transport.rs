@@ -121,8 +121,7 @@ impl Transport for Attached {
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
         self.live("ack")?;
         for tag in tags {
-            let foreign = |_| Error::new(ErrorKind::Invalid, "ack", "this tag is not from a spool");
-            let file = Address::parse(tag.as_str()).map_err(foreign)?;
+            let file = Address::parse(tag.as_str()).map_err(|_| Error::new(ErrorKind::Invalid, "ack", "a foreign tag"))?;
             // A file that is gone was settled before.
             let _ = fs::remove_file(self.path(&file, "ack")?);
         }

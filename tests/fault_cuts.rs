@@ -84,7 +84,7 @@ async fn one_cut_at_any_frame_of_a_script_loses_and_repeats_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn cuts_at_every_frame_of_a_thousand_messages_lose_and_repeat_nothing() {
-    const RUNS: usize = 16;
+    const RUNS: usize = 32;
     for seed in seeds(1..2) {
         let _seed = Seed(seed);
         let all = all_boundaries(1_000, seed).await;

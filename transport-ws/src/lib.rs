@@ -2,6 +2,8 @@
 
 pub mod api;
 mod config;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 mod key;
 mod map_error;

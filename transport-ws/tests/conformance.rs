@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agentchat_core::conformance::{Harness, Skip};
-use agentchat_core::{BackoffPolicy, Connector, ResilientConnector, ResilientOptions};
+use agentchat_core::Connector;
+use agentchat_core::conformance::{Harness, InSessions, Skip};
 use async_trait::async_trait;
 use tokio::sync::Mutex as AsyncMutex;
 use transport_ws::testing::{AgentChatServer, Faults, Profile};
@@ -115,59 +115,6 @@ impl Harness for Double {
     }
 }
 
-/// The same within sessions that survive lost connections.
-struct InSession(Double);
-
-#[async_trait]
-impl Harness for InSession {
-    async fn connector(&self, name: &str) -> Arc<dyn Connector> {
-        let soon = BackoffPolicy::new().with_base(Duration::from_millis(20));
-        let options = ResilientOptions::new()
-            .with_reconnect(soon)
-            .with_retry(soon)
-            .with_connect_timeout(2 * DEADLINE)
-            .with_call_timeout(2 * DEADLINE)
-            .with_send_timeout(4 * DEADLINE)
-            .with_drain_timeout(DEADLINE / 4);
-        Arc::new(ResilientConnector::new(self.0.agent(name).await, options))
-    }
-
-    fn expected_skips(&self) -> Vec<Skip> {
-        let mut skips = self.0.expected_skips();
-        skips.retain(|skip| *skip != Skip::EndsWithConnection);
-        skips.push(Skip::Reconnects);
-        skips
-    }
-
-    fn patience(&self) -> Duration {
-        8 * DEADLINE
-    }
-
-    async fn cut(&self) -> bool {
-        self.0.cut().await
-    }
-
-    async fn outage(&self) -> bool {
-        self.0.outage().await
-    }
-
-    async fn restart(&self) -> bool {
-        self.0.restart().await
-    }
-
-    async fn stall(&self) -> bool {
-        self.0.stall().await
-    }
-
-    async fn expire(&self) -> bool {
-        self.0.expire().await
-    }
-
-    async fn heal(&self) {
-        self.0.heal().await;
-    }
-}
-
 mod current {
     use super::*;
     agentchat_core::conformance_tests!("agentchat-current", Double::start(Profile::Current).await);
@@ -177,7 +124,7 @@ mod current_in_session {
     use super::*;
     agentchat_core::conformance_tests!(
         "agentchat-current-session",
-        InSession(Double::start(Profile::Current).await)
+        InSessions::new(Double::start(Profile::Current).await)
     );
 }
 
@@ -190,7 +137,7 @@ mod legacy_in_session {
     use super::*;
     agentchat_core::conformance_tests!(
         "agentchat-legacy-session",
-        InSession(Double::start(Profile::Legacy).await)
+        InSessions::new(Double::start(Profile::Legacy).await)
     );
 }
 

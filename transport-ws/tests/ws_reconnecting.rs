@@ -70,12 +70,12 @@ async fn c50_backoff_curve() {
     assert_eq!((usual.factor, usual.jitter), (2.0, 0.25));
     for profile in BOTH {
         let world = World::of(profile).await;
-        // A tenth of the usual, capped after the fifth: 50, 100, 200, 400, 800, 800 ms.
-        let (session, _reading) = session(&world, policy(50 * MILLI).with_cap(800 * MILLI)).await;
+        // The usual times, 25 times as fast: the cap is 60 times the base.
+        let (session, _reading) = session(&world, policy(20 * MILLI).with_cap(1_200 * MILLI)).await;
         let mut events = session.events();
         world.server.faults().refuse(true);
         world.server.faults().cut_all();
-        for (failures, nominal) in (1..).zip([50, 100, 200, 400, 800, 800]) {
+        for (failures, nominal) in (1..).zip([20, 40, 80, 160, 320, 640, 1_200, 1_200]) {
             let (attempt, waited) = wait(&mut events).await;
             assert_eq!(attempt, failures);
             assert!(

@@ -112,6 +112,14 @@ impl AgentChatConfigBuilder {
         self
     }
 
+    /// Trusts the certificates of this PEM file besides the system's, or besides those of
+    /// [`with_tls_roots`](Self::with_tls_roots): for networks in which a company's own authority signs for
+    /// everybody. Default: none.
+    pub fn with_extra_tls_roots(mut self, pem: impl Into<PathBuf>) -> Self {
+        self.settings.extra_tls_roots = Some(pem.into());
+        self
+    }
+
     /// Whether HTTP goes through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name. Default:
     /// false, so that nobody who sets a variable reads along.
     pub fn with_env_proxy(mut self, use_it: bool) -> Self {
@@ -192,7 +200,7 @@ mod tests {
         assert_eq!(config.pong_timeout(), Duration::from_secs(20));
         assert_eq!(config.idle_timeout(), Duration::from_secs(100));
         assert_eq!((config.sync_page(), config.history_page()), (200, 200));
-        assert_eq!(config.tls_roots(), None);
+        assert_eq!((config.tls_roots(), config.extra_tls_roots()), (None, None));
         assert!(!config.settings.env_proxy);
     }
 
@@ -212,6 +220,7 @@ mod tests {
             .with_sync_page(7)
             .with_history_page(8)
             .with_tls_roots("/roots.pem")
+            .with_extra_tls_roots("/more.pem")
             .with_env_proxy(true)
             .build()
             .expect("usable");
@@ -228,6 +237,7 @@ mod tests {
             sync_page: 7,
             history_page: 8,
             tls_roots: Some("/roots.pem".into()),
+            extra_tls_roots: Some("/more.pem".into()),
             env_proxy: true,
         };
         assert_eq!(config.base_url(), "http://h/p");

@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) sync_page: u32,
     pub(crate) history_page: u32,
     pub(crate) tls_roots: Option<PathBuf>,
+    pub(crate) extra_tls_roots: Option<PathBuf>,
     pub(crate) env_proxy: bool,
 }
 
@@ -148,6 +149,11 @@ impl AgentChatConfig {
         self.settings.tls_roots.as_deref()
     }
 
+    /// The PEM file of roots that are trusted besides the others.
+    pub fn extra_tls_roots(&self) -> Option<&Path> {
+        self.settings.extra_tls_roots.as_deref()
+    }
+
     /// The agent's key, if it has one yet.
     pub fn key(&self) -> Option<&ApiKey> {
         self.key.as_ref()
@@ -169,6 +175,7 @@ impl Default for Settings {
             sync_page: 200,
             history_page: 200,
             tls_roots: None,
+            extra_tls_roots: None,
             env_proxy: false,
         }
     }

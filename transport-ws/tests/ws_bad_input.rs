@@ -378,7 +378,7 @@ async fn connecting_fails(
     let config = config.with_hello_timeout(500 * MILLI).build().expect("valid");
     let connector = transport_ws::AgentChatConnector::new(config).expect("a connector");
     let begun = Instant::now();
-    let error = within(connector.connect()).await.err().expect("no attachment");
+    let error = within(connector.connect()).await.expect_err("no attachment");
     assert!(begun.elapsed() < within_time, "{:?}", begun.elapsed());
     assert!(!error.is_fatal() && error.is_retryable(), "{error:?}");
     keeps_the_key(&error);
@@ -442,7 +442,7 @@ async fn a_server_that_never_answers_or_drips_is_given_up_in_time() {
         let config = config.with_attempt_timeout(400 * MILLI).with_hello_timeout(400 * MILLI);
         let connector = transport_ws::AgentChatConnector::new(config.build().expect("valid")).expect("made");
         let begun = Instant::now();
-        let error = within(connector.connect()).await.err().expect("no answer");
+        let error = within(connector.connect()).await.expect_err("no answer");
         assert!(error.kind() == ErrorKind::Timeout && error.is_retryable(), "{error:?}");
         assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         keeps_the_key(&error);
@@ -461,7 +461,7 @@ async fn an_upgrade_that_is_answered_with_something_else_is_worth_another_attemp
         let connector = world.connector("bob");
         within(connector.connect()).await.expect("attached");
         world.server.faults().on("GET /v1/ws", fault);
-        let error = within(connector.connect()).await.err().expect("no socket");
+        let error = within(connector.connect()).await.expect_err("no socket");
         assert!(error.is_retryable() && !error.is_fatal(), "{name}: {error:?}");
         assert!(!told(&error).contains(&world.server.agent("bob")), "{name}");
         within(connector.connect()).await.expect("the next one is a socket");
@@ -471,10 +471,13 @@ async fn an_upgrade_that_is_answered_with_something_else_is_worth_another_attemp
 #[tokio::test]
 async fn a_socket_that_is_never_greeted_is_given_up_in_time() {
     let server = Scripted::live(|number, mut line| async move {
-        // Bytes that never become a frame, and nothing at all.
-        while number == 0 {
-            line.bytes(b"").await;
-            tokio::time::sleep(10 * MILLI).await;
+        if number == 0 {
+            // A frame that never comes to its end.
+            line.bytes(b"\x81\x7e\xff\xff").await;
+            loop {
+                line.bytes(b" ").await;
+                tokio::time::sleep(10 * MILLI).await;
+            }
         }
         line.text("{\"type\":").await;
         line.listen(LONG).await;
@@ -484,7 +487,7 @@ async fn a_socket_that_is_never_greeted_is_given_up_in_time() {
     let connector = transport_ws::AgentChatConnector::new(config).expect("made");
     for _ in 0..2 {
         let begun = Instant::now();
-        let error = within(connector.connect()).await.err().expect("no word");
+        let error = within(connector.connect()).await.expect_err("no word");
         assert!(error.kind() == ErrorKind::Timeout && error.is_retryable(), "{error:?}");
         assert!(begun.elapsed() < Duration::from_secs(5));
         keeps_the_key(&error);
@@ -501,7 +504,7 @@ async fn a_server_that_says_the_key_back_does_not_make_it_print() {
         let rest = Arc::new(move |_: &str, _: &str| answer(status, &headers, &echo));
         let live = |_, line: Line| -> futures_util::future::BoxFuture<'static, ()> { Box::pin(line.close()) };
         let server = Scripted::start(rest, Arc::new(live)).await;
-        let error = within(server.connector().connect()).await.err().expect("refused");
+        let error = within(server.connector().connect()).await.expect_err("refused");
         keeps_the_key(&error);
         assert!(error.to_string().contains("***"), "the rest of it is there: {error}");
         assert!(!error.context().any(|(_, value)| value.contains(KEY)), "{error:?}");

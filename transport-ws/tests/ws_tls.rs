@@ -123,7 +123,7 @@ fn connector(config: AgentChatConfigBuilder) -> AgentChatConnector {
 }
 
 async fn refused(config: AgentChatConfigBuilder) -> Error {
-    within(connector(config).connect()).await.err().expect("not trusted")
+    within(connector(config).connect()).await.expect_err("not trusted")
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn a_certificate_that_has_expired_may_be_renewed() {
     let (world, ours) = (World::new().await, Authority::new("ours"));
     let front = Front::of(&world, ours.server("localhost", true)).await;
     let bob = connector(front.config(&world, "bob").with_tls_roots(&ours.pem.0));
-    let error = within(bob.connect()).await.err().expect("expired");
+    let error = within(bob.connect()).await.expect_err("expired");
     assert!(error.is_retryable() && !error.is_fatal(), "{error:?}");
     assert!(error.to_string().contains("has expired"), "{error}");
     front.shows(ours.server("localhost", false));
@@ -207,7 +207,7 @@ async fn the_socket_trusts_nobody_else_than_rest_does() {
         (ours.server("localhost", true), ErrorKind::Disconnected, "has expired"),
     ] {
         front.shows(config);
-        let error = within(bob.connect()).await.err().expect("not trusted");
+        let error = within(bob.connect()).await.expect_err("not trusted");
         assert_eq!(error.kind(), kind, "{error:?}");
         assert!(error.to_string().contains(words), "{error}");
     }

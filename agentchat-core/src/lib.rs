@@ -2,6 +2,8 @@
 
 mod address;
 pub mod agent;
+#[cfg(feature = "anchor")]
+mod anchor;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
@@ -19,6 +21,8 @@ mod error;
 mod fuzz;
 mod header;
 mod id;
+#[cfg(feature = "leader-lock")]
+mod leader_lock;
 mod loopback;
 mod media_type;
 mod message;
@@ -37,6 +41,8 @@ pub use agent::{
     Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions,
     ServePolicy, Serving, batch_handler,
 };
+#[cfg(feature = "anchor")]
+pub use anchor::{Anchor, AnchorChange, AnchorState};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
@@ -44,6 +50,8 @@ pub use directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, Searc
 pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use header::Headers;
 pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
+#[cfg(feature = "leader-lock")]
+pub use leader_lock::{LeaderLock, LockState};
 pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
 pub use media_type::MediaType;
 pub use message::{Body, Outbound, Priority};

@@ -16,6 +16,7 @@ mod dedup;
 mod delivery;
 mod directory;
 mod disabled;
+mod env;
 mod error;
 #[cfg(test)]
 mod fuzz;
@@ -33,6 +34,8 @@ mod session;
 pub mod store;
 pub mod telemetry;
 mod text;
+#[cfg(feature = "tools")]
+pub mod tools;
 mod trace_context;
 mod transport;
 
@@ -47,6 +50,7 @@ pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
 pub use directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, SearchBy, SearchRan};
+pub use env::EnvReader;
 pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use header::Headers;
 pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};

@@ -3,6 +3,7 @@
 mod address;
 mod connector;
 mod directory;
+mod env;
 mod headers;
 mod identity;
 mod inboxes;

@@ -2,6 +2,7 @@
 
 mod address;
 pub mod agent;
+mod beacon;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
@@ -37,6 +38,7 @@ pub use agent::{
     Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions,
     ServePolicy, Serving, batch_handler,
 };
+pub use beacon::{Beacon, BeaconSight, BeaconState};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
@@ -54,4 +56,6 @@ pub use resilient::{
 };
 pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
 pub use trace_context::TraceContext;
-pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};
+pub use transport::{
+    ConnectionState, Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport,
+};

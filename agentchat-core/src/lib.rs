@@ -4,6 +4,7 @@ mod address;
 pub mod agent;
 #[cfg(feature = "anchor")]
 mod anchor;
+mod beacon;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
@@ -46,6 +47,7 @@ pub use agent::{
 };
 #[cfg(feature = "anchor")]
 pub use anchor::{Anchor, AnchorChange, AnchorState};
+pub use beacon::{Beacon, BeaconSight, BeaconState};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
@@ -66,4 +68,6 @@ pub use resilient::{
 };
 pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
 pub use trace_context::TraceContext;
-pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};
+pub use transport::{
+    ConnectionState, Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport,
+};

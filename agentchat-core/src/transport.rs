@@ -110,6 +110,12 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// The agent's own inbox.
     fn address(&self) -> &Address;
 
+    /// Whether it is connected now, where it knows. Never waits. What wraps another attachment and connects
+    /// again should say so; for others the default will do.
+    fn connection(&self) -> ConnectionState {
+        ConnectionState::Unknown
+    }
+
     /// Puts the agent into the directory under the card's name, replacing whoever holds that name. Dropping
     /// the future may leave it registered or not.
     ///
@@ -208,6 +214,20 @@ pub trait Transport: Debug + Send + Sync + 'static {
     async fn get(&self, _at: &Address, _key: &str) -> Result<Option<KeyedValue>> {
         Err(Error::unsupported("get", "this network keeps no keyed state"))
     }
+}
+
+/// Whether there is a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// The attachment does not tell.
+    Unknown,
+    /// There is none now, and one is being made or will be.
+    Connecting,
+    /// There is one, as far as anybody can know.
+    Connected,
+    /// There is none, and none will be made.
+    Closed,
 }
 
 /// Makes fresh attachments. Reconnecting is dropping the old [`Transport`] and connecting again; the new

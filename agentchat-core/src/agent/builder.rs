@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use futures_util::FutureExt;
 use super::start::{CardSource, Starting};
 use super::tasks::{AgentShared, Tasks};
 use super::{Agent, Handler, ServeOptions, StartContext, heartbeat, serve};
+use crate::beacon::{Beacon, BeaconState};
 use crate::card::AgentCard;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::Connector;
+use crate::transport::{ConnectionState, Connector, Transport};
 
 /// What an agent is started with.
 #[must_use]
@@ -23,11 +26,12 @@ pub struct AgentBuilder<C> {
     traces: bool,
     seed: Option<u64>,
     serving: Option<(Arc<dyn Handler>, ServeOptions)>,
+    beacon: Option<PathBuf>,
 }
 
 impl<C: Connector> AgentBuilder<C> {
     pub(crate) fn new(connector: C) -> Self {
-        Self { connector, card: None, heartbeat: None, traces: true, seed: None, serving: None }
+        Self { connector, card: None, heartbeat: None, traces: true, seed: None, serving: None, beacon: None }
     }
 
     /// Registers the agent with this card. Without one it is not in the directory.
@@ -96,6 +100,14 @@ impl<C: Connector> AgentBuilder<C> {
         self
     }
 
+    /// Keeps a sign of life in the file at `path` from when the network is reached until the agent is closed:
+    /// a [`Beacon`], which says whether the agent is connected where its attachment
+    /// [tells](crate::Transport::connection).
+    pub fn beacon(mut self, path: impl Into<PathBuf>) -> Self {
+        self.beacon = Some(path.into());
+        self
+    }
+
     /// Connects, which makes sure of the inbox; then registers; then subscribes; and last begins to handle
     /// and to report. An agent that can be found must have its inbox already: whoever finds it may write to
     /// it at once, and what comes before anybody reads waits there. Where the network keeps nothing for an
@@ -112,6 +124,7 @@ impl<C: Connector> AgentBuilder<C> {
     ///
     /// # Errors
     /// Whatever a step answered; [`Invalid`](ErrorKind::Invalid) for a heartbeat of zero;
+    /// [`Config`](ErrorKind::Config) for a beacon that cannot be written;
     /// [`Unsupported`](ErrorKind::Unsupported) for a card on a network without a directory.
     pub async fn start(self) -> Result<Agent> {
         if self.heartbeat.is_some_and(|interval| interval.is_zero()) {
@@ -122,6 +135,10 @@ impl<C: Connector> AgentBuilder<C> {
         if let Err(error) = starting.run(self.card, options).await {
             return Err(starting.undo(error).await);
         }
+        let beacon = match self.beacon.map(|path| light(path, starting.transport())).transpose() {
+            Ok(beacon) => beacon,
+            Err(error) => return Err(starting.undo(error).await),
+        };
         let (transport, events, registered) = starting.into_parts();
         let mut shared = AgentShared::new(transport);
         shared.traces = self.traces;
@@ -130,6 +147,9 @@ impl<C: Connector> AgentBuilder<C> {
         if let Some((handler, options)) = self.serving {
             let serving = events.map(|events| serve::start(Arc::clone(&shared), events, handler, options));
             owner.own(serving);
+        }
+        if let Some(beacon) = beacon {
+            owner.set_beacon(beacon);
         }
         if registered {
             let interval = self.heartbeat.unwrap_or(HEARTBEAT);
@@ -149,6 +169,17 @@ impl<C: fmt::Debug> fmt::Debug for AgentBuilder<C> {
             .field("serving", &self.serving.as_ref().map(|(_, options)| options))
             .finish_non_exhaustive()
     }
+}
+
+/// A beacon that shows how `transport` stands.
+fn light(path: PathBuf, transport: &Arc<dyn Transport>) -> Result<Beacon> {
+    // It holds no attachment: the beacon must not keep one open.
+    let (transport, stood) = (Arc::downgrade(transport), AtomicBool::new(false));
+    Beacon::light(path, move || {
+        let connection = transport.upgrade().map_or(ConnectionState::Closed, |it| it.connection());
+        let connected = connection == ConnectionState::Connected;
+        BeaconState::of(connection, stood.fetch_or(connected, Ordering::Relaxed))
+    })
 }
 
 /// How often an agent reports when it is not told otherwise.

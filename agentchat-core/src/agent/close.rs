@@ -64,6 +64,7 @@ impl Agent {
         owner.mark_closed(mode);
         self.detach(report, end).await.map_err(|error| report.explain(error))?;
         *done = true;
+        owner.put_out_beacon().await;
         Ok(*report)
     }
 

@@ -68,7 +68,7 @@ use crate::id::CorrelationId;
 use crate::message::{Body, Outbound};
 use crate::options::Inbox;
 use crate::telemetry::{observed, verb_span};
-use crate::transport::{Connector, KeyedValue, Transport};
+use crate::transport::{ConnectionState, Connector, KeyedValue, Transport};
 use serving::Stop;
 use tasks::Tasks;
 
@@ -108,6 +108,11 @@ impl Agent {
     /// What the network can do.
     pub fn capabilities(&self) -> &Capabilities {
         self.shared.capabilities()
+    }
+
+    /// Whether the agent is connected now, where its attachment tells.
+    pub fn connection(&self) -> ConnectionState {
+        self.shared.transport.connection()
     }
 
     /// The attachment underneath, for what the agent does not wrap.

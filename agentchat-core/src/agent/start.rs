@@ -110,6 +110,10 @@ impl Starting {
         error
     }
 
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
+    }
+
     /// The attachment, its inbox when it is read, and whether the agent is in the directory.
     pub(crate) fn into_parts(self) -> (Arc<dyn Transport>, Option<EventStream>, bool) {
         (self.transport, self.events, self.registered)

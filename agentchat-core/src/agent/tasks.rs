@@ -14,6 +14,7 @@ use super::replies::Replies;
 use super::sent::SentIds;
 use super::serving::{Control, Serving, Stop};
 use super::trace;
+use crate::beacon::Beacon;
 use crate::capability::Capabilities;
 use crate::delivery::{Delivery, Receipt};
 use crate::disabled::disabled;
@@ -43,6 +44,7 @@ pub(crate) struct AgentShared {
 pub(crate) struct Tasks {
     shared: Arc<AgentShared>,
     heartbeat: Mutex<Option<JoinHandle<()>>>,
+    beacon: Mutex<Option<Beacon>>,
     serving: Mutex<Vec<Arc<Control>>>,
     /// What the agent was started with, if with anything.
     own: Option<OwnServing>,
@@ -129,6 +131,7 @@ impl Tasks {
         Self {
             shared,
             heartbeat: Mutex::default(),
+            beacon: Mutex::default(),
             serving: Mutex::default(),
             own: None,
             starting: tokio::sync::Mutex::default(),
@@ -139,6 +142,18 @@ impl Tasks {
 
     pub(crate) fn set_heartbeat(&self, task: JoinHandle<()>) {
         *lock(&self.heartbeat) = Some(task);
+    }
+
+    pub(crate) fn set_beacon(&self, beacon: Beacon) {
+        *lock(&self.beacon) = Some(beacon);
+    }
+
+    /// Says in the agent's beacon that it ended on purpose.
+    pub(crate) async fn put_out_beacon(&self) {
+        let Some(beacon) = lock(&self.beacon).take() else { return };
+        if let Err(error) = beacon.put_out().await {
+            tracing::warn!(name: "beacon.failed", %error, "the sign of life could not be written");
+        }
     }
 
     /// Ends the heartbeat. When this returns no report is under way any more, unless `end` has passed.

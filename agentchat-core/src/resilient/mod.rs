@@ -50,7 +50,7 @@ use crate::id::{AckTag, ClientMsgId, ConversationId};
 use crate::message::{Body, Outbound};
 use crate::options::{CloseMode, SubscribeOptions};
 use crate::telemetry::observed;
-use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transport};
+use crate::transport::{ConnectionState, Connector, KeyedValue, ReplayRange, Subscription, Transport};
 
 /// A [`Transport`] over ever new connections of a [`Connector`]: it reconnects, sends again what may have
 /// been lost, and reads on where it was. Handles are cheap to clone.
@@ -205,6 +205,16 @@ impl Transport for Resilient {
 
     fn address(&self) -> &Address {
         &self.address
+    }
+
+    fn connection(&self) -> ConnectionState {
+        match &*self.shared.state.borrow() {
+            SessionState::CatchingUp | SessionState::Live | SessionState::Draining => {
+                ConnectionState::Connected
+            }
+            SessionState::Connecting | SessionState::BackingOff { .. } => ConnectionState::Connecting,
+            SessionState::Closed(_) => ConnectionState::Closed,
+        }
     }
 
     async fn register(&self, card: &AgentCard) -> Result<()> {

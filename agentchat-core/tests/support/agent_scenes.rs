@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use agentchat_core::agent::DeadLetter;
 use agentchat_core::{
-    Address, Agent, AgentCard, Body, CallRequest, CloseMode, CorrelationId, Delivery, Error, ErrorKind,
-    HandlerError, HandlerResult, Loopback, LoopbackConnector, Outbound, Request, ServeOptions, ServePolicy,
-    batch_handler,
+    Address, Agent, AgentCard, Body, CallRequest, ClientMsgId, CloseMode, CorrelationId, Delivery, Error,
+    ErrorKind, HandlerError, HandlerResult, Loopback, LoopbackConnector, Outbound, Request, ServeOptions,
+    ServePolicy, batch_handler,
 };
 
 use crate::session_scenes::{connector, secret_conversation, start};
@@ -33,8 +33,11 @@ pub(crate) async fn serving() {
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(serving.stop(SECOND).await.unsettled, 0);
     let card = AgentCard::new("dave", "card-to-hide").expect("valid");
+    let folder = std::env::temp_dir().join(format!("path-to-hide-{}", ClientMsgId::random()));
+    std::fs::create_dir(&folder).expect("made");
     let dave = Agent::builder(connector(&network, "dave-inbox-to-hide")).card(card);
-    let _dave = dave.start().await.expect("started");
+    let _dave = dave.beacon(folder.join("dave.json")).start().await.expect("started");
+    std::fs::remove_dir_all(&folder).expect("removed");
     network.cut();
     tokio::time::sleep(120 * SECOND).await;
 }

@@ -45,7 +45,7 @@ fn handler(count: &Arc<AtomicUsize>) -> impl agentchat_core::Handler + use<> {
     move |request: Request| counting(Arc::clone(&count), request)
 }
 
-async fn until(what: &str, reached: impl Fn() -> bool) {
+async fn until(what: &str, reached: impl Fn() -> bool + Send + Sync) {
     soon(async {
         while !reached() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -15,6 +15,7 @@ mod dedup;
 mod delivery;
 mod directory;
 mod disabled;
+pub mod doctor;
 mod error;
 #[cfg(test)]
 mod fuzz;

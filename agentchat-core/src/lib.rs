@@ -17,6 +17,7 @@ mod dedup;
 mod delivery;
 mod directory;
 mod disabled;
+pub mod doctor;
 mod env;
 mod error;
 #[cfg(test)]

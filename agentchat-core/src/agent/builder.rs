@@ -131,6 +131,10 @@ impl<C: Connector> AgentBuilder<C> {
     /// about a second: it registers, reads the inbox, and reports. The lock is given back last, behind the
     /// attachment; a [`Request`](super::Request) that is kept keeps both, unless the agent is closed.
     ///
+    /// A follower has an attachment of its own. Where the network pushes messages to whoever is attached, whether
+    /// read or not, and counts them as delivered ([`AckGuarantee::None`](crate::AckGuarantee::None)), it may
+    /// catch some of the leader's.
+    ///
     /// [`Agent::role`] tells the role, and [`Agent::lead`] waits for the lead; the event `agent.role` and the
     /// reports of a session's status say it too. A follower that retires leaves the leader's registration
     /// alone. A card that the network refuses for good ends the wait of a follower with that error, and

@@ -2,6 +2,8 @@
 
 mod address;
 pub mod agent;
+#[cfg(feature = "anchor")]
+mod anchor;
 mod beacon;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
@@ -16,11 +18,14 @@ mod delivery;
 mod directory;
 mod disabled;
 pub mod doctor;
+mod env;
 mod error;
 #[cfg(test)]
 mod fuzz;
 mod header;
 mod id;
+#[cfg(feature = "leader-lock")]
+mod leader_lock;
 mod loopback;
 mod media_type;
 mod message;
@@ -31,6 +36,8 @@ mod session;
 pub mod store;
 pub mod telemetry;
 mod text;
+#[cfg(feature = "tools")]
+pub mod tools;
 mod trace_context;
 mod transport;
 
@@ -39,14 +46,19 @@ pub use agent::{
     Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions,
     ServePolicy, Serving, batch_handler,
 };
+#[cfg(feature = "anchor")]
+pub use anchor::{Anchor, AnchorChange, AnchorState};
 pub use beacon::{Beacon, BeaconSight, BeaconState};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
 pub use directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, SearchBy, SearchRan};
+pub use env::EnvReader;
 pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use header::Headers;
 pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
+#[cfg(feature = "leader-lock")]
+pub use leader_lock::{LeaderLock, LockState};
 pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
 pub use media_type::MediaType;
 pub use message::{Body, Outbound, Priority};

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::address::Address;
+use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::delivery::{Delivery, Receipt};
@@ -115,6 +116,11 @@ pub trait Transport: Debug + Send + Sync + 'static {
     fn connection(&self) -> ConnectionState {
         ConnectionState::Unknown
     }
+
+    /// Takes note of the role its agent has among those that share a lock, for what it reports of itself.
+    /// Nothing else may depend on it. What wraps another attachment passes it on; for others the default,
+    /// which does nothing, will do.
+    fn set_role(&self, _role: Role) {}
 
     /// Puts the agent into the directory under the card's name, replacing whoever holds that name. Dropping
     /// the future may leave it registered or not.

@@ -4,6 +4,7 @@ mod address;
 mod connector;
 mod directory;
 pub mod doctor;
+mod env;
 mod headers;
 mod identity;
 mod inboxes;

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod config;
+mod etiquette;
 pub mod http;
 mod key;
 mod map_error;
@@ -13,6 +14,7 @@ pub mod wire;
 
 pub use api::AgentChat;
 pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake};
+pub use etiquette::etiquette;
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;

@@ -13,6 +13,8 @@ mod close_report;
 mod conclude;
 mod dead_letter;
 mod dispatch;
+#[cfg(feature = "leader-lock")]
+mod election;
 mod fan_out;
 mod handler;
 mod headers;
@@ -24,6 +26,7 @@ mod rehearsal;
 mod replies;
 mod reply_reader;
 mod request;
+mod role;
 mod sent;
 mod serve;
 mod serve_options;
@@ -52,6 +55,7 @@ pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 pub use outcome::{HandlerError, HandlerResult};
 pub use rehearsal::Rehearsal;
 pub use request::Request;
+pub use role::Role;
 pub use serve_options::{ServeOptions, ServePolicy};
 pub use serve_stats::ServeStats;
 pub use serving::{Served, Serving};
@@ -211,10 +215,8 @@ impl Agent {
                 }
             }
         }
-        let opened = self.shared.transport.subscribe(options.subscribe.clone());
-        let subscription = observed(verb_span!(INFO, "agent.subscribe"), opened).await?;
-        let handler = Arc::new(handler);
-        let serving = serve::start(Arc::clone(&self.shared), subscription.events, handler, options);
+        let events = self.shared.open(options.subscribe.clone()).await?;
+        let serving = serve::start(Arc::clone(&self.shared), events, Arc::new(handler), options);
         self.owner.add_serving(serving.control());
         // Either closing has seen it, or this sees the closing.
         self.owner.check_open("serve")?;

@@ -11,6 +11,7 @@ use super::answers::AnswerLog;
 use super::close::Closing;
 use super::own_serving::OwnServing;
 use super::replies::Replies;
+use super::role::{Role, Seat};
 use super::sent::SentIds;
 use super::serving::{Control, Serving, Stop};
 use super::trace;
@@ -37,6 +38,8 @@ pub(crate) struct AgentShared {
     sent: Mutex<SentIds>,
     /// Whether messages that carry no trace context get one.
     pub(crate) traces: bool,
+    /// Whether the agent leads. Dropped behind the attachment.
+    pub(crate) seat: Seat,
 }
 
 /// What ends with the last handle of an agent.
@@ -74,6 +77,7 @@ impl AgentShared {
             answered: AnswerLog::default(),
             sent: Mutex::default(),
             traces: true,
+            seat: Seat::new(Role::Leader),
         }
     }
 

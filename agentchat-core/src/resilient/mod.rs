@@ -40,6 +40,7 @@ use self::core::closed;
 use self::events::Events;
 use self::shared::{Owner, Shared};
 use crate::address::Address;
+use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::clock::after;
@@ -215,6 +216,10 @@ impl Transport for Resilient {
             SessionState::Connecting | SessionState::BackingOff { .. } => ConnectionState::Connecting,
             SessionState::Closed(_) => ConnectionState::Closed,
         }
+    }
+
+    fn set_role(&self, role: Role) {
+        self.shared.lock().watch.set_role(role);
     }
 
     async fn register(&self, card: &AgentCard) -> Result<()> {

@@ -152,6 +152,20 @@ pub(crate) async fn leaving() {
     assert!(steps.log().contains(&"unregister"), "{closed:?}");
 }
 
+/// An agent that leads, and one that would, whose card is refused.
+pub(crate) async fn leading() {
+    let network = Loopback::new();
+    let path = std::env::temp_dir().join(format!("scene-{}.lock", ClientMsgId::random()));
+    let leader = Agent::builder(connector(&network, "ivan-inbox-to-hide")).leader_lock(&path);
+    let leader = leader.start().await.expect("started");
+    let card = AgentCard::new("judy", "card-to-hide").expect("valid");
+    let steps = Steps::new(&network, "judy-inbox-to-hide").fault("register", Fault::Refused);
+    let follower = Agent::builder(steps).card(card).leader_lock(&path).start().await.expect("started");
+    drop(leader);
+    assert_eq!(soon(follower.lead()).await.expect_err("refused").kind(), ErrorKind::Forbidden);
+    std::fs::remove_file(path).expect("it was made");
+}
+
 /// Fails as the message says, and quotes it.
 async fn quoting(request: Request) -> HandlerResult {
     let why = quote(request.delivery());

@@ -28,18 +28,26 @@ use crate::key::ApiKey;
 pub struct AgentChatConfigBuilder {
     base: String,
     key: Option<ApiKey>,
+    handle: Option<String>,
     settings: Settings,
 }
 
 impl AgentChatConfigBuilder {
     pub(super) fn new(key: Option<ApiKey>) -> Self {
-        Self { base: DEFAULT_BASE_URL.to_owned(), key, settings: Settings::default() }
+        Self { base: DEFAULT_BASE_URL.to_owned(), key, handle: None, settings: Settings::default() }
     }
 
     /// The REST base: `http://` or `https://`, with a path prefix where the server has one. Default:
     /// [`DEFAULT_BASE_URL`]. The WebSocket's URL follows from it.
     pub fn with_base_url(mut self, url: impl Into<String>) -> Self {
         self.base = url.into();
+        self
+    }
+
+    /// The handle of the account that the key should belong to, with or without `@`. To attach with a key of
+    /// another account is an error then. Default: any account.
+    pub fn with_handle(mut self, handle: impl Into<String>) -> Self {
+        self.handle = Some(handle.into());
         self
     }
 
@@ -125,6 +133,7 @@ impl AgentChatConfigBuilder {
     /// [`ErrorKind::Config`], naming the setting. TLS roots are read later, by whoever connects.
     pub fn build(self) -> Result<AgentChatConfig> {
         let base = BaseUrl::parse(&self.base)?;
+        let handle = self.handle.as_deref().map(super::handle::own).transpose()?;
         let set = &self.settings;
         for (name, value) in [
             ("the attempt timeout", set.attempt_timeout),
@@ -157,7 +166,7 @@ impl AgentChatConfigBuilder {
                 return Err(fault(format!("{name} must be visible ASCII and not empty")));
             }
         }
-        Ok(AgentChatConfig { base, key: self.key, settings: self.settings })
+        Ok(AgentChatConfig { base, key: self.key, handle, settings: self.settings })
     }
 }
 
@@ -244,6 +253,7 @@ mod tests {
             (builder().with_keepalive(Duration::ZERO, LONGEST), "ping interval"),
             (builder().with_keepalive(LONGEST, Duration::ZERO), "pong timeout"),
             (builder().with_idle_timeout(Duration::ZERO), "idle timeout"),
+            (builder().with_handle("a"), "handle"),
             (builder().with_sync_page(0), "sync page"),
             (builder().with_sync_page(501), "sync page"),
             (builder().with_history_page(201), "history page"),

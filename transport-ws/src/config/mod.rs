@@ -2,6 +2,8 @@
 
 mod base_url;
 mod builder;
+mod env;
+mod handle;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::key::ApiKey;
 pub struct AgentChatConfig {
     pub(crate) base: BaseUrl,
     pub(crate) key: Option<ApiKey>,
+    pub(crate) handle: Option<String>,
     pub(crate) settings: Settings,
 }
 
@@ -146,6 +149,11 @@ impl AgentChatConfig {
     /// The PEM file of trusted roots, when not the system's.
     pub fn tls_roots(&self) -> Option<&Path> {
         self.settings.tls_roots.as_deref()
+    }
+
+    /// Whose key it should be, where that was said.
+    pub fn handle(&self) -> Option<&str> {
+        self.handle.as_deref()
     }
 
     /// The agent's key, if it has one yet.

@@ -64,6 +64,10 @@ impl AgentChatConnector {
         if address_of(&me.handle).is_none() {
             return Err(Error::new(ErrorKind::Protocol, "connect", "the server names no usable handle"));
         }
+        if self.0.config.handle().is_some_and(|expected| expected != me.handle) {
+            let what = "the API key belongs to another account than the configured handle";
+            return Err(Error::new(ErrorKind::Config, "connect", what));
+        }
         Ok(Arc::clone(self.0.handle.get_or_init(|| me.handle.as_str().into())))
     }
 }

@@ -119,7 +119,7 @@ impl fmt::Debug for AgentChatConnector {
 }
 
 /// What an attachment can do. `acks`: the server grants acknowledgements of single messages.
-fn capabilities(acks: bool) -> Capabilities {
+pub(super) fn capabilities(acks: bool) -> Capabilities {
     let mut able = Capabilities::none(&[SCHEME]);
     able.durable_inbox = true;
     able.ack = if acks { AckGuarantee::Redelivers } else { AckGuarantee::None };
@@ -130,6 +130,6 @@ fn capabilities(acks: bool) -> Capabilities {
     able
 }
 
-fn unusable() -> Error {
+pub(super) fn unusable() -> Error {
     Error::new(ErrorKind::Protocol, "connect", "the server names no usable handle")
 }

@@ -5,6 +5,7 @@ mod ending;
 mod fates;
 mod names;
 mod order;
+mod poll;
 mod positions;
 mod reading;
 pub(crate) mod shared;
@@ -25,6 +26,8 @@ use tokio::time::{sleep, timeout};
 
 pub use connector::AgentChatConnector;
 use names::Names;
+pub use poll::AgentChatPollConnector;
+pub(crate) use poll::INTERVAL as POLL_INTERVAL;
 use reading::{Reading, in_server_numbers, message_of, tag};
 use shared::{Owner, Shared};
 use verdict::confirmed;
@@ -35,8 +38,8 @@ use crate::map_error::ErrorCode;
 use crate::mapping::{address_of, from_row, to_draft};
 use crate::wire::{MessageRow, PresenceStatus};
 
-/// One attachment of an agent to AgentChat: a live socket, and REST beside it. Made by
-/// [`AgentChatConnector`].
+/// One attachment of an agent to AgentChat: a live socket, and REST beside it, made by
+/// [`AgentChatConnector`]; or REST alone, made by [`AgentChatPollConnector`].
 ///
 /// What it does that the [`Transport`] does not say:
 /// - The directory of AgentChat holds handles and profiles and no cards, and a handle is never given to

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agentchat_core::{Reached, Result};
+use agentchat_core::{ErrorKind, Reached, Result};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -52,6 +52,10 @@ pub(crate) struct Inner {
     ack_queue: Vec<String>,
     flushed: Vec<oneshot::Sender<()>>,
     pub(crate) closing: bool,
+    /// A message of one's own went out: an answer may come soon.
+    pub(crate) woken: bool,
+    /// A call found nobody: the server may be away.
+    pub(crate) suspect: bool,
 }
 
 /// What the reader is at.
@@ -174,12 +178,14 @@ impl Shared {
         if inner.reading == Reads::Nothing {
             return;
         }
+        inner.woken = true;
         if inner.sent.len() == SENT {
             inner.sent.pop_front();
         }
         inner.sent.push_back((conversation.to_owned(), seq));
         drop(inner);
         self.arrived.notify_one();
+        self.work.notify_one();
     }
 
     /// Queues acknowledgements. The receiver hears when they have been written.
@@ -242,7 +248,13 @@ impl Shared {
         tokio::select! {
             biased;
             ending = self.ended() => Err(ending.error(operation, Reached::Unknown)),
-            answer = call => answer,
+            answer = call => {
+                if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Disconnected) {
+                    self.inner().suspect = true;
+                    self.work.notify_one();
+                }
+                answer
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use agentchat_core::conformance::{Harness, Skip};
+use agentchat_core::store::MemoryStore;
 use agentchat_core::{
     BackoffPolicy, Connector, Heartbeat, ResilientConnector, ResilientOptions, Result, Transport,
 };
@@ -24,6 +25,7 @@ struct Double {
     agents: Mutex<HashMap<String, Attaching>>,
     /// Attachments without a socket.
     live: Live,
+    stores: Mutex<HashMap<String, Arc<MemoryStore>>>,
     server: AsyncMutex<AgentChatServer>,
 }
 
@@ -31,6 +33,8 @@ struct Double {
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Socket,
+    /// A socket, and a store for what is settled.
+    Stored,
     Poll,
 }
 
@@ -57,6 +61,7 @@ impl Double {
             profile,
             way,
             live: Live::default(),
+            stores: Mutex::default(),
             base_url: server.base_url(),
             faults: server.faults(),
             agents: Mutex::default(),
@@ -64,7 +69,7 @@ impl Double {
         }
     }
 
-    fn connect_as(&self, key: String) -> Attaching {
+    fn connect_as(&self, name: &str, key: String) -> Attaching {
         let key = ApiKey::new(key).expect("a key");
         let config = AgentChatConfig::builder(key)
             .with_base_url(&self.base_url)
@@ -76,6 +81,11 @@ impl Double {
         let config = config.expect("a valid configuration");
         let connector: Arc<dyn Connector> = match self.way {
             Way::Socket => Arc::new(AgentChatConnector::new(config).expect("a connector")),
+            Way::Stored => {
+                let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+                let store = Arc::clone(stores.entry(name.to_owned()).or_default());
+                Arc::new(AgentChatConnector::new(config).expect("a connector").with_cursor_store(store))
+            }
             Way::Poll => Arc::new(AgentChatPollConnector::new(config).expect("a connector")),
         };
         Attaching(connector, Arc::clone(&self.live))
@@ -102,7 +112,7 @@ impl Double {
     async fn agent(&self, name: &str) -> Attaching {
         let server = self.server.lock().await;
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        agents.entry(name.to_owned()).or_insert_with(|| self.connect_as(server.agent(name))).clone()
+        agents.entry(name.to_owned()).or_insert_with(|| self.connect_as(name, server.agent(name))).clone()
     }
 }
 
@@ -128,7 +138,7 @@ impl Harness for Double {
 
     async fn cut(&self) -> bool {
         match self.way {
-            Way::Socket => self.faults.cut_all(),
+            Way::Socket | Way::Stored => self.faults.cut_all(),
             Way::Poll => self.cut_without_sockets().await,
         }
         true
@@ -166,7 +176,7 @@ impl Harness for Double {
         let server = self.server.lock().await;
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, connector) in agents.iter_mut() {
-            *connector = self.connect_as(server.agent(name));
+            *connector = self.connect_as(name, server.agent(name));
         }
     }
 }
@@ -250,6 +260,22 @@ mod legacy_in_session {
     agentchat_core::conformance_tests!(
         "agentchat-legacy-session",
         InSession(Double::start(Profile::Legacy, Way::Socket).await)
+    );
+}
+
+mod legacy_stored {
+    use super::*;
+    agentchat_core::conformance_tests!(
+        "agentchat-legacy-stored",
+        Double::start(Profile::Legacy, Way::Stored).await
+    );
+}
+
+mod legacy_stored_in_session {
+    use super::*;
+    agentchat_core::conformance_tests!(
+        "agentchat-legacy-stored-session",
+        InSession(Double::start(Profile::Legacy, Way::Stored).await)
     );
 }
 

@@ -3,6 +3,7 @@
 mod connector;
 mod ending;
 mod fates;
+mod keeping;
 mod names;
 mod order;
 mod poll;
@@ -176,6 +177,9 @@ impl Transport for AgentChatTransport {
         if let Some(server) = sent.row.conversation_id() {
             if let Some(seq) = sent.row.seq() {
                 self.shared.note_sent(server, seq);
+                if let Some(keeping) = &self.shared.keeping {
+                    keeping.sent(server, seq);
+                }
             }
             if let Some(name) = &message.conversation {
                 self.names.note(name.as_str(), server);
@@ -217,6 +221,9 @@ impl Transport for AgentChatTransport {
             ids.iter().for_each(|id| inner.fates.settle(id));
         }
         self.shared.arrived.notify_one();
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.settled(&ids);
+        }
         if self.shared.acks && !ids.is_empty() {
             // The socket's task writes them, together with those of other calls.
             drop(self.shared.queue_acks(ids.into_iter().map(str::to_owned)));
@@ -228,6 +235,10 @@ impl Transport for AgentChatTransport {
         if self.shared.ending().is_some() {
             return Ok(());
         }
+        let kept = match &self.shared.keeping {
+            Some(keeping) => timeout(CLOSING, keeping.flushed()).await.is_ok(),
+            None => true,
+        };
         let flushed = self.shared.acks.then(|| self.shared.queue_acks([]));
         self.shared.inner().closing = true;
         self.shared.work.notify_one();
@@ -239,11 +250,11 @@ impl Transport for AgentChatTransport {
             None => true,
         };
         match ended {
-            Ok(_) if written => Ok(()),
+            Ok(_) if written && kept => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Timeout,
                 "close",
-                "what is settled could not be told to the server",
+                "what is settled could not be told to the server or kept",
             )
             .with_reached(Reached::Unknown)),
         }

@@ -38,6 +38,8 @@ pub(crate) struct Reading {
     max_messages: usize,
     max_bytes: usize,
     over: bool,
+    /// What history has and nobody settled, until it is given out; read once.
+    unsettled: Option<Vec<MessageRow>>,
     _owner: Arc<Owner>,
 }
 
@@ -85,6 +87,7 @@ impl Reading {
             max_messages: options.max_unsettled,
             max_bytes: options.max_unsettled_bytes,
             over: false,
+            unsettled: None,
             _owner: owner,
         }
     }
@@ -143,6 +146,7 @@ impl Reading {
     async fn hand_out(&mut self, passed: Passed) -> Result<Option<Delivery>> {
         let Some(id) = passed.row.id().map(str::to_owned) else { return Ok(None) };
         if passed.row.sender() == Some(&*self.own) {
+            self.pass_over(&passed.row);
             return Ok(None);
         }
         let fate = self.shared.inner().fates.of(&id);
@@ -164,12 +168,16 @@ impl Reading {
             return Ok(None);
         }
         let Some(delivery) = tag(&self.own, &id).and_then(|tag| from_row(&passed.row, tag)) else {
+            self.pass_over(&passed.row);
             return Ok(None);
         };
         let mut delivery = in_server_numbers(delivery, &passed.row, &self.names);
         delivery.late = passed.late;
         delivery.redelivered = loose;
         self.shared.inner().fates.hand_out(&id, delivery.size());
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.handed(&passed.row);
+        }
         Ok(Some(delivery))
     }
 
@@ -201,7 +209,7 @@ impl Reading {
     /// Waits until the server has written what waited, or so much that some of it must go on.
     async fn await_drain(&mut self) -> Result<()> {
         let mut patience = DRAIN_CHECKS;
-        let mut left = Vec::new();
+        let mut left = self.unsettled().await?;
         loop {
             let before = self.shared.inner().count;
             tokio::select! {
@@ -231,7 +239,7 @@ impl Reading {
                 break;
             }
         }
-        if self.phase == Phase::BacklogRead {
+        if self.phase == Phase::BacklogRead && self.shared.keeping.is_none() {
             left.extend(lost_between_sockets(self.client.clone(), Arc::clone(&self.shared)).await);
         }
         let rows = self.shared.take_arrivals().into_iter().chain(left).collect();
@@ -240,6 +248,27 @@ impl Reading {
             self.ready.push_back(passed);
         }
         Ok(())
+    }
+
+    /// What history has and nobody settled. Nothing where nothing is kept, and the second time.
+    async fn unsettled(&mut self) -> Result<Vec<MessageRow>> {
+        if let Some(keeping) = self.shared.keeping.clone()
+            && self.unsettled.is_none()
+        {
+            let reading = keeping.reconcile(&self.client, &self.own);
+            self.unsettled = match self.shared.under("subscribe", reading).await {
+                Ok(rows) => Some(rows),
+                Err(error) => return Err(confirmed(&self.client, error).await),
+            };
+        }
+        Ok(self.unsettled.as_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// A row that nobody is given.
+    fn pass_over(&self, row: &MessageRow) {
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.passed_over(row);
+        }
     }
 
     /// Takes what arrived, or waits for more.

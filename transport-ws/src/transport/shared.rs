@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 
 use super::ending::Ending;
 use super::fates::Fates;
+use super::keeping::Keeping;
 use super::positions::Positions;
 use crate::wire::MessageRow;
 
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     /// bring them again.
     leftover: Leftover,
     positions: Positions,
+    /// Where the server brings nothing again, and a store was given.
+    pub(crate) keeping: Option<Arc<Keeping>>,
     /// What had come over earlier sockets, until the first reader has looked for what is missing behind it.
     due: Mutex<Vec<(String, u64)>>,
 }
@@ -89,7 +92,14 @@ impl Shared {
             leftover,
             due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
             positions,
+            keeping: None,
         }
+    }
+
+    /// Keeps how far each conversation is settled.
+    pub(crate) fn with_keeping(mut self, keeping: Option<Arc<Keeping>>) -> Self {
+        self.keeping = keeping;
+        self
     }
 
     /// Conversations to be looked at for what was lost between two sockets, and the number due in each.

@@ -318,6 +318,10 @@ impl Reading {
         row.id().is_none_or(|id| self.shared.inner().fates.of(id).is_none())
     }
 
+    fn is_settled(&self, row: &MessageRow) -> bool {
+        row.id().is_some_and(|id| self.shared.inner().fates.of(id) == Some(Fate::Settled))
+    }
+
     /// Leaves the inbox to the next reader.
     fn stop(&mut self) {
         if std::mem::replace(&mut self.over, true) {
@@ -332,7 +336,10 @@ impl Reading {
         drop(inner);
         if !self.shared.acks {
             let rows: Vec<_> = self.ready.drain(..).map(|passed| passed.row).collect();
-            self.shared.put_back(rows.into_iter().chain(self.order.take_held()));
+            let rows = rows.into_iter().chain(self.order.take_held());
+            // One that came twice may be settled by now.
+            let rows: Vec<_> = rows.filter(|row| !self.is_settled(row)).collect();
+            self.shared.put_back(rows.into_iter());
             if self.shared.ending().is_some() {
                 self.shared.salvage();
             }

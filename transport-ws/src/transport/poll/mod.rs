@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use self::pace::Pace;
-use self::run::Poller;
+use self::run::{Poller, twice};
 use self::walk::Walk;
 use super::AgentChatTransport;
 use super::connector::{capabilities, unusable};
@@ -75,7 +75,7 @@ impl AgentChatPollConnector {
     async fn handle(&self) -> Result<Arc<str>> {
         let inner = &self.0;
         let client = inner.client.clone().with_call_timeout(inner.config.hello_timeout());
-        let me = match client.me().await {
+        let me = match twice(|| client.me()).await {
             Ok(me) => me,
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
                 return Err(verdict(&inner.client, error.to_string()).await.error("connect", Reached::Yes));

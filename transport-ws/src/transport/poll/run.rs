@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::pace::Pace;
 use super::walk::{Known, Taken, Walk};
-use crate::api::{AgentChat, RowPage};
+use crate::api::{AgentChat, ApiResult, RowPage};
 use crate::http::{ApiError, Failure};
 use crate::socket::{CloseMeaning, End};
 use crate::transport::fates::Fate;
@@ -95,7 +95,8 @@ impl Poller {
     /// Reads a page, gives out what is new if it is wanted, and acknowledges what is settled.
     async fn look(&mut self, wants: bool, closing: bool) -> Result<(), End> {
         let (client, after) = (self.client.clone(), self.walk.after().map(str::to_owned));
-        let Some(page) = unless_closing(&self.shared, closing, client.sync(after.as_deref())).await else {
+        let asking = twice(|| client.sync(after.as_deref()));
+        let Some(page) = unless_closing(&self.shared, closing, asking).await else {
             return Ok(());
         };
         self.shared.inner().suspect = false;
@@ -120,7 +121,7 @@ impl Poller {
         self.refused = 0;
         let Some(cursor) = taken.ack else { return Ok(()) };
         // It may take effect though its answer is lost; a second time it changes nothing.
-        match self.client.sync_ack(&cursor).await {
+        match twice(|| self.client.sync_ack(&cursor)).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 self.walk.on_ack_failed();
@@ -173,6 +174,18 @@ impl Poller {
         }
         self.pace.on_refusal(error.retry_after(), Instant::now(), &mut self.rng);
         Ok(())
+    }
+}
+
+/// Asks, and once more when the connection was lost: servers close those that were idle, and may do so just
+/// then. Only for what may be asked twice.
+pub(super) async fn twice<T, F>(ask: impl Fn() -> F) -> ApiResult<T>
+where
+    F: Future<Output = ApiResult<T>>,
+{
+    match ask().await {
+        Err(error) if error.failure() == Failure::Connection => ask().await,
+        answer => answer,
     }
 }
 

@@ -105,7 +105,13 @@ impl AgentChatConnector {
             return Ok(Arc::clone(handle));
         }
         let client = self.0.client.clone().with_call_timeout(self.0.config.hello_timeout());
-        let me = client.me().await?;
+        let me = match client.me().await {
+            Err(error) if error.kind() == ErrorKind::Unauthorized => {
+                let ending = verdict(&self.0.client, None, error.to_string()).await;
+                return Err(ending.error("connect", Reached::Yes));
+            }
+            me => me?,
+        };
         if address_of(&me.handle).is_none() {
             return Err(Error::new(ErrorKind::Protocol, "connect", "the server names no usable handle"));
         }
@@ -123,7 +129,7 @@ impl Connector for AgentChatConnector {
         let greeted = match dial(&inner.config, &inner.tls).await {
             Ok(greeted) => greeted,
             Err(refused) if refused.meaning == CloseMeaning::KeyInQuestion => {
-                let ending = verdict(&inner.client, refused.error.to_string()).await;
+                let ending = verdict(&inner.client, Some(&own), refused.error.to_string()).await;
                 return Err(ending.error("connect", Reached::Yes));
             }
             Err(refused) => return Err(refused.error),
@@ -134,7 +140,7 @@ impl Connector for AgentChatConnector {
         let shared = Arc::new(shared.with_keeping(keeping.clone()));
         let kept = keeping.is_some();
         let within = inner.config.pong_timeout();
-        let (client, task_shared) = (inner.client.clone(), Arc::clone(&shared));
+        let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
         let task = tokio::spawn(async move {
             let running = run(greeted, Arc::clone(&task_shared), within);
             let end = match &keeping {
@@ -146,7 +152,9 @@ impl Connector for AgentChatConnector {
             };
             let ending = match end {
                 None => Ending::Closed,
-                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => verdict(&client, end.how).await,
+                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
+                    verdict(&client, Some(&task_own), end.how).await
+                }
                 Some(end) => Ending::Lost(end.how),
             };
             tracing::debug!(?ending, "an AgentChat socket has ended");

@@ -88,7 +88,7 @@ impl AgentChatTransport {
             {
                 return Ok(Sent::found(row));
             }
-            return Err(confirmed(&self.client, without_names(error, draft.to())).await);
+            return Err(confirmed(&self.client, &self.own, without_names(error, draft.to())).await);
         }
     }
 
@@ -159,7 +159,7 @@ impl Transport for AgentChatTransport {
             let set = self.client.set_presence(&status, words.as_deref()).await;
             match set {
                 Ok(()) => Ok(()),
-                Err(error) => Err(confirmed(&self.client, error.into()).await),
+                Err(error) => Err(confirmed(&self.client, &self.own, error.into()).await),
             }
         };
         self.shared.under("report", setting).await

@@ -189,7 +189,7 @@ impl Reading {
             Ok(page) => page,
             // An answer that is no list would be none the next time either. What is pushed still comes.
             Err(error) if is_unreadable(&error) => RowPage::default(),
-            Err(error) => return Err(confirmed(&self.client, error).await),
+            Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
         };
         let advanced = page.cursor(page.len()).map(str::to_owned);
         let stuck = advanced.is_none() || advanced == self.cursor;
@@ -230,7 +230,7 @@ impl Reading {
             let page = match self.shared.under("subscribe", reading).await {
                 Ok(page) => page,
                 Err(error) if is_unreadable(&error) => RowPage::default(),
-                Err(error) => return Err(confirmed(&self.client, error).await),
+                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
             };
             patience -= 1;
             if (page.is_empty() && self.shared.inner().count == count) || patience == 0 {
@@ -258,7 +258,7 @@ impl Reading {
             let reading = keeping.reconcile(&self.client, &self.own);
             self.unsettled = match self.shared.under("subscribe", reading).await {
                 Ok(rows) => Some(rows),
-                Err(error) => return Err(confirmed(&self.client, error).await),
+                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
             };
         }
         Ok(self.unsettled.as_mut().map(std::mem::take).unwrap_or_default())

@@ -6,7 +6,7 @@ mod walk;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agentchat_core::{Connector, Error, ErrorKind, Reached, Result, Transport};
@@ -56,6 +56,8 @@ struct Inner {
     config: AgentChatConfig,
     client: AgentChat,
     names: Names,
+    /// Whose key it is, once it was told.
+    own: OnceLock<Arc<str>>,
 }
 
 impl AgentChatPollConnector {
@@ -68,7 +70,7 @@ impl AgentChatPollConnector {
             return Err(Error::new(ErrorKind::Config, "connect", "an agent needs an API key to attach"));
         }
         let client = AgentChat::new(&config)?.with_retry(RetryPolicy::none());
-        Ok(Self(Arc::new(Inner { config, client, names: Names::default() })))
+        Ok(Self(Arc::new(Inner { config, client, names: Names::default(), own: OnceLock::new() })))
     }
 
     /// Whose key it is. Asked each time, since that is what shows that the server is there.
@@ -78,7 +80,9 @@ impl AgentChatPollConnector {
         let me = match twice(|| client.me()).await {
             Ok(me) => me,
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
-                return Err(verdict(&inner.client, error.to_string()).await.error("connect", Reached::Yes));
+                return Err(verdict(&inner.client, inner.own.get().map(|own| &**own), error.to_string())
+                    .await
+                    .error("connect", Reached::Yes));
             }
             Err(error) => return Err(error.into()),
         };
@@ -86,7 +90,7 @@ impl AgentChatPollConnector {
             let ending = Ending::Refused(format!("the account is {status}"));
             return Err(ending.error("connect", Reached::Yes));
         }
-        Ok(me.handle.as_str().into())
+        Ok(Arc::clone(inner.own.get_or_init(|| me.handle.as_str().into())))
     }
 }
 
@@ -110,11 +114,13 @@ impl Connector for AgentChatPollConnector {
             refused: 0,
             waiting: Vec::new(),
         };
-        let (client, task_shared) = (inner.client.clone(), Arc::clone(&shared));
+        let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
         let task = tokio::spawn(async move {
             let ending = match poller.run().await {
                 None => Ending::Closed,
-                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => verdict(&client, end.how).await,
+                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
+                    verdict(&client, Some(&task_own), end.how).await
+                }
                 Some(end) => Ending::Lost(end.how),
             };
             tracing::debug!(?ending, "looking into an AgentChat inbox has ended");

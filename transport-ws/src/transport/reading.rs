@@ -131,7 +131,9 @@ impl Reading {
                         drop(inner);
                         self.phase = Phase::Backlog;
                     } else {
+                        drop(inner);
                         self.phase = Phase::Live;
+                        self.shared.work.notify_one();
                         return Ok(Event::CaughtUp);
                     }
                 }

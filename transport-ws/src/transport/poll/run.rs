@@ -60,6 +60,8 @@ impl Poller {
                 () = shared.work.notified() => continue,
             }
             match self.look(wants, closing).await {
+                // Once is enough: whoever closes hears that it was not told.
+                Ok(()) if closing && self.refused > 0 => return None,
                 Ok(()) => {}
                 Err(_) if closing => return None,
                 Err(end) => return Some(end),
@@ -118,11 +120,16 @@ impl Poller {
             (false, false) if taken.ack.is_some() => self.pace.on_rows(false, now, &mut self.rng),
             (false, false) => self.pace.on_nothing(now, &mut self.rng),
         }
-        self.refused = 0;
-        let Some(cursor) = taken.ack else { return Ok(()) };
+        let Some(cursor) = taken.ack else {
+            self.refused = 0;
+            return Ok(());
+        };
         // It may take effect though its answer is lost; a second time it changes nothing.
         match twice(|| self.client.sync_ack(&cursor)).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.refused = 0;
+                Ok(())
+            }
             Err(error) => {
                 self.walk.on_ack_failed();
                 self.on_error(error)

@@ -4,6 +4,7 @@ mod connector;
 mod ending;
 mod fates;
 mod keeping;
+mod lost;
 mod names;
 mod order;
 mod poll;

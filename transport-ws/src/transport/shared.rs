@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::ending::Ending;
-use super::fates::Fates;
+use super::fates::{Fate, Fates};
 use super::keeping::Keeping;
 use super::positions::Positions;
 use crate::wire::MessageRow;
@@ -118,7 +118,12 @@ impl Shared {
             return;
         }
         self.positions.back_to(self.take_due());
-        let rows = self.take_arrivals();
+        let mut rows = self.take_arrivals();
+        {
+            // One that came twice may be settled by now.
+            let inner = self.inner();
+            rows.retain(|row| row.id().is_none_or(|id| inner.fates.of(id) != Some(Fate::Settled)));
+        }
         let mut leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
         let room = ROWS.saturating_sub(leftover.len());
         leftover.extend(rows.into_iter().take(room));

@@ -337,6 +337,7 @@ impl Reading {
             inner.fates.reader_gone();
         }
         drop(inner);
+        self.shared.work.notify_one();
         if !self.shared.acks {
             let rows: Vec<_> = self.ready.drain(..).map(|passed| passed.row).collect();
             let rows = rows.into_iter().chain(self.order.take_held());

@@ -19,6 +19,6 @@ pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
-pub use transport::{AgentChatConnector, AgentChatTransport};
+pub use transport::{AgentChatConnector, AgentChatPollConnector, AgentChatTransport};
 #[cfg(feature = "test-server")]
 pub mod testing;

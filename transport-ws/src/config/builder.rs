@@ -107,6 +107,14 @@ impl AgentChatConfigBuilder {
         self
     }
 
+    /// How often an inbox is looked into by REST: at most every `fastest` while messages come, slowing to
+    /// `slowest` while none do. Only for
+    /// [`AgentChatPollConnector`](crate::AgentChatPollConnector). Default: 500 ms and 15 s.
+    pub fn with_poll_interval(mut self, fastest: Duration, slowest: Duration) -> Self {
+        self.settings.poll_interval = (fastest, slowest);
+        self
+    }
+
     /// Rows per page of history, 1 to 200. Default: 200.
     pub fn with_history_page(mut self, rows: u32) -> Self {
         self.settings.history_page = rows;
@@ -142,10 +150,15 @@ impl AgentChatConfigBuilder {
             ("the ping interval", set.ping_interval),
             ("the pong timeout", set.pong_timeout),
             ("the idle timeout", set.idle_timeout),
+            ("the fastest poll interval", set.poll_interval.0),
+            ("the slowest poll interval", set.poll_interval.1),
         ] {
             if value.is_zero() || value > LONGEST {
                 return Err(fault(format!("{name} must be more than nothing and at most a day")));
             }
+        }
+        if set.poll_interval.0 > set.poll_interval.1 {
+            return Err(fault("the fastest poll interval is longer than the slowest".to_owned()));
         }
         for (name, value, most) in
             [("the sync page", set.sync_page, 500), ("the history page", set.history_page, 200)]
@@ -201,6 +214,7 @@ mod tests {
         assert_eq!(config.pong_timeout(), Duration::from_secs(20));
         assert_eq!(config.idle_timeout(), Duration::from_secs(100));
         assert_eq!((config.sync_page(), config.history_page()), (200, 200));
+        assert_eq!(config.poll_interval(), (Duration::from_millis(500), Duration::from_secs(15)));
         assert_eq!(config.tls_roots(), None);
         assert!(!config.settings.env_proxy);
     }
@@ -220,6 +234,7 @@ mod tests {
             .with_idle_timeout(second * 6)
             .with_sync_page(7)
             .with_history_page(8)
+            .with_poll_interval(second * 9, second * 10)
             .with_tls_roots("/roots.pem")
             .with_env_proxy(true)
             .build()
@@ -236,6 +251,7 @@ mod tests {
             idle_timeout: second * 6,
             sync_page: 7,
             history_page: 8,
+            poll_interval: (second * 9, second * 10),
             tls_roots: Some("/roots.pem".into()),
             env_proxy: true,
         };
@@ -257,6 +273,9 @@ mod tests {
             (builder().with_sync_page(0), "sync page"),
             (builder().with_sync_page(501), "sync page"),
             (builder().with_history_page(201), "history page"),
+            (builder().with_poll_interval(Duration::ZERO, LONGEST), "fastest poll interval"),
+            (builder().with_poll_interval(LONGEST, LONGEST * 2), "slowest poll interval"),
+            (builder().with_poll_interval(LONGEST, LONGEST / 2), "poll interval"),
             (builder().with_client_identity(ClientIdentity::new("", None)), "client identity"),
             (
                 builder().with_client_identity(ClientIdentity::new("a", Some("1\r\n".to_owned()))),

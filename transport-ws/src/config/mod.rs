@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     pub(crate) sync_page: u32,
     pub(crate) history_page: u32,
+    pub(crate) poll_interval: (Duration, Duration),
     pub(crate) tls_roots: Option<PathBuf>,
     pub(crate) env_proxy: bool,
 }
@@ -146,6 +147,11 @@ impl AgentChatConfig {
         self.settings.history_page
     }
 
+    /// How often an inbox is looked into by REST: while messages come, and while none do.
+    pub fn poll_interval(&self) -> (Duration, Duration) {
+        self.settings.poll_interval
+    }
+
     /// The PEM file of trusted roots, when not the system's.
     pub fn tls_roots(&self) -> Option<&Path> {
         self.settings.tls_roots.as_deref()
@@ -176,6 +182,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(100),
             sync_page: 200,
             history_page: 200,
+            poll_interval: crate::transport::POLL_INTERVAL,
             tls_roots: None,
             env_proxy: false,
         }

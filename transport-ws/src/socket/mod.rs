@@ -7,4 +7,4 @@ mod session;
 
 pub(crate) use close_code::CloseMeaning;
 pub(crate) use dial::dial;
-pub(crate) use run::run;
+pub(crate) use run::{End, run};

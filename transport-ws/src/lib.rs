@@ -2,6 +2,8 @@
 
 pub mod api;
 mod config;
+#[cfg(feature = "doctor")]
+pub mod doctor;
 mod etiquette;
 pub mod http;
 mod key;

@@ -7,7 +7,6 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::view::Place;
 use crate::address::Address;
 use crate::clock::after;
 use crate::delivery::Delivery;
@@ -99,21 +98,33 @@ impl Clone for Stored {
 impl Stored {
     /// `message` of `sender`, before it has a row: what can be made of it without the network's lock.
     pub(crate) fn new(message: &Outbound, sender: &Address) -> Arc<Self> {
-        let mut delivery = Delivery::new(MessageId::numbered(0), AckTag::pair(0, 0), message.body.clone());
-        delivery.client_msg_id = Some(message.client_msg_id.clone());
-        delivery.sender = Some(sender.clone());
-        delivery.conversation.clone_from(&message.conversation);
-        delivery.headers = message.headers.clone();
-        delivery.reply_to.clone_from(&message.reply_to);
-        delivery.correlation_id.clone_from(&message.correlation_id);
-        delivery.priority = message.priority;
-        delivery.key.clone_from(&message.key);
-        delivery.tags.clone_from(&message.tags);
-        delivery.deadline = message.deadline;
-        delivery.created = Some(delivery.received);
-        let mut stored = Self { delivery, due: None, expires: None, handed: AtomicU32::new(0) };
-        stored.date(message);
-        Arc::new(stored)
+        let now = SystemTime::now();
+        // Written out, so that it is made where it stays and not copied there part by part.
+        let delivery = Delivery {
+            id: MessageId::numbered(0),
+            client_msg_id: Some(message.client_msg_id.clone()),
+            sender: Some(sender.clone()),
+            conversation: message.conversation.clone(),
+            body: message.body.clone(),
+            headers: message.headers.clone(),
+            reply_to: message.reply_to.clone(),
+            correlation_id: message.correlation_id.clone(),
+            priority: message.priority,
+            key: message.key.clone(),
+            tags: message.tags.clone(),
+            deadline: message.deadline,
+            seq: None,
+            late: false,
+            created: Some(now),
+            received: now,
+            redelivered: false,
+            tag: AckTag::pair(0, 0),
+        };
+        let mut stored = Arc::new(Self { delivery, due: None, expires: None, handed: AtomicU32::new(0) });
+        if let Some(stored) = Arc::get_mut(&mut stored) {
+            stored.date(message);
+        }
+        stored
     }
 
     /// Counts its times from now.
@@ -132,10 +143,6 @@ impl Stored {
         row.delivery.tag = AckTag::pair(inbox, id);
         row.delivery.seq = seq;
         stored
-    }
-
-    pub(crate) fn place(&self, id: u64) -> Place {
-        Place::of(self.delivery.priority, id)
     }
 
     /// As a reader gets it that it arrives at `now`.

@@ -19,7 +19,7 @@ use super::rows::Rows;
 use super::view::{Ahead, Place, View};
 use crate::delivery::Delivery;
 use crate::id::ConversationId;
-use crate::message::{Body, Outbound};
+use crate::message::{Body, Outbound, Priority};
 use crate::numbers::NumberMap;
 use crate::transport::ReplayRange;
 
@@ -32,7 +32,7 @@ pub(crate) struct InboxState {
     pub(crate) expires: Option<Instant>,
     /// Since when nobody reads a fresh inbox that was read before.
     unread: Option<Instant>,
-    rows: Rows<Arc<Stored>>,
+    rows: Rows<Row>,
     /// The row of each compaction key.
     keys: HashMap<String, u64>,
     /// Rows held back, by when they become due.
@@ -60,6 +60,16 @@ pub(crate) struct InboxLimits {
     pub(crate) bytes: usize,
 }
 
+/// A message, and what storing, giving out and settling look at: the message itself is in the cache of
+/// whoever made it.
+#[derive(Debug)]
+struct Row {
+    stored: Arc<Stored>,
+    priority: Priority,
+    size: usize,
+    expires: Option<Instant>,
+}
+
 /// What a reader is given.
 pub(crate) enum Given {
     Row(Arc<Stored>),
@@ -68,8 +78,8 @@ pub(crate) enum Given {
 
 /// What a subscription may have next.
 pub(crate) enum Next {
-    /// What was put into the batch.
-    Some,
+    /// What was put into the batch. When it `drains` the view, there is nothing more before the next change.
+    Some { drains: bool },
     /// Nothing before something changes, or before that moment.
     Wait(Option<Instant>),
 }
@@ -111,9 +121,10 @@ impl InboxState {
         }
         let stored = self.record(id, message);
         self.mortal.extend(stored.expires.map(|at| (at, id)));
-        let (due, seq, place) = (stored.due, stored.delivery.seq, stored.place(id));
-        self.bytes += stored.delivery.size() + OVERHEAD;
-        self.rows.push(id, stored);
+        let row = Row::new(stored);
+        let (due, seq, place) = (row.stored.due, row.stored.delivery.seq, row.place(id));
+        self.bytes += row.size + OVERHEAD;
+        self.rows.push(id, row);
         match due {
             Some(due) if due > now.get() => {
                 self.held.insert((due, id));
@@ -161,9 +172,9 @@ impl InboxState {
         for id in ids {
             if cursor {
                 let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
-                left.extend(passed.into_iter().filter_map(|id| self.remove(id)));
+                left.extend(passed.into_iter().filter_map(|id| Some(self.remove(id)?.stored)));
             } else {
-                left.extend(self.remove(id));
+                left.extend(self.remove(id).map(|row| row.stored));
             }
         }
         self.wake(woken);
@@ -200,7 +211,7 @@ impl InboxState {
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        let due = self.rows.iter().filter(|(_, row)| row.due.is_none_or(|due| due <= now));
+        let due = self.rows.iter().filter(|(_, row)| row.stored.due.is_none_or(|due| due <= now));
         let view = View::new(due.map(|(id, row)| row.place(id)).collect(), messages, bytes, cursor);
         let ahead = view.ahead();
         self.views.insert(self.next_view, view);
@@ -255,13 +266,17 @@ impl InboxState {
         view.begin_batch();
         if view.catches_up() {
             batch.push_back(Given::CaughtUp);
-            return Next::Some;
+            return Next::Some { drains: false };
         }
         let alone = !luck.is_plain() || view.has_cursor() || self.expires.is_some() || !self.held.is_empty();
         let most = if alone { 1 } else { BATCH };
+        let mut drains = false;
         while batch.len() < most {
-            let Some(id) = view.choose(luck) else { break };
-            let Some(row) = self.rows.get(id) else { break };
+            let chosen = view.choose(luck).and_then(|id| Some((id, self.rows.get(id)?)));
+            let Some((id, row)) = chosen else {
+                drains = !alone && view.is_live() && self.mortal.is_empty();
+                break;
+            };
             let (place, mortal) = (row.place(id), row.expires.is_some());
             // What expires must not lie with the reader until then.
             if mortal && !batch.is_empty() {
@@ -269,20 +284,21 @@ impl InboxState {
             }
             // Only what its owner can find in history is lost, and only on a connection that is caught up.
             let drops = |luck: &mut Luck<'_>| {
-                let recoverable = view.is_live() && self.expires.is_none() && self.history.has(id, row);
+                let recoverable =
+                    view.is_live() && self.expires.is_none() && self.history.has(id, &row.stored);
                 recoverable && luck.drops()
             };
             if !luck.is_plain() && drops(luck) {
                 view.lose(&place);
                 continue;
             }
-            view.take(place, row.delivery.size());
-            batch.push_back(Given::Row(Arc::clone(row)));
+            view.take(place, row.size);
+            batch.push_back(Given::Row(Arc::clone(&row.stored)));
             if mortal || view.backlog_is_given() {
                 break;
             }
         }
-        if batch.is_empty() { wait } else { Next::Some }
+        if batch.is_empty() { wait } else { Next::Some { drains } }
     }
 
     /// Lets rows become due, and expire.
@@ -312,26 +328,29 @@ impl InboxState {
     /// Removes a row as if it had never been.
     fn vanish(&mut self, id: u64) {
         if let Some(row) = self.remove(id)
-            && let Some(conversation) = &row.delivery.conversation
+            && let Some(conversation) = &row.stored.delivery.conversation
         {
             self.history.forget(id, conversation);
         }
     }
 
-    fn remove(&mut self, id: u64) -> Option<Arc<Stored>> {
+    fn remove(&mut self, id: u64) -> Option<Row> {
         let row = self.rows.remove(id)?;
         let place = row.place(id);
-        self.bytes -= row.delivery.size() + OVERHEAD;
+        self.bytes -= row.size + OVERHEAD;
         if std::mem::take(&mut self.crowded) {
             self.room.notify_waiters();
         }
-        if let Some(due) = row.due.filter(|_| !self.held.is_empty()) {
+        if !self.held.is_empty()
+            && let Some(due) = row.stored.due
+        {
             self.held.remove(&(due, id));
         }
         if let Some(at) = row.expires {
             self.mortal.remove(&(at, id));
         }
-        if let Some(key) = &row.delivery.key
+        if !self.keys.is_empty()
+            && let Some(key) = &row.stored.delivery.key
             && self.keys.get(key) == Some(&id)
         {
             self.keys.remove(key);
@@ -340,6 +359,17 @@ impl InboxState {
             view.forget(&place);
         }
         Some(row)
+    }
+}
+
+impl Row {
+    fn new(stored: Arc<Stored>) -> Self {
+        let (priority, size, expires) = (stored.delivery.priority, stored.delivery.size(), stored.expires);
+        Self { stored, priority, size, expires }
+    }
+
+    fn place(&self, id: u64) -> Place {
+        Place::of(self.priority, id)
     }
 }
 

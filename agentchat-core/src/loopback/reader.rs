@@ -33,7 +33,7 @@ pub(crate) struct Reader {
     /// When the batch was given.
     received: SystemTime,
     pause: Option<Pause>,
-    /// Ends with the attachment. Asked only while there is nothing to read.
+    /// Ends with the attachment, and is not asked again then. Asked only while there is nothing to read.
     life: BoxFuture<'static, ()>,
     ended: bool,
 }
@@ -51,9 +51,7 @@ impl Reader {
         let (inbox, view, ahead) = ticket.network.lock().open_view(inbox, options)?;
         let mut life = ticket.life.clone();
         let ends = async move {
-            // Whatever ended the attachment, the next step tells.
             let _ = life.changed().await;
-            std::future::pending::<()>().await;
         };
         Ok(Self {
             ticket,
@@ -75,10 +73,10 @@ impl Reader {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event>> {
         loop {
-            ready!(self.poll_pause(cx));
             self.ticket.check("subscribe")?;
             if self.ahead.is_stale() {
                 self.batch.clear();
+                self.pause = None;
             }
             if let Some(given) = self.batch.pop_front() {
                 self.ahead.hand();
@@ -87,6 +85,7 @@ impl Reader {
                     Given::CaughtUp => Event::CaughtUp,
                 }));
             }
+            ready!(self.poll_pause(cx));
             self.fill(cx.waker())?;
         }
     }
@@ -105,9 +104,7 @@ impl Reader {
             self.pause = None;
             return Poll::Ready(());
         }
-        let _ = self.life.as_mut().poll(cx);
-        // It may have ended before it was asked to tell.
-        if self.ticket.check("subscribe").is_err() { Poll::Ready(()) } else { Poll::Pending }
+        self.life.as_mut().poll(cx)
     }
 
     /// Gets a batch, or begins to wait for one.
@@ -122,16 +119,23 @@ impl Reader {
         }
         hub.sweep(&now);
         let (inbox, mut luck) = hub.reading(self.inbox).ok_or_else(|| gone("subscribe"))?;
-        let Next::Wait(until) = inbox.next(self.view, &now, &mut luck, &mut self.batch) else {
-            drop(hub);
-            self.received = SystemTime::now();
-            return Ok(());
-        };
-        // Registered under the lock, so that no change in between is missed.
-        inbox.sleep(self.view, waker);
+        let next = inbox.next(self.view, &now, &mut luck, &mut self.batch);
+        // Registered under the lock, so that no change in between is missed. What was given now is handed on
+        // before the change is waited for.
+        if !matches!(next, Next::Some { drains: false }) {
+            inbox.sleep(self.view, waker);
+        }
         drop(hub);
-        let alarm = until.map(|at| Box::pin(sleep_until(at)));
-        self.pause = Some(Pause::Change(waker.clone(), alarm));
+        self.pause = match next {
+            Next::Wait(until) => {
+                Some(Pause::Change(waker.clone(), until.map(|at| Box::pin(sleep_until(at)))))
+            }
+            Next::Some { drains: true } => Some(Pause::Change(waker.clone(), None)),
+            Next::Some { drains: false } => None,
+        };
+        if !self.batch.is_empty() {
+            self.received = SystemTime::now();
+        }
         Ok(())
     }
 }

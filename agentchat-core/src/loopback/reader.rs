@@ -74,7 +74,8 @@ impl Reader {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event>> {
         loop {
             self.ticket.check("subscribe")?;
-            if self.ahead.is_stale() {
+            // It stays stale until the next batch is asked for, which a stall puts off.
+            if self.ahead.is_stale() && !matches!(self.pause, Some(Pause::Stall(_))) {
                 self.batch.clear();
                 self.pause = None;
             }

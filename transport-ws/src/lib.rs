@@ -2,6 +2,9 @@
 
 pub mod api;
 mod config;
+#[cfg(feature = "doctor")]
+pub mod doctor;
+mod etiquette;
 #[cfg(test)]
 mod fuzz;
 pub mod http;
@@ -15,10 +18,11 @@ pub mod wire;
 
 pub use api::AgentChat;
 pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake};
+pub use etiquette::etiquette;
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
-pub use transport::{AgentChatConnector, AgentChatTransport};
+pub use transport::{AgentChatConnector, AgentChatPollConnector, AgentChatTransport};
 #[cfg(feature = "test-server")]
 pub mod testing;

@@ -13,6 +13,8 @@ mod close_report;
 mod conclude;
 mod dead_letter;
 mod dispatch;
+#[cfg(feature = "leader-lock")]
+mod election;
 mod fan_out;
 mod handler;
 mod headers;
@@ -24,6 +26,7 @@ mod rehearsal;
 mod replies;
 mod reply_reader;
 mod request;
+mod role;
 mod sent;
 mod serve;
 mod serve_options;
@@ -52,6 +55,7 @@ pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 pub use outcome::{HandlerError, HandlerResult};
 pub use rehearsal::Rehearsal;
 pub use request::Request;
+pub use role::Role;
 pub use serve_options::{ServeOptions, ServePolicy};
 pub use serve_stats::ServeStats;
 pub use serving::{Served, Serving};
@@ -68,7 +72,7 @@ use crate::id::CorrelationId;
 use crate::message::{Body, Outbound};
 use crate::options::Inbox;
 use crate::telemetry::{observed, verb_span};
-use crate::transport::{Connector, KeyedValue, Transport};
+use crate::transport::{ConnectionState, Connector, KeyedValue, Transport};
 use serving::Stop;
 use tasks::Tasks;
 
@@ -108,6 +112,11 @@ impl Agent {
     /// What the network can do.
     pub fn capabilities(&self) -> &Capabilities {
         self.shared.capabilities()
+    }
+
+    /// Whether the agent is connected now, where its attachment tells.
+    pub fn connection(&self) -> ConnectionState {
+        self.shared.transport.connection()
     }
 
     /// The attachment underneath, for what the agent does not wrap.
@@ -206,10 +215,8 @@ impl Agent {
                 }
             }
         }
-        let opened = self.shared.transport.subscribe(options.subscribe.clone());
-        let subscription = observed(verb_span!(INFO, "agent.subscribe"), opened).await?;
-        let handler = Arc::new(handler);
-        let serving = serve::start(Arc::clone(&self.shared), subscription.events, handler, options);
+        let events = self.shared.open(options.subscribe.clone()).await?;
+        let serving = serve::start(Arc::clone(&self.shared), events, Arc::new(handler), options);
         self.owner.add_serving(serving.control());
         // Either closing has seen it, or this sees the closing.
         self.owner.check_open("serve")?;

@@ -2,6 +2,8 @@
 
 mod base_url;
 mod builder;
+mod env;
+mod handle;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::key::ApiKey;
 pub struct AgentChatConfig {
     pub(crate) base: BaseUrl,
     pub(crate) key: Option<ApiKey>,
+    pub(crate) handle: Option<String>,
     pub(crate) settings: Settings,
 }
 
@@ -33,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     pub(crate) sync_page: u32,
     pub(crate) history_page: u32,
+    pub(crate) poll_interval: (Duration, Duration),
     pub(crate) tls_roots: Option<PathBuf>,
     pub(crate) extra_tls_roots: Option<PathBuf>,
     pub(crate) env_proxy: bool,
@@ -144,6 +148,11 @@ impl AgentChatConfig {
         self.settings.history_page
     }
 
+    /// How often an inbox is looked into by REST: while messages come, and while none do.
+    pub fn poll_interval(&self) -> (Duration, Duration) {
+        self.settings.poll_interval
+    }
+
     /// The PEM file of trusted roots, when not the system's.
     pub fn tls_roots(&self) -> Option<&Path> {
         self.settings.tls_roots.as_deref()
@@ -152,6 +161,11 @@ impl AgentChatConfig {
     /// The PEM file of roots that are trusted besides the others.
     pub fn extra_tls_roots(&self) -> Option<&Path> {
         self.settings.extra_tls_roots.as_deref()
+    }
+
+    /// Whose key it should be, where that was said.
+    pub fn handle(&self) -> Option<&str> {
+        self.handle.as_deref()
     }
 
     /// The agent's key, if it has one yet.
@@ -174,6 +188,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(100),
             sync_page: 200,
             history_page: 200,
+            poll_interval: crate::transport::POLL_INTERVAL,
             tls_roots: None,
             extra_tls_roots: None,
             env_proxy: false,

@@ -18,6 +18,9 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) backlog_warning: Option<String>,
     pub(crate) location: Option<String>,
+    /// The server's clock, to the second.
+    #[cfg(feature = "doctor")]
+    pub(crate) date: Option<SystemTime>,
     pub(crate) body: Bytes,
 }
 
@@ -32,6 +35,8 @@ impl Answer {
             retry_after: line(RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(&it, SystemTime::now())),
             backlog_warning: line("x-backlog-warning"),
             location: line(LOCATION.as_str()),
+            #[cfg(feature = "doctor")]
+            date: line("date").and_then(|it| httpdate::parse_http_date(&it).ok()),
             body: Bytes::new(),
         }
     }

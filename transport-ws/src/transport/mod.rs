@@ -3,8 +3,11 @@
 mod connector;
 mod ending;
 mod fates;
+mod keeping;
+mod lost;
 mod names;
 mod order;
+mod poll;
 mod positions;
 mod reading;
 pub(crate) mod shared;
@@ -25,6 +28,8 @@ use tokio::time::{sleep, timeout};
 
 pub use connector::AgentChatConnector;
 use names::Names;
+pub use poll::AgentChatPollConnector;
+pub(crate) use poll::INTERVAL as POLL_INTERVAL;
 use reading::{Reading, in_server_numbers, message_of, tag};
 use shared::{Owner, Shared};
 use verdict::confirmed;
@@ -35,8 +40,8 @@ use crate::map_error::ErrorCode;
 use crate::mapping::{address_of, from_row, to_draft};
 use crate::wire::{MessageRow, PresenceStatus};
 
-/// One attachment of an agent to AgentChat: a live socket, and REST beside it. Made by
-/// [`AgentChatConnector`].
+/// One attachment of an agent to AgentChat: a live socket, and REST beside it, made by
+/// [`AgentChatConnector`]; or REST alone, made by [`AgentChatPollConnector`].
 ///
 /// What it does that the [`Transport`] does not say:
 /// - The directory of AgentChat holds handles and profiles and no cards, and a handle is never given to
@@ -84,7 +89,7 @@ impl AgentChatTransport {
             {
                 return Ok(Sent::found(row));
             }
-            return Err(confirmed(&self.client, without_names(error, draft.to())).await);
+            return Err(confirmed(&self.client, &self.own, without_names(error, draft.to())).await);
         }
     }
 
@@ -155,7 +160,7 @@ impl Transport for AgentChatTransport {
             let set = self.client.set_presence(&status, words.as_deref()).await;
             match set {
                 Ok(()) => Ok(()),
-                Err(error) => Err(confirmed(&self.client, error.into()).await),
+                Err(error) => Err(confirmed(&self.client, &self.own, error.into()).await),
             }
         };
         self.shared.under("report", setting).await
@@ -173,6 +178,9 @@ impl Transport for AgentChatTransport {
         if let Some(server) = sent.row.conversation_id() {
             if let Some(seq) = sent.row.seq() {
                 self.shared.note_sent(server, seq);
+                if let Some(keeping) = &self.shared.keeping {
+                    keeping.sent(server, seq);
+                }
             }
             if let Some(name) = &message.conversation {
                 self.names.note(name.as_str(), server);
@@ -214,6 +222,9 @@ impl Transport for AgentChatTransport {
             ids.iter().for_each(|id| inner.fates.settle(id));
         }
         self.shared.arrived.notify_one();
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.settled(&ids);
+        }
         if self.shared.acks && !ids.is_empty() {
             // The socket's task writes them, together with those of other calls.
             drop(self.shared.queue_acks(ids.into_iter().map(str::to_owned)));
@@ -225,6 +236,10 @@ impl Transport for AgentChatTransport {
         if self.shared.ending().is_some() {
             return Ok(());
         }
+        let kept = match &self.shared.keeping {
+            Some(keeping) => timeout(CLOSING, keeping.flushed()).await.is_ok(),
+            None => true,
+        };
         let flushed = self.shared.acks.then(|| self.shared.queue_acks([]));
         self.shared.inner().closing = true;
         self.shared.work.notify_one();
@@ -236,11 +251,11 @@ impl Transport for AgentChatTransport {
             None => true,
         };
         match ended {
-            Ok(_) if written => Ok(()),
+            Ok(_) if written && kept => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Timeout,
                 "close",
-                "what is settled could not be told to the server",
+                "what is settled could not be told to the server or kept",
             )
             .with_reached(Reached::Unknown)),
         }

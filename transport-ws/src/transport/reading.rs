@@ -11,11 +11,12 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fates::Fate;
+use super::lost::{in_place, lost_between_sockets, missing};
 use super::names::Names;
 use super::order::{Order, Passed};
 use super::shared::{Owner, Reads, Shared};
 use super::verdict::confirmed;
-use crate::api::{AgentChat, History, RowPage};
+use crate::api::{AgentChat, RowPage};
 use crate::http::Failure;
 use crate::mapping::from_row;
 use crate::wire::MessageRow;
@@ -38,6 +39,8 @@ pub(crate) struct Reading {
     max_messages: usize,
     max_bytes: usize,
     over: bool,
+    /// What history has and nobody settled, until it is given out; read once.
+    unsettled: Option<Vec<MessageRow>>,
     _owner: Arc<Owner>,
 }
 
@@ -85,6 +88,7 @@ impl Reading {
             max_messages: options.max_unsettled,
             max_bytes: options.max_unsettled_bytes,
             over: false,
+            unsettled: None,
             _owner: owner,
         }
     }
@@ -128,7 +132,9 @@ impl Reading {
                         drop(inner);
                         self.phase = Phase::Backlog;
                     } else {
+                        drop(inner);
                         self.phase = Phase::Live;
+                        self.shared.work.notify_one();
                         return Ok(Event::CaughtUp);
                     }
                 }
@@ -143,6 +149,7 @@ impl Reading {
     async fn hand_out(&mut self, passed: Passed) -> Result<Option<Delivery>> {
         let Some(id) = passed.row.id().map(str::to_owned) else { return Ok(None) };
         if passed.row.sender() == Some(&*self.own) {
+            self.pass_over(&passed.row);
             return Ok(None);
         }
         let fate = self.shared.inner().fates.of(&id);
@@ -164,12 +171,16 @@ impl Reading {
             return Ok(None);
         }
         let Some(delivery) = tag(&self.own, &id).and_then(|tag| from_row(&passed.row, tag)) else {
+            self.pass_over(&passed.row);
             return Ok(None);
         };
         let mut delivery = in_server_numbers(delivery, &passed.row, &self.names);
         delivery.late = passed.late;
         delivery.redelivered = loose;
         self.shared.inner().fates.hand_out(&id, delivery.size());
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.handed(&passed.row);
+        }
         Ok(Some(delivery))
     }
 
@@ -181,7 +192,7 @@ impl Reading {
             Ok(page) => page,
             // An answer that is no list would be none the next time either. What is pushed still comes.
             Err(error) if is_unreadable(&error) => RowPage::default(),
-            Err(error) => return Err(confirmed(&self.client, error).await),
+            Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
         };
         let advanced = page.cursor(page.len()).map(str::to_owned);
         let stuck = advanced.is_none() || advanced == self.cursor;
@@ -201,7 +212,7 @@ impl Reading {
     /// Waits until the server has written what waited, or so much that some of it must go on.
     async fn await_drain(&mut self) -> Result<()> {
         let mut patience = DRAIN_CHECKS;
-        let mut left = Vec::new();
+        let mut left = self.unsettled().await?;
         loop {
             let before = self.shared.inner().count;
             tokio::select! {
@@ -222,7 +233,7 @@ impl Reading {
             let page = match self.shared.under("subscribe", reading).await {
                 Ok(page) => page,
                 Err(error) if is_unreadable(&error) => RowPage::default(),
-                Err(error) => return Err(confirmed(&self.client, error).await),
+                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
             };
             patience -= 1;
             if (page.is_empty() && self.shared.inner().count == count) || patience == 0 {
@@ -231,7 +242,7 @@ impl Reading {
                 break;
             }
         }
-        if self.phase == Phase::BacklogRead {
+        if self.phase == Phase::BacklogRead && self.shared.keeping.is_none() {
             left.extend(lost_between_sockets(self.client.clone(), Arc::clone(&self.shared)).await);
         }
         let rows = self.shared.take_arrivals().into_iter().chain(left).collect();
@@ -240,6 +251,27 @@ impl Reading {
             self.ready.push_back(passed);
         }
         Ok(())
+    }
+
+    /// What history has and nobody settled. Nothing where nothing is kept, and the second time.
+    async fn unsettled(&mut self) -> Result<Vec<MessageRow>> {
+        if let Some(keeping) = self.shared.keeping.clone()
+            && self.unsettled.is_none()
+        {
+            let reading = keeping.reconcile(&self.client, &self.own);
+            self.unsettled = match self.shared.under("subscribe", reading).await {
+                Ok(rows) => Some(rows),
+                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
+            };
+        }
+        Ok(self.unsettled.as_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// A row that nobody is given.
+    fn pass_over(&self, row: &MessageRow) {
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.passed_over(row);
+        }
     }
 
     /// Takes what arrived, or waits for more.
@@ -289,6 +321,10 @@ impl Reading {
         row.id().is_none_or(|id| self.shared.inner().fates.of(id).is_none())
     }
 
+    fn is_settled(&self, row: &MessageRow) -> bool {
+        row.id().is_some_and(|id| self.shared.inner().fates.of(id) == Some(Fate::Settled))
+    }
+
     /// Leaves the inbox to the next reader.
     fn stop(&mut self) {
         if std::mem::replace(&mut self.over, true) {
@@ -301,9 +337,13 @@ impl Reading {
             inner.fates.reader_gone();
         }
         drop(inner);
+        self.shared.work.notify_one();
         if !self.shared.acks {
             let rows: Vec<_> = self.ready.drain(..).map(|passed| passed.row).collect();
-            self.shared.put_back(rows.into_iter().chain(self.order.take_held()));
+            let rows = rows.into_iter().chain(self.order.take_held());
+            // One that came twice may be settled by now.
+            let rows: Vec<_> = rows.filter(|row| !self.is_settled(row)).collect();
+            self.shared.put_back(rows.into_iter());
             if self.shared.ending().is_some() {
                 self.shared.salvage();
             }
@@ -338,65 +378,6 @@ pub(crate) fn in_server_numbers(mut delivery: Delivery, row: &MessageRow, names:
     delivery
 }
 
-/// The missing rows that history has.
-async fn missing(
-    client: &AgentChat,
-    conversation: &str,
-    after: u64,
-    before: u64,
-    acks: bool,
-) -> Vec<MessageRow> {
-    let (mut found, mut after) = (Vec::new(), after);
-    for _ in 0..HISTORY_PAGES {
-        // Whatever goes wrong: the rows behind the hole must not wait for it.
-        let Ok(page) = client.history(conversation, History::After(after)).await else { break };
-        let last = page.readable().filter_map(MessageRow::seq).max();
-        let is_last = page.is_last();
-        // Where messages are acknowledged, one that is not stored any more has been settled.
-        let open = |row: &MessageRow| !acks || row.status().is_none_or(|status| status == "stored");
-        let rows = page.rows.into_iter().filter_map(std::result::Result::ok);
-        found.extend(rows.filter(|row| row.seq().is_some_and(|seq| seq < before) && open(row)));
-        match last {
-            Some(last) if !is_last && last > after && last.saturating_add(1) < before => after = last,
-            _ => break,
-        }
-    }
-    found
-}
-
-/// What was written to an earlier socket and did not arrive there is in history only.
-async fn lost_between_sockets(client: AgentChat, shared: Arc<Shared>) -> Vec<MessageRow> {
-    let due = shared.take_due();
-    let looking = futures_util::stream::iter(due.clone())
-        .map(|(conversation, next)| {
-            let client = client.clone();
-            async move { missing(&client, &conversation, next.saturating_sub(1), u64::MAX, false).await }
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>();
-    tokio::select! {
-        _ = shared.ended() => {
-            shared.give_back_due(due);
-            Vec::new()
-        }
-        found = looking => found.into_iter().flatten().collect(),
-    }
-}
-
-/// Rows of each conversation by their numbers, in the places that its rows have.
-fn in_place(mut rows: Vec<MessageRow>) -> Vec<MessageRow> {
-    let mut first = std::collections::HashMap::new();
-    for (at, row) in rows.iter().enumerate() {
-        let conversation = row.conversation_id().unwrap_or_default().to_owned();
-        first.entry(conversation).or_insert(at);
-    }
-    // Conversations one after the other, in the order of their first rows.
-    rows.sort_by_key(|row| {
-        (first.get(row.conversation_id().unwrap_or_default()).copied(), row.seq().unwrap_or_default())
-    });
-    rows
-}
-
 fn is_unreadable(error: &Error) -> bool {
     use std::error::Error as _;
     error
@@ -417,7 +398,3 @@ const TAG: &str = "agentchat:";
 const QUIET: Duration = Duration::from_millis(150);
 /// How often it is asked whether it is.
 const DRAIN_CHECKS: u32 = 10;
-/// Conversations that are looked at together.
-const AT_ONCE: usize = 8;
-/// Pages of history that are read to close one hole.
-const HISTORY_PAGES: usize = 10;

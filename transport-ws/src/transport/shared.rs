@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agentchat_core::{Reached, Result};
+use agentchat_core::{ErrorKind, Reached, Result};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::ending::Ending;
-use super::fates::Fates;
+use super::fates::{Fate, Fates};
+use super::keeping::Keeping;
 use super::positions::Positions;
 use crate::wire::MessageRow;
 
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     /// bring them again.
     leftover: Leftover,
     positions: Positions,
+    /// Where the server brings nothing again, and a store was given.
+    pub(crate) keeping: Option<Arc<Keeping>>,
     /// What had come over earlier sockets, until the first reader has looked for what is missing behind it.
     due: Mutex<Vec<(String, u64)>>,
 }
@@ -52,6 +55,10 @@ pub(crate) struct Inner {
     ack_queue: Vec<String>,
     flushed: Vec<oneshot::Sender<()>>,
     pub(crate) closing: bool,
+    /// A message of one's own went out: an answer may come soon.
+    pub(crate) woken: bool,
+    /// A call found nobody: the server may be away.
+    pub(crate) suspect: bool,
 }
 
 /// What the reader is at.
@@ -85,7 +92,14 @@ impl Shared {
             leftover,
             due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
             positions,
+            keeping: None,
         }
+    }
+
+    /// Keeps how far each conversation is settled.
+    pub(crate) fn with_keeping(mut self, keeping: Option<Arc<Keeping>>) -> Self {
+        self.keeping = keeping;
+        self
     }
 
     /// Conversations to be looked at for what was lost between two sockets, and the number due in each.
@@ -104,7 +118,12 @@ impl Shared {
             return;
         }
         self.positions.back_to(self.take_due());
-        let rows = self.take_arrivals();
+        let mut rows = self.take_arrivals();
+        {
+            // One that came twice may be settled by now.
+            let inner = self.inner();
+            rows.retain(|row| row.id().is_none_or(|id| inner.fates.of(id) != Some(Fate::Settled)));
+        }
         let mut leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
         let room = ROWS.saturating_sub(leftover.len());
         leftover.extend(rows.into_iter().take(room));
@@ -174,12 +193,14 @@ impl Shared {
         if inner.reading == Reads::Nothing {
             return;
         }
+        inner.woken = true;
         if inner.sent.len() == SENT {
             inner.sent.pop_front();
         }
         inner.sent.push_back((conversation.to_owned(), seq));
         drop(inner);
         self.arrived.notify_one();
+        self.work.notify_one();
     }
 
     /// Queues acknowledgements. The receiver hears when they have been written.
@@ -242,7 +263,13 @@ impl Shared {
         tokio::select! {
             biased;
             ending = self.ended() => Err(ending.error(operation, Reached::Unknown)),
-            answer = call => answer,
+            answer = call => {
+                if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Disconnected) {
+                    self.inner().suspect = true;
+                    self.work.notify_one();
+                }
+                answer
+            }
         }
     }
 }

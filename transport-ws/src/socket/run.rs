@@ -24,9 +24,20 @@ pub(crate) struct End {
 pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Duration) -> Option<End> {
     let Greeted { mut socket, mut session, early, .. } = greeted;
     early.into_iter().for_each(|row| shared.arrive(row));
+    let mut full_since: Option<Instant> = None;
     loop {
-        let deadline = session.deadline();
-        let may_read = shared.has_room();
+        let mut deadline = session.deadline();
+        let mut may_read = shared.has_room();
+        if may_read {
+            full_since = None;
+        } else if shared.acks {
+            // The server holds back while nothing is read, and the reader mostly makes room soon. One that does
+            // not must cost neither the connection nor what else comes over it: what finds no room then is
+            // left on the server.
+            let until = *full_since.get_or_insert_with(Instant::now) + HOLD;
+            may_read = Instant::now() >= until;
+            deadline = if may_read { deadline } else { deadline.min(until) };
+        }
         let actions = tokio::select! {
             message = socket.next(), if may_read => match read(message, &mut session) {
                 Ok(actions) => actions,
@@ -129,4 +140,6 @@ fn lost(how: impl Into<String>) -> End {
     End { meaning: CloseMeaning::Lost, how: how.into() }
 }
 
+/// How long a socket is left unread for a reader that is behind.
+const HOLD: Duration = Duration::from_secs(1);
 const GOODBYE_LONG: Duration = Duration::from_secs(2);

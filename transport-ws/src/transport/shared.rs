@@ -140,10 +140,12 @@ impl Shared {
         self.arrived.notify_one();
     }
 
-    /// Whether the socket may be read. Where what is written counts as delivered, it is left unread while
-    /// there is no room: the server holds back then.
+    /// Whether there is room for what the socket brings. Where what is written counts as delivered, it is
+    /// left unread while there is none, else for a while: the server holds back then.
     pub(crate) fn has_room(&self) -> bool {
-        self.acks || !self.inner().is_full()
+        let inner = self.inner();
+        let is_kept = !self.acks || (inner.reading != Reads::Nothing && !inner.missed);
+        !(is_kept && inner.is_full())
     }
 
     /// Puts back what a reader took and did not hand out.

@@ -93,8 +93,7 @@ impl Feed {
 
     /// Puts pages behind one another: the first is asked for without a cursor.
     pub fn store(&self, pages: Vec<(String, Vec<u8>)>) {
-        self.state.script().pages =
-            pages.into_iter().map(|(cursor, page)| (cursor, page.into())).collect();
+        self.state.script().pages = pages.into_iter().map(|(cursor, page)| (cursor, page.into())).collect();
     }
 
     /// Pushes this right behind the answer to the greeting.
@@ -161,9 +160,9 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> Option<()> {
         };
         let head = String::from_utf8(read.drain(..end).collect()).ok()?;
         let header = |name: &str| {
-            head.lines().filter_map(|line| line.split_once(": ")).find_map(|(key, value)| {
-                key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-            })
+            head.lines()
+                .filter_map(|line| line.split_once(": "))
+                .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned()))
         };
         let length: usize = header("content-length").and_then(|it| it.parse().ok()).unwrap_or(0);
         while read.len() < length {
@@ -199,9 +198,11 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) -> Option<()> {
             (*b"[]").into()
         };
         let status = if behind.is_empty() { "200 OK" } else { "201 Created" };
-        let mut answer =
-            format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len())
-                .into_bytes();
+        let mut answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
+        .into_bytes();
         answer.extend(&*body);
         stream.write_all(&answer).await.ok()?;
         if !behind.is_empty() {
@@ -263,7 +264,8 @@ fn take_frames(read: &mut Vec<u8>, state: &State) -> Option<Vec<u8>> {
         let opcode = first & 0x0f;
         let Some(masked) = read.get(begin..begin + 4 + length) else { break };
         let (mask, payload) = masked.split_at(4);
-        let payload: Vec<u8> = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+        let payload: Vec<u8> =
+            payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
         at = begin + 4 + length;
         match opcode {
             1 if has(&payload, br#""hello""#) => {

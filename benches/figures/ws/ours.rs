@@ -67,7 +67,9 @@ impl Reader {
         reader.read(waiting).await;
         let read = Instant::now();
         let Self::Stream(_, events) = &mut reader else { unreachable!("it is a stream") };
-        while !matches!(events.next().await.expect("the stream goes on").expect("no error"), Event::CaughtUp) {}
+        while !matches!(events.next().await.expect("the stream goes on").expect("no error"), Event::CaughtUp)
+        {
+        }
         (reader, read)
     }
 
@@ -83,7 +85,8 @@ impl Reader {
     pub async fn next(&mut self) -> Delivery {
         let Self::Stream(transport, events) = self else { unreachable!("it is a stream") };
         loop {
-            if let Event::Message(delivery) = events.next().await.expect("the stream goes on").expect("no error")
+            if let Event::Message(delivery) =
+                events.next().await.expect("the stream goes on").expect("no error")
             {
                 transport.ack(std::slice::from_ref(&delivery.tag)).await.expect("settled");
                 return delivery;

@@ -70,10 +70,7 @@ impl Rows {
 /// A row of a conversation, with what is to stand between its members and its context.
 pub fn numbered(conversation: usize, seq: usize, number: usize, more: &str) -> String {
     let mut row = String::with_capacity(SIZE);
-    let _ = write!(
-        row,
-        r#"{{"id":"msg_{number:016}","conversation_id":"conv_{conversation:016}","#
-    );
+    let _ = write!(row, r#"{{"id":"msg_{number:016}","conversation_id":"conv_{conversation:016}","#);
     let _ = write!(row, r#""client_msg_id":"5f7c{number:032}","seq":{seq},"type":"text","#);
     row.push_str(r#""content":{"text":"||"},"metadata":{},"created_at":"2026-08-11T08:02:31.900Z","#);
     row.push_str(r#""sender":"tally-ho""#);

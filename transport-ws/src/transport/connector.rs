@@ -89,7 +89,10 @@ impl Connector for AgentChatConnector {
         let task = tokio::spawn(async move {
             let ending = match run(greeted, Arc::clone(&task_shared), within).await {
                 None => Ending::Closed,
-                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => verdict(&client, end.how).await,
+                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
+                    // Boxed: what is rare must not take room in the task of every agent.
+                    Box::pin(verdict(&client, end.how)).await
+                }
                 Some(end) => Ending::Lost(end.how),
             };
             tracing::debug!(?ending, "an AgentChat socket has ended");

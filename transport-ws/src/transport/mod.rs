@@ -2,11 +2,13 @@
 
 mod connector;
 mod ending;
+mod events;
 mod fates;
 mod names;
 mod order;
 mod positions;
 mod reading;
+mod senders;
 pub(crate) mod shared;
 mod verdict;
 
@@ -20,10 +22,10 @@ use agentchat_core::{
     SendOutcome, SubscribeOptions, Subscription, Transport, Warning,
 };
 use async_trait::async_trait;
-use futures_util::stream::unfold;
 use tokio::time::{sleep, timeout};
 
 pub use connector::AgentChatConnector;
+use events::Events;
 use names::Names;
 use reading::{Reading, in_server_numbers, message_of, tag};
 use shared::{Owner, Shared};
@@ -199,8 +201,7 @@ impl Transport for AgentChatTransport {
             Arc::clone(&self.own),
             &options,
         );
-        let events = Box::pin(unfold(reading, Reading::next));
-        Ok(Subscription::new(self.address.clone(), events))
+        Ok(Subscription::new(self.address.clone(), Box::pin(Events::new(reading))))
     }
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
@@ -209,14 +210,14 @@ impl Transport for AgentChatTransport {
         let Some(ids) = ids else {
             return Err(Error::new(ErrorKind::Invalid, "ack", "a tag is not of this agent's inbox"));
         };
-        {
+        let ids: Vec<Arc<str>> = {
             let mut inner = self.shared.inner();
-            ids.iter().for_each(|id| inner.fates.settle(id));
-        }
+            ids.into_iter().map(|id| inner.fates.settle(id)).collect()
+        };
         self.shared.arrived.notify_one();
         if self.shared.acks && !ids.is_empty() {
             // The socket's task writes them, together with those of other calls.
-            drop(self.shared.queue_acks(ids.into_iter().map(str::to_owned)));
+            self.shared.queue_acks(ids);
         }
         Ok(())
     }
@@ -225,7 +226,7 @@ impl Transport for AgentChatTransport {
         if self.shared.ending().is_some() {
             return Ok(());
         }
-        let flushed = self.shared.acks.then(|| self.shared.queue_acks([]));
+        let flushed = self.shared.acks.then(|| self.shared.flushed());
         self.shared.inner().closing = true;
         self.shared.work.notify_one();
         // The socket's task ends the attachment when the goodbye is answered, or by its own deadline.

@@ -1,12 +1,14 @@
 //! What became of the messages of an attachment: handed out, settled. Bounded, oldest forgotten first.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// What became of messages, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Fates {
-    of: HashMap<Arc<str>, Fate>,
+    /// In cells, so that settling takes one look for the name and the fate.
+    of: HashMap<Arc<str>, Cell<Fate>>,
     order: VecDeque<Arc<str>>,
     unsettled: usize,
     bytes: usize,
@@ -23,28 +25,33 @@ pub(crate) enum Fate {
 
 impl Fates {
     pub(crate) fn of(&self, id: &str) -> Option<Fate> {
-        self.of.get(id).copied()
+        self.of.get(id).map(Cell::get)
     }
 
     /// A message is handed out.
     pub(crate) fn hand_out(&mut self, id: &str, size: usize) {
-        if !matches!(self.of(id), Some(Fate::Unsettled(_))) {
-            self.unsettled += 1;
-            self.bytes += size;
-            self.remember(id, Fate::Unsettled(size));
-        }
+        self.put(id.into(), Fate::Unsettled(size));
+        self.unsettled += 1;
+        self.bytes += size;
     }
 
     /// Returns the id, to be kept without a copy.
     pub(crate) fn settle(&mut self, id: &str) -> Arc<str> {
-        self.remember(id, Fate::Settled)
+        if let Some((known, fate)) = self.of.get_key_value(id) {
+            let (known, before) = (Arc::clone(known), fate.replace(Fate::Settled));
+            self.count_off(before);
+            return known;
+        }
+        let id: Arc<str> = id.into();
+        self.put(Arc::clone(&id), Fate::Settled);
+        id
     }
 
     /// The reader is gone: what it did not settle may be handed out again.
     pub(crate) fn reader_gone(&mut self) {
         if self.unsettled > 0 {
-            let unsettled = self.of.values_mut().filter(|fate| matches!(fate, Fate::Unsettled(_)));
-            unsettled.for_each(|fate| *fate = Fate::Loose);
+            let unsettled = self.of.values_mut().filter(|fate| matches!(fate.get(), Fate::Unsettled(_)));
+            unsettled.for_each(|fate| fate.set(Fate::Loose));
         }
         (self.unsettled, self.bytes) = (0, 0);
     }
@@ -53,33 +60,37 @@ impl Fates {
         self.unsettled < messages.max(1) && (self.bytes < bytes || self.unsettled == 0)
     }
 
-    fn remember(&mut self, id: &str, fate: Fate) -> Arc<str> {
-        if let Some((known, _)) = self.of.get_key_value(id) {
-            let known = Arc::clone(known);
-            if let Some(Fate::Unsettled(size)) = self.of.insert(Arc::clone(&known), fate) {
-                self.unsettled -= 1;
-                self.bytes -= size;
+    fn put(&mut self, id: Arc<str>, fate: Fate) {
+        match self.of.insert(Arc::clone(&id), Cell::new(fate)) {
+            Some(before) => self.count_off(before.get()),
+            None => {
+                self.order.push_back(id);
+                if self.order.len() > REMEMBERED {
+                    self.forget();
+                }
             }
-            return known;
         }
-        let id: Arc<str> = id.into();
-        self.of.insert(Arc::clone(&id), fate);
-        self.order.push_back(Arc::clone(&id));
-        if self.order.len() > REMEMBERED {
-            self.forget();
+    }
+
+    /// What was this before is something else now.
+    fn count_off(&mut self, before: Fate) {
+        if let Fate::Unsettled(size) = before {
+            self.unsettled -= 1;
+            self.bytes -= size;
         }
-        id
     }
 
     /// Forgets the oldest one that no reader has.
     fn forget(&mut self) {
         for _ in 0..self.order.len() {
             let Some(oldest) = self.order.pop_front() else { return };
-            if !matches!(self.of(&oldest), Some(Fate::Unsettled(_))) {
-                self.of.remove(&oldest);
-                return;
+            match self.of.remove(&oldest) {
+                Some(fate) if matches!(fate.get(), Fate::Unsettled(_)) => {
+                    self.of.insert(Arc::clone(&oldest), fate);
+                    self.order.push_back(oldest);
+                }
+                _ => return,
             }
-            self.order.push_back(oldest);
         }
     }
 }

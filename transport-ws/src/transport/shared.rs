@@ -300,3 +300,27 @@ const ROWS: usize = 1024;
 const BYTES: usize = 8 * 1024 * 1024;
 /// Numbers of one's own messages that the reader has not looked at.
 const SENT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_inbox_holds_back_unless_its_rows_are_left_on_the_server() {
+        let shared = |acks| Shared::new(acks, Leftover::default(), Positions::default());
+        let fill = |shared: &Shared| shared.arrive(vec![MessageRow::default(); ROWS]);
+        let acked = shared(true);
+        fill(&acked);
+        assert!(acked.has_room(), "nobody reads: nothing is kept");
+        acked.inner().reading = Reads::Live;
+        fill(&acked);
+        assert!(!acked.has_room());
+        acked.arrive([MessageRow::default()]);
+        assert!(acked.inner().missed && acked.has_room(), "left there from now on");
+        let unacked = shared(false);
+        fill(&unacked);
+        assert!(!unacked.has_room());
+        unacked.swap_arrivals(&mut VecDeque::new());
+        assert!(unacked.has_room());
+    }
+}

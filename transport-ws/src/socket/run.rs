@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use super::close_code::{CloseMeaning, meaning};
 use super::dial::{GOODBYE, Greeted, Socket};
 use super::session::{Action, SocketSession};
-use crate::transport::shared::Shared;
+use crate::transport::shared::{AT_ONCE, Shared};
 use crate::wire::{MessageRow, ServerFrame, ack};
 
 /// How a socket ended.
@@ -169,8 +169,6 @@ fn lost(how: impl Into<String>) -> End {
     End { meaning: CloseMeaning::Lost, how: how.into() }
 }
 
-/// Rows that are taken in before the inbox and others have their turn.
-const AT_ONCE: usize = 64;
 /// How long a socket is left unread for a reader that is behind.
 const HOLD: Duration = Duration::from_secs(1);
 const GOODBYE_LONG: Duration = Duration::from_secs(2);

@@ -136,7 +136,7 @@ impl Shared {
             if inner.reading == Reads::Nothing {
                 return;
             }
-            if drained || inner.missed || inner.is_full() {
+            if drained || inner.missed || inner.is_overfull() {
                 inner.missed = true;
                 return;
             }
@@ -277,6 +277,11 @@ impl Inner {
         self.arrivals.len() >= ROWS || self.bytes >= BYTES
     }
 
+    /// The socket is read in batches, and one that has begun is kept.
+    fn is_overfull(&self) -> bool {
+        self.arrivals.len() >= ROWS + AT_ONCE || self.bytes >= BYTES + BYTES / 2
+    }
+
     pub(crate) fn is_window_full(&self) -> bool {
         self.is_full()
     }
@@ -294,6 +299,8 @@ impl Drop for Owner {
     }
 }
 
+/// Rows that are taken from the socket before others have their turn.
+pub(crate) const AT_ONCE: usize = 64;
 /// Rows that have arrived and not been looked at by the reader.
 const ROWS: usize = 1024;
 /// The same in bytes.
@@ -315,6 +322,8 @@ mod tests {
         acked.inner().reading = Reads::Live;
         fill(&acked);
         assert!(!acked.has_room());
+        acked.arrive(vec![MessageRow::default(); AT_ONCE]);
+        assert!(!acked.inner().missed, "a batch that was begun before is kept");
         acked.arrive([MessageRow::default()]);
         assert!(acked.inner().missed && acked.has_room(), "left there from now on");
         let unacked = shared(false);

@@ -13,16 +13,19 @@ use crate::config::AgentChatConfig;
 /// The TLS configuration of both HTTP and WebSocket. There is always one, even where the base is plain:
 /// uploads go to other hosts.
 pub(crate) fn config(config: &AgentChatConfig) -> Result<ClientConfig> {
-    let roots = match config.tls_roots() {
-        Some(path) => given_roots(path)?,
-        None => match system_roots() {
-            Some(roots) => roots.clone(),
+    match config.tls_roots() {
+        Some(path) => with_roots(given_roots(path)?),
+        None => match system() {
+            Some(shared) => Ok(shared.clone()),
             None if config.base.is_tls() => {
-                return Err(fault("the system has no trusted certificates: give TLS roots"));
+                Err(fault("the system has no trusted certificates: give TLS roots"))
             }
-            None => RootCertStore::empty(),
+            None => with_roots(RootCertStore::empty()),
         },
-    };
+    }
+}
+
+fn with_roots(roots: RootCertStore) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -49,16 +52,17 @@ fn given_roots(path: &Path) -> Result<RootCertStore> {
     Ok(store)
 }
 
-/// The system's roots, read once for the life of the process. `SSL_CERT_FILE` and `SSL_CERT_DIR` take
-/// their place where set.
-fn system_roots() -> Option<&'static RootCertStore> {
-    static ROOTS: OnceLock<Option<RootCertStore>> = OnceLock::new();
-    ROOTS
+/// The configuration with the system's roots, which are read once for the life of the process.
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` take their place where set. Clones share the roots and the sessions to
+/// resume: a set of its own for each agent is a hundred kilobytes.
+fn system() -> Option<&'static ClientConfig> {
+    static SYSTEM: OnceLock<Option<ClientConfig>> = OnceLock::new();
+    SYSTEM
         .get_or_init(|| {
             let mut store = RootCertStore::empty();
             // One odd certificate in the system's bundle must not cost all the others.
             store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            (!store.is_empty()).then_some(store)
+            if store.is_empty() { None } else { with_roots(store).ok() }
         })
         .as_ref()
 }

@@ -111,6 +111,20 @@ impl SocketSession {
         }
     }
 
+    /// A frame of a session that is live: a message, or nothing that has to be done.
+    pub(crate) fn on_live_frame(&mut self, frame: ServerFrame, now: Instant) -> Option<MessageRow> {
+        match (frame, &self.state) {
+            (ServerFrame::Message(row), State::Live) => {
+                self.heard = now;
+                Some(row)
+            }
+            (frame, _) => {
+                self.on_frame(frame, now);
+                None
+            }
+        }
+    }
+
     /// A ping or something that is no frame of the protocol arrived.
     pub(crate) fn on_sign_of_life(&mut self, now: Instant) {
         self.heard = now;

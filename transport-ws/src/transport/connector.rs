@@ -150,14 +150,15 @@ impl Connector for AgentChatConnector {
             let end = match &keeping {
                 Some(keeping) => tokio::select! {
                     end = running => end,
-                    never = keeping.run(&client) => match never {},
+                    never = Box::pin(keeping.run(&client)) => match never {},
                 },
                 None => running.await,
             };
             let ending = match end {
                 None => Ending::Closed,
                 Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
-                    verdict(&client, Some(&task_own), end.how).await
+                    // Boxed: what is rare must not take room in the task of every agent.
+                    Box::pin(verdict(&client, Some(&task_own), end.how)).await
                 }
                 Some(end) => Ending::Lost(end.how),
             };

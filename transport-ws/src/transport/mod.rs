@@ -2,6 +2,7 @@
 
 mod connector;
 mod ending;
+mod events;
 mod fates;
 mod keeping;
 mod lost;
@@ -10,6 +11,7 @@ mod order;
 mod poll;
 mod positions;
 mod reading;
+mod senders;
 pub(crate) mod shared;
 mod verdict;
 
@@ -23,10 +25,10 @@ use agentchat_core::{
     SendOutcome, SubscribeOptions, Subscription, Transport, Warning,
 };
 use async_trait::async_trait;
-use futures_util::stream::unfold;
 use tokio::time::{sleep, timeout};
 
 pub use connector::AgentChatConnector;
+use events::Events;
 use names::Names;
 pub use poll::AgentChatPollConnector;
 pub(crate) use poll::INTERVAL as POLL_INTERVAL;
@@ -207,8 +209,7 @@ impl Transport for AgentChatTransport {
             Arc::clone(&self.own),
             &options,
         );
-        let events = Box::pin(unfold(reading, Reading::next));
-        Ok(Subscription::new(self.address.clone(), events))
+        Ok(Subscription::new(self.address.clone(), Box::pin(Events::new(reading))))
     }
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
@@ -217,17 +218,17 @@ impl Transport for AgentChatTransport {
         let Some(ids) = ids else {
             return Err(Error::new(ErrorKind::Invalid, "ack", "a tag is not of this agent's inbox"));
         };
-        {
+        let ids: Vec<Arc<str>> = {
             let mut inner = self.shared.inner();
-            ids.iter().for_each(|id| inner.fates.settle(id));
-        }
+            ids.into_iter().map(|id| inner.fates.settle(id)).collect()
+        };
         self.shared.arrived.notify_one();
         if let Some(keeping) = &self.shared.keeping {
             keeping.settled(&ids);
         }
         if self.shared.acks && !ids.is_empty() {
             // The socket's task writes them, together with those of other calls.
-            drop(self.shared.queue_acks(ids.into_iter().map(str::to_owned)));
+            self.shared.queue_acks(ids);
         }
         Ok(())
     }
@@ -240,7 +241,7 @@ impl Transport for AgentChatTransport {
             Some(keeping) => timeout(CLOSING, keeping.flushed()).await.is_ok(),
             None => true,
         };
-        let flushed = self.shared.acks.then(|| self.shared.queue_acks([]));
+        let flushed = self.shared.acks.then(|| self.shared.flushed());
         self.shared.inner().closing = true;
         self.shared.work.notify_one();
         // The socket's task ends the attachment when the goodbye is answered, or by its own deadline.

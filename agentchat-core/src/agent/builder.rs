@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::serve::Source;
 use super::start::{CardSource, Starting};
 use super::tasks::{AgentShared, Tasks};
-use super::{Agent, Handler, ServeOptions, StartContext, heartbeat, serve};
+use super::{Agent, Handler, ServeOptions, StartContext, heartbeat, own_inbox, serve};
 use crate::card::AgentCard;
 use crate::error::{Error, ErrorKind, Result};
 use crate::transport::Connector;
@@ -118,7 +119,9 @@ impl<C: Connector> AgentBuilder<C> {
             return Err(Error::new(ErrorKind::Invalid, "start", "the heartbeat interval is zero"));
         }
         let mut starting = Starting::new(self.connector.connect().await?);
-        let options = self.serving.as_ref().map(|(_, options)| options.subscribe.clone());
+        let transport = Arc::clone(&starting.transport);
+        let options =
+            self.serving.as_ref().map(|(_, options)| own_inbox::ahead(&*transport, &options.subscribe));
         if let Err(error) = starting.run(self.card, options).await {
             return Err(starting.undo(error).await);
         }
@@ -128,7 +131,13 @@ impl<C: Connector> AgentBuilder<C> {
         let shared = Arc::new(shared);
         let mut owner = Tasks::new(Arc::clone(&shared));
         if let Some((handler, options)) = self.serving {
-            let serving = events.map(|events| serve::start(Arc::clone(&shared), events, handler, options));
+            let serving = events.map(|events| {
+                let (source, options) = match &shared.replies.own {
+                    Some(own) if own.is_read_by(&options.subscribe) => own.adopt(events, options),
+                    _ => (Source::new(events, &shared), options),
+                };
+                serve::start(Arc::clone(&shared), source, handler, options)
+            });
             owner.own(serving);
         }
         if registered {

@@ -106,7 +106,7 @@ impl Hub {
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let LoopbackFaults { reorder, numbered, cursor, .. } = self.faults;
+        let LoopbackFaults { reorder, numbered, cursor, one_inbox, .. } = self.faults;
         let order = match (reorder > 0.0, numbered) {
             (true, _) => OrderGuarantee::None,
             (false, true) => OrderGuarantee::Conversation,
@@ -124,7 +124,7 @@ impl Hub {
             ttl: !numbered,
             delay: !numbered,
             keyed_state: !numbered,
-            extra_inbox: true,
+            extra_inbox: !one_inbox,
             replay: true,
             ..Capabilities::none(&[SCHEME])
         }

@@ -12,11 +12,13 @@ mod transport;
 pub mod wire;
 
 pub use api::AgentChat;
-pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake};
+pub use config::{
+    AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake, InvitationPolicy,
+};
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
-pub use transport::{AgentChatConnector, AgentChatTransport};
+pub use transport::{AgentChatConnector, AgentChatTransport, Invitations, Invited};
 #[cfg(feature = "test-server")]
 pub mod testing;

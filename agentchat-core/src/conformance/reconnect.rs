@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 
 use super::kit::{
     Attached, DAY, attach, back, backlog, ending, in_conversation, inflict, is_quiet, next_message, numbers,
-    once_each, pair, read_own, redelivers, require, send, send_texts, tags, take, text, texts, unique,
+    once_each, pair, read_own, redelivers, require, send, send_texts, tags, take, text, texts,
     within, word,
-};
+, findable};
 use super::register::card;
 use super::{Harness, Outcome};
 use crate::address::Address;
@@ -169,7 +169,7 @@ pub async fn restart_keeps_what_was_accepted(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = pair(harness).await;
     require!(bob; DurableInbox);
     let able = bob.capabilities().clone();
-    let name = unique("coder");
+    let name = findable(&bob, "coder");
     if able.directory {
         bob.register(&card(&name, "Outlives its server")).await.expect("registered");
     }

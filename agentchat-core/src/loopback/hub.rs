@@ -114,6 +114,7 @@ impl Hub {
         };
         Capabilities {
             directory: true,
+            cards: true,
             readable_status: true,
             durable_inbox: true,
             ack: if cursor { AckGuarantee::Cumulative } else { AckGuarantee::Redelivers },

@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 
 use super::AgentChatTransport;
 use super::ending::Ending;
+use super::invitations::{Invitations, Invites};
 use super::names::Names;
 use super::positions::Positions;
 use super::shared::{Leftover, Owner, Shared};
@@ -37,6 +38,7 @@ struct Inner {
     names: Names,
     leftover: Leftover,
     positions: Positions,
+    invites: Invites,
 }
 
 impl AgentChatConnector {
@@ -52,7 +54,19 @@ impl AgentChatConnector {
         let tls = Arc::new(crate::tls::config(&config)?);
         let (handle, names) = (OnceLock::new(), Names::default());
         let (leftover, positions) = (Leftover::default(), Positions::default());
-        Ok(Self(Arc::new(Inner { config, client, tls, handle, names, leftover, positions })))
+        let invites = Invites::new(config.invitations());
+        Ok(Self(Arc::new(Inner { config, client, tls, handle, names, leftover, positions, invites })))
+    }
+
+    /// The API under the agent's key, for what the transport does not wrap. Calls are tried once.
+    pub fn client(&self) -> &AgentChat {
+        &self.0.client
+    }
+
+    /// Invitations to groups, as this connector's attachments see them: those that wait when one connects or
+    /// registers, and what comes then. What has been seen before is told first.
+    pub fn invitations(&self) -> Invitations {
+        self.0.invites.told()
     }
 
     async fn handle(&self) -> Result<Arc<str>> {
@@ -86,8 +100,16 @@ impl Connector for AgentChatConnector {
         let shared = Arc::new(Shared::new(acks, Arc::clone(&inner.leftover), inner.positions.clone()));
         let within = inner.config.pong_timeout();
         let (client, task_shared) = (inner.client.clone(), Arc::clone(&shared));
+        let invites = inner.invites.clone();
+        if invites.are_wanted() {
+            shared.invited.notify_one();
+        }
         let task = tokio::spawn(async move {
-            let ending = match run(greeted, Arc::clone(&task_shared), within).await {
+            let ended = tokio::select! {
+                ended = run(greeted, Arc::clone(&task_shared), within) => ended,
+                never = invites.watch(&client, &task_shared.invited) => match never {},
+            };
+            let ending = match ended {
                 None => Ending::Closed,
                 Some(end) if end.meaning == CloseMeaning::KeyInQuestion => verdict(&client, end.how).await,
                 Some(end) => Ending::Lost(end.how),
@@ -104,6 +126,7 @@ impl Connector for AgentChatConnector {
             own,
             client: inner.client.clone(),
             names: inner.names.clone(),
+            invites: inner.invites.clone(),
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
         }))
@@ -121,6 +144,7 @@ impl fmt::Debug for AgentChatConnector {
 /// What an attachment can do. `acks`: the server grants acknowledgements of single messages.
 fn capabilities(acks: bool) -> Capabilities {
     let mut able = Capabilities::none(&[SCHEME]);
+    able.directory = true;
     able.durable_inbox = true;
     able.ack = if acks { AckGuarantee::Redelivers } else { AckGuarantee::None };
     able.order = OrderGuarantee::Conversation;

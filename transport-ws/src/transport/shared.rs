@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) arrived: Notify,
     /// Something is to be written, or there is room again.
     pub(crate) work: Notify,
+    /// There may be invitations to groups that have not been seen.
+    pub(crate) invited: Notify,
     /// Where rows go that were written to this attachment and read by nobody, when the server will not
     /// bring them again.
     leftover: Leftover,
@@ -82,6 +84,7 @@ impl Shared {
             ended: watch::Sender::new(None),
             arrived: Notify::new(),
             work: Notify::new(),
+            invited: Notify::new(),
             leftover,
             due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
             positions,

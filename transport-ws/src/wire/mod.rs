@@ -18,7 +18,7 @@ mod row;
 mod row_reader;
 mod span;
 mod system;
-mod time;
+pub(crate) mod time;
 
 pub use account::{Agent, AgentSettings, Me};
 pub use context::{Context, ContextConversation, ContextSender};

@@ -204,7 +204,7 @@ pub(super) fn unique(name: &str) -> String {
 
 /// The name under which an agent is found once it has registered: the one on its card where the directory
 /// keeps cards, else that of its account, which is in its address.
-pub(super) pub(super) fn findable(agent: &Attached, wish: &str) -> String {
+pub(super) fn findable(agent: &Attached, wish: &str) -> String {
     match agent.capabilities().cards {
         true => unique(wish),
         false => agent.address().name().to_owned(),

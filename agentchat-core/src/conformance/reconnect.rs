@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::kit::{
-    Attached, DAY, attach, back, backlog, ending, in_conversation, inflict, is_quiet, next_message, numbers,
-    once_each, pair, read_own, redelivers, require, send, send_texts, tags, take, text, texts,
+    Attached, DAY, attach, back, backlog, ending, findable, in_conversation, inflict, is_quiet, next_message,
+    numbers, once_each, pair, read_own, redelivers, require, send, send_texts, tags, take, text, texts,
     within, word,
-, findable};
+};
 use super::register::card;
 use super::{Harness, Outcome};
 use crate::address::Address;

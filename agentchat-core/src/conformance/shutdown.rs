@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kit::{DAY, ending, is_quiet, pair, read_own, require, start, text, within, findable};
+use super::kit::{DAY, ending, findable, is_quiet, pair, read_own, require, start, text, within};
 use super::register::card;
 use super::{Harness, Outcome};
 use crate::address::Address;

@@ -7,7 +7,7 @@
 mod common;
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use common::{Args, Failure};
@@ -26,9 +26,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
-    let file = args.value("key-file").map(Path::new);
+    let mut file = args.value("key-file").map(PathBuf::from);
     // A key is told once: where it goes must be known before there is one.
-    if file.is_some_and(Path::exists) {
+    if file.as_ref().is_some_and(|file| file.exists()) {
         return Err("the key file is there already; nothing was registered".into());
     }
     let (mut person, url) = if args.has("demo") || !std::io::stdin().is_terminal() {
@@ -47,8 +47,11 @@ async fn run() -> Result<(), Failure> {
 
     let Registered { agent, key, .. } = register(&client, &mut person).await?;
     println!("registered: agentchat://{}", agent.handle);
-    if let Some(file) = file {
-        key.to_new_file(file)?;
+    if let Some(file) = &mut file {
+        while let Err(error) = key.to_new_file(&file) {
+            println!("   {error}");
+            *file = person.answer(Question::File).await?.into();
+        }
         println!("the key is in {}, for its owner alone", file.display());
         if ApiKey::from_file(file)? != key {
             return Err("the file holds another key".into());
@@ -106,6 +109,7 @@ enum Question {
     Email,
     Handle,
     Code,
+    File,
 }
 
 /// Who is asked.
@@ -142,6 +146,7 @@ impl Question {
             Self::Email => "Your e-mail address:",
             Self::Handle => "The agent's handle (3 to 30 letters, digits and single -, a letter first):",
             Self::Code => "The six digits of the mail:",
+            Self::File => "Another file for the key, which is told this once:",
         }
     }
 }
@@ -154,6 +159,7 @@ impl Demo {
                 self.handles += 1;
                 ["admin", "demo-agent"].get(self.handles - 1).ok_or("no further handle")?.to_string()
             }
+            Question::File => return Err("the demo knows no other file".into()),
             Question::Code => {
                 self.codes += 1;
                 let sent = self.server.otp_for(DEMO_EMAIL).ok_or("no mail came")?;

@@ -60,7 +60,7 @@ async fn there_is_one_inbox_and_it_is_said() {
     let alice = start(&network(), "alice").await;
     assert!(!alice.capabilities().extra_inbox);
     let fresh = SubscribeOptions::fresh(SECOND);
-    let refused = alice.transport().subscribe(fresh).await.err().expect("one inbox");
+    let refused = alice.transport().subscribe(fresh).await.expect_err("one inbox");
     assert_eq!(refused.kind(), ErrorKind::Unsupported);
     let own = SubscribeOptions::existing(alice.address().clone());
     assert!(alice.transport().subscribe(own).await.is_ok());

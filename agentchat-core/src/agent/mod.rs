@@ -145,7 +145,9 @@ impl Agent {
     pub async fn send(&self, message: &Outbound) -> Result<Receipt> {
         self.owner.check_alive("send")?;
         self.capabilities().check(message)?;
-        if let Some(correlation_id) = &message.correlation_id {
+        if self.shared.replies.own.is_some()
+            && let Some(correlation_id) = &message.correlation_id
+        {
             self.shared.replies.calls.ask(correlation_id);
         }
         self.shared.transmit_once(message, message).await

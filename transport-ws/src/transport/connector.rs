@@ -25,7 +25,7 @@ use crate::socket::{CloseMeaning, dial, run};
 /// Attaches the agent that an API key belongs to. Cheap to clone; clones share what they know.
 ///
 /// Wrap it in [`ResilientConnector`](agentchat_core::ResilientConnector) for a session that survives lost
-/// connections, or give it to [`Agent::builder`](agentchat_core::Agent::builder), which does.
+/// connections, and give that to [`Agent::builder`](agentchat_core::Agent::builder).
 #[derive(Clone)]
 pub struct AgentChatConnector(Arc<Inner>);
 

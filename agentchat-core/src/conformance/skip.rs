@@ -13,7 +13,7 @@ use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub enum Skip {
     /// The capability `directory` is off.
     Directory,
-    /// The capability `cards` is off.
+    /// The capability `cards` is off, though there is a directory.
     Cards,
     /// The capability `readable_status` is off.
     ReadableStatus,
@@ -66,7 +66,7 @@ impl Skip {
     pub fn follows_from(self, able: &Capabilities) -> bool {
         match self {
             Self::Directory => !able.directory,
-            Self::Cards => !able.cards,
+            Self::Cards => able.directory && !able.cards,
             Self::ReadableStatus => !able.readable_status,
             Self::DurableInbox => !able.durable_inbox,
             Self::Ack => able.ack == AckGuarantee::None,

@@ -71,6 +71,7 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
         for action in actions {
             match action {
                 Action::Message(row) => shared.arrive([row]),
+                Action::Invited => shared.invited.notify_one(),
                 Action::Ping => {
                     let pinged = timeout(write_within, socket.send(Message::Ping(bytes::Bytes::new()))).await;
                     if !matches!(pinged, Ok(Ok(()))) {

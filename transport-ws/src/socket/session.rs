@@ -39,6 +39,8 @@ pub(crate) enum Action {
     Live { acks: bool },
     /// A message arrived.
     Message(MessageRow),
+    /// The agent is invited to a group.
+    Invited,
     /// The server refused the key in a frame.
     Refused,
     /// Ping the server.
@@ -100,6 +102,7 @@ impl SocketSession {
                 }
             }
             (ServerFrame::Message(row), State::Live) => vec![Action::Message(row)],
+            (ServerFrame::Invitation(_), State::Live) => vec![Action::Invited],
             (ServerFrame::Refused { .. }, State::Greeting(_)) => {
                 self.state = State::Over;
                 vec![Action::Refused]

@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) arrived: Notify,
     /// Something is to be written, or there is room again.
     pub(crate) work: Notify,
+    /// There may be invitations to groups that have not been seen.
+    pub(crate) invited: Notify,
     /// Where rows go that were written to this attachment and read by nobody, when the server will not
     /// bring them again.
     leftover: Leftover,
@@ -93,6 +95,7 @@ impl Shared {
             is_over: AtomicBool::new(false),
             arrived: Notify::new(),
             work: Notify::new(),
+            invited: Notify::new(),
             leftover,
             due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
             positions,

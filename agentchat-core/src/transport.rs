@@ -71,7 +71,7 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// | `priority` | what waits comes the most urgent class first |
 /// | `ttl`, `delay` | nothing is delivered after its time, or before it |
 /// | `keyed_state` | `put` and `get`; of unread messages under one `key` the newest is kept |
-/// | `extra_inbox` | `subscribe` opens fresh inboxes that nobody can guess, and reads them again by address; calls need it |
+/// | `extra_inbox` | `subscribe` opens fresh inboxes that nobody can guess, and reads them again by address; without, calls are answered in the agent's own inbox |
 /// | `replay` | `replay` gives a stretch of a conversation by `seq`, settled or not |
 /// | `numbered` | `seq` counts each conversation of an inbox without holes, what its owner sends included |
 /// | `reconnects` | only for transports over many connections, such as [`Resilient`](crate::Resilient) |

@@ -26,6 +26,12 @@ impl InProcess {
         let lacks = vec![Skip::Priority, Skip::Ttl, Skip::Delay, Skip::KeyedState, Skip::AckInOrder];
         Self { network, lacks }
     }
+
+    /// Agents have one inbox, in which calls are answered as well.
+    fn one_inbox() -> Self {
+        let network = Loopback::with_faults(LoopbackFaults::default().with_one_inbox());
+        Self { network, lacks: vec![Skip::Numbered, Skip::ExtraInbox] }
+    }
 }
 
 #[async_trait]
@@ -90,4 +96,14 @@ mod resilient {
 mod resilient_numbered {
     use super::*;
     agentchat_core::conformance_tests!("resilient-loopback-numbered", InSessions::new(InProcess::numbered()));
+}
+
+mod one_inbox {
+    use super::*;
+    agentchat_core::conformance_tests!("loopback-one-inbox", InProcess::one_inbox());
+}
+
+mod one_inbox_in_session {
+    use super::*;
+    agentchat_core::conformance_tests!("loopback-one-inbox-session", Sessions(InProcess::one_inbox()));
 }

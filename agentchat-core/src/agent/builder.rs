@@ -12,9 +12,10 @@ use futures_util::FutureExt;
 #[cfg(feature = "leader-lock")]
 use super::election::{self, Candidate};
 use super::role::{Role, Seat};
+use super::serve::Source;
 use super::start::{CardSource, Starting};
 use super::tasks::{AgentShared, Tasks};
-use super::{Agent, Handler, ServeOptions, StartContext, heartbeat, serve};
+use super::{Agent, Handler, ServeOptions, StartContext, heartbeat, own_inbox, serve};
 use crate::beacon::{Beacon, BeaconState};
 use crate::card::AgentCard;
 use crate::error::{Error, ErrorKind, Result};
@@ -174,12 +175,14 @@ impl<C: Connector> AgentBuilder<C> {
             seat = Seat::new(Role::Leader);
         }
         let follows = seat.role() == Role::Follower;
-        let options = self.serving.as_ref().map(|(_, options)| options.subscribe.clone());
+        let transport = Arc::clone(starting.transport());
+        let wide = |options: &ServeOptions| own_inbox::ahead(&*transport, &options.subscribe);
+        let options = self.serving.as_ref().map(|(_, options)| wide(options));
         let (now, later) = if follows { (None, self.card) } else { (self.card, None) };
-        let options = options.filter(|_| !follows);
+        let now_read = options.clone().filter(|_| !follows);
         let known = if later.is_some() { starting.check_directory() } else { Ok(()) };
         let begun = match known {
-            Ok(()) => starting.run(now, options).await,
+            Ok(()) => starting.run(now, now_read).await,
             unknown => unknown,
         };
         if let Err(error) = begun {
@@ -190,17 +193,22 @@ impl<C: Connector> AgentBuilder<C> {
             Err(error) => return Err(starting.undo(error).await),
         };
         let (transport, mut events, registered) = starting.into_parts();
-        let mut shared = AgentShared::new(transport);
+        let mut shared = AgentShared::new(transport, Arc::new(seat));
         shared.traces = self.traces;
-        shared.seat = seat;
         let shared = Arc::new(shared);
         let mut owner = Tasks::new(Arc::clone(&shared));
         let serves = self.serving.is_some();
-        if let Some((handler, options)) = self.serving {
+        if let Some((handler, serving)) = self.serving {
             if follows {
-                events = Some(shared.seat.inbox(&shared.transport, options.subscribe.clone()));
+                events = options.map(|wide| shared.seat.inbox(&shared.transport, wide));
             }
-            let serving = events.map(|events| serve::start(Arc::clone(&shared), events, handler, options));
+            let serving = events.map(|events| {
+                let (source, options) = match &shared.replies.own {
+                    Some(own) if own.is_read_by(&serving.subscribe) => own.adopt(events, serving),
+                    _ => (Source::new(events, &shared), serving),
+                };
+                serve::start(Arc::clone(&shared), source, handler, options)
+            });
             owner.own(serving);
         }
         if let Some(beacon) = beacon {

@@ -27,7 +27,8 @@ pub struct CallRequest {
     /// message: a peer that finds it later answers with an error instead of running it. More than thirty
     /// years count as thirty, and no moment is carried then.
     pub timeout: Duration,
-    /// Use a reply inbox for this call alone instead of the one kept for the peer (default off).
+    /// Use a reply inbox for this call alone instead of the one kept for the peer (default off). Where agents
+    /// have one inbox it is used all the same.
     pub private_inbox: bool,
 }
 

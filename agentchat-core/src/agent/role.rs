@@ -62,11 +62,7 @@ impl Agent {
 impl AgentShared {
     /// Opens an inbox. A follower's own one opens once the agent leads.
     pub(crate) async fn open(&self, options: SubscribeOptions) -> Result<EventStream> {
-        if options.inbox == Inbox::Own && self.seat.role() == Role::Follower {
-            return Ok(self.seat.inbox(&self.transport, options));
-        }
-        let opened = self.transport.subscribe(options);
-        Ok(observed(verb_span!(INFO, "agent.subscribe"), opened).await?.events)
+        self.seat.open(&self.transport, options).await
     }
 }
 
@@ -83,6 +79,12 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self::new(Role::Leader)
     }
 }
 
@@ -139,6 +141,19 @@ impl Seat {
     #[cfg_attr(not(feature = "leader-lock"), allow(dead_code, reason = "there is no lock"))]
     pub(crate) async fn is_read(&self) {
         let _ = self.read.subscribe().wait_for(|read| *read).await;
+    }
+
+    /// Opens an inbox. A follower's own one opens once the agent leads.
+    pub(crate) async fn open(
+        &self,
+        transport: &Arc<dyn Transport>,
+        options: SubscribeOptions,
+    ) -> Result<EventStream> {
+        if options.inbox == Inbox::Own && self.role() == Role::Follower {
+            return Ok(self.inbox(transport, options));
+        }
+        let opened = transport.subscribe(options);
+        Ok(observed(verb_span!(INFO, "agent.subscribe"), opened).await?.events)
     }
 
     /// The inbox of a follower: nothing until the agent leads, then what a subscription brings.

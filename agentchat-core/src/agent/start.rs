@@ -51,7 +51,7 @@ pub(crate) type MakeCard =
 
 /// What has been done so far.
 pub(crate) struct Starting {
-    transport: Arc<dyn Transport>,
+    pub(crate) transport: Arc<dyn Transport>,
     /// The agent is in the directory, or may be.
     registered: bool,
     /// Its inbox is read.

@@ -11,7 +11,7 @@ use super::answers::AnswerLog;
 use super::close::Closing;
 use super::own_serving::OwnServing;
 use super::replies::Replies;
-use super::role::{Role, Seat};
+use super::role::Seat;
 use super::sent::SentIds;
 use super::serving::{Control, Serving, Stop};
 use super::trace;
@@ -39,7 +39,7 @@ pub(crate) struct AgentShared {
     /// Whether messages that carry no trace context get one.
     pub(crate) traces: bool,
     /// Whether the agent leads. Dropped behind the attachment.
-    pub(crate) seat: Seat,
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// What ends with the last handle of an agent.
@@ -68,16 +68,16 @@ enum Life {
 }
 
 impl AgentShared {
-    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, seat: Arc<Seat>) -> Self {
         Self {
-            replies: Replies::new(Arc::clone(&transport)),
+            replies: Replies::new(Arc::clone(&transport), Arc::clone(&seat)),
             transport,
             active: AtomicU32::new(0),
             slots: AtomicU32::new(0),
             answered: AnswerLog::default(),
             sent: Mutex::default(),
             traces: true,
-            seat: Seat::new(Role::Leader),
+            seat,
         }
     }
 

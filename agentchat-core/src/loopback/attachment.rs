@@ -200,8 +200,11 @@ impl Transport for Attachment {
         let network = self.reach("subscribe").await?;
         let inbox = match options.inbox.clone() {
             Inbox::Own => self.address.clone(),
-            Inbox::Fresh { ttl } => network.lock().fresh_inbox(ttl)?,
             Inbox::Existing(address) if address == self.address => address,
+            _ if !self.capabilities.extra_inbox => {
+                return Err(Error::unsupported("subscribe", "an agent of this network has one inbox"));
+            }
+            Inbox::Fresh { ttl } => network.lock().fresh_inbox(ttl)?,
             Inbox::Existing(address) => network.lock().opened_inbox(address)?,
         };
         let reader = Reader::open(Arc::clone(&self.ticket), &inbox, &options)?;

@@ -122,7 +122,7 @@ impl Hub {
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let LoopbackFaults { reorder, numbered, cursor, .. } = self.faults;
+        let LoopbackFaults { reorder, numbered, cursor, one_inbox, .. } = self.faults;
         let order = match (reorder > 0.0, numbered) {
             (true, _) => OrderGuarantee::None,
             (false, true) => OrderGuarantee::Conversation,
@@ -130,6 +130,7 @@ impl Hub {
         };
         Capabilities {
             directory: true,
+            cards: true,
             readable_status: true,
             durable_inbox: true,
             ack: if cursor { AckGuarantee::Cumulative } else { AckGuarantee::Redelivers },
@@ -140,7 +141,7 @@ impl Hub {
             ttl: !numbered,
             delay: !numbered,
             keyed_state: !numbered,
-            extra_inbox: true,
+            extra_inbox: !one_inbox,
             replay: true,
             ..Capabilities::none(&[SCHEME])
         }

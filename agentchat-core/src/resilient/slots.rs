@@ -27,7 +27,8 @@ use crate::transport::{Event, EventStream};
 #[derive(Debug)]
 pub(super) struct Slots {
     pub(super) observer: Observer,
-    open: BTreeMap<u64, Slot>,
+    /// Boxed: a node of the map has room for eleven, and most sessions have one.
+    open: BTreeMap<u64, Box<Slot>>,
     next: u64,
     /// The upper half of what this session's ack tags begin with, so that another's are known for foreign;
     /// the lower half is the slot.
@@ -163,7 +164,7 @@ impl Slots {
         };
         slot.keep = self.keep_for(&mut slot, address, capabilities, now);
         slot.note_earlier_sends(&self.sent, now);
-        self.open.insert(number, slot);
+        self.open.insert(number, Box::new(slot));
         number
     }
 

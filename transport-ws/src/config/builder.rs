@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use agentchat_core::{Error, ErrorKind, Result};
 
-use super::{AgentChatConfig, BaseUrl, ClientIdentity, DEFAULT_BASE_URL, Handshake, Settings};
+use super::{
+    AgentChatConfig, BaseUrl, ClientIdentity, DEFAULT_BASE_URL, Handshake, InvitationPolicy, Settings,
+};
 use crate::key::ApiKey;
 
 /// Builds an [`AgentChatConfig`]. Every setting has a default; only
@@ -136,6 +138,12 @@ impl AgentChatConfigBuilder {
         self
     }
 
+    /// What is done with invitations to groups. Default: [`InvitationPolicy::Leave`].
+    pub fn with_invitations(mut self, policy: InvitationPolicy) -> Self {
+        self.settings.invitations = policy;
+        self
+    }
+
     /// Whether HTTP goes through the proxy that `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` name. Default:
     /// false, so that nobody who sets a variable reads along.
     pub fn with_env_proxy(mut self, use_it: bool) -> Self {
@@ -246,6 +254,7 @@ mod tests {
             .with_tls_roots("/roots.pem")
             .with_extra_tls_roots("/more.pem")
             .with_env_proxy(true)
+            .with_invitations(InvitationPolicy::AcceptAll)
             .build()
             .expect("usable");
         let expected = Settings {
@@ -264,6 +273,7 @@ mod tests {
             tls_roots: Some("/roots.pem".into()),
             extra_tls_roots: Some("/more.pem".into()),
             env_proxy: true,
+            invitations: InvitationPolicy::AcceptAll,
         };
         assert_eq!(config.base_url(), "http://h/p");
         assert_eq!(config.settings, expected);

@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) tls_roots: Option<PathBuf>,
     pub(crate) extra_tls_roots: Option<PathBuf>,
     pub(crate) env_proxy: bool,
+    pub(crate) invitations: InvitationPolicy,
 }
 
 /// How a WebSocket proves who it is.
@@ -52,6 +53,18 @@ pub enum Handshake {
     Hello,
     /// By an `Authorization` header of the upgrade. Older servers answer nothing to a good key.
     Header,
+}
+
+/// What an attached agent does with invitations to groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum InvitationPolicy {
+    /// Nothing: they wait on the server, to be seen and answered.
+    #[default]
+    Leave,
+    /// Accepts each one as soon as it is seen. Whoever may invite the agent then decides what groups it is
+    /// in, and every member of those can write to it.
+    AcceptAll,
 }
 
 /// What the client says it is, for the platform's statistics. What the server does with a name it does not
@@ -153,6 +166,11 @@ impl AgentChatConfig {
         self.settings.poll_interval
     }
 
+    /// What is done with invitations to groups.
+    pub fn invitations(&self) -> InvitationPolicy {
+        self.settings.invitations
+    }
+
     /// The PEM file of trusted roots, when not the system's.
     pub fn tls_roots(&self) -> Option<&Path> {
         self.settings.tls_roots.as_deref()
@@ -192,6 +210,7 @@ impl Default for Settings {
             tls_roots: None,
             extra_tls_roots: None,
             env_proxy: false,
+            invitations: InvitationPolicy::Leave,
         }
     }
 }

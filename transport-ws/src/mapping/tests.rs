@@ -259,3 +259,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_server_says_of_a_sender_is_apart_from_what_the_sender_says() {
+    let row = json!({
+        "id": "msg_1", "conversation_id": "conv_1", "seq": 7, "sender": "alice", "type": "text",
+        "content": {"text": "x"}, "created_at": "2026-11-21T19:13:20.230582+00:00",
+        "metadata": {"context": "mine", "contact": "true", "note": "of the sender"},
+        "context": {"sender": {"display_name": "Alice"}, "relationship": {"contact": false}, "note": "of the server"},
+    });
+    let row = MessageRow::parse(row.to_string()).expect("a row");
+    let got = from_row(&row, AckTag::new("t").expect("a tag")).expect("a delivery");
+    let said: Vec<_> = got.headers.iter().collect();
+    assert_eq!(said, [("contact", "true"), ("context", "mine"), ("note", "of the sender")]);
+    assert!(row.context().is_some(), "the server's word is read from where only the server writes");
+}

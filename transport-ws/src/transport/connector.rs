@@ -1,5 +1,6 @@
 //! Attaching an agent to AgentChat.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use rustls::ClientConfig;
 
 use super::AgentChatTransport;
 use super::ending::Ending;
+use super::invitations::{Invitations, Invites};
 use super::keeping::Keeping;
 use super::names::Names;
 use super::positions::Positions;
@@ -27,7 +29,7 @@ use crate::socket::{CloseMeaning, dial, run};
 /// Attaches the agent that an API key belongs to. Cheap to clone; clones share what they know.
 ///
 /// Wrap it in [`ResilientConnector`](agentchat_core::ResilientConnector) for a session that survives lost
-/// connections, or give it to [`Agent::builder`](agentchat_core::Agent::builder), which does.
+/// connections, and give that to [`Agent::builder`](agentchat_core::Agent::builder).
 #[derive(Clone)]
 pub struct AgentChatConnector(Arc<Inner>);
 
@@ -42,6 +44,7 @@ struct Inner {
     positions: Positions,
     store: Option<Arc<dyn CursorStore>>,
     keeping: OnceLock<Arc<Keeping>>,
+    invites: Invites,
 }
 
 impl AgentChatConnector {
@@ -58,7 +61,9 @@ impl AgentChatConnector {
         let (handle, names) = (OnceLock::new(), Names::default());
         let (leftover, positions) = (Leftover::default(), Positions::default());
         let (store, keeping) = (None, OnceLock::new());
-        let inner = Inner { config, client, tls, handle, names, leftover, positions, store, keeping };
+        let invites = Invites::new(config.invitations());
+        let inner =
+            Inner { config, client, tls, handle, names, leftover, positions, store, keeping, invites };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -86,6 +91,7 @@ impl AgentChatConnector {
             positions: Positions::default(),
             store: Some(store),
             keeping: OnceLock::new(),
+            invites: Invites::new(config.invitations()),
         }))
     }
 
@@ -98,6 +104,17 @@ impl AgentChatConnector {
             .get_or_init(|| Arc::new(Keeping::new(Arc::clone(store), inner.config.base_url(), own)));
         keeping.prepare(&inner.client).await?;
         Ok(Some(Arc::clone(keeping)))
+    }
+
+    /// The API under the agent's key, for what the transport does not wrap. Calls are tried once.
+    pub fn client(&self) -> &AgentChat {
+        &self.0.client
+    }
+
+    /// Invitations to groups, as this connector's attachments see them: those that wait when one connects or
+    /// registers, and what comes then. What has been seen before is told first.
+    pub fn invitations(&self) -> Invitations {
+        self.0.invites.told()
     }
 
     async fn handle(&self) -> Result<Arc<str>> {
@@ -145,19 +162,27 @@ impl Connector for AgentChatConnector {
         let kept = keeping.is_some();
         let within = inner.config.pong_timeout();
         let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
+        let invites = inner.invites.clone();
+        if invites.are_wanted() {
+            shared.invited.notify_one();
+        }
         let task = tokio::spawn(async move {
-            let running = run(greeted, Arc::clone(&task_shared), within);
-            let end = match &keeping {
-                Some(keeping) => tokio::select! {
-                    end = running => end,
-                    never = keeping.run(&client) => match never {},
-                },
-                None => running.await,
+            // Boxed: what is rare must not take room in the task of every agent.
+            let aside = async {
+                tokio::select! {
+                    never = keep(keeping.as_deref(), &client) => never,
+                    never = invites.watch(&client, &task_shared.invited) => never,
+                }
+            };
+            let end = tokio::select! {
+                end = run(greeted, Arc::clone(&task_shared), within) => end,
+                never = Box::pin(aside) => match never {},
             };
             let ending = match end {
                 None => Ending::Closed,
                 Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
-                    verdict(&client, Some(&task_own), end.how).await
+                    // Boxed: what is rare must not take room in the task of every agent.
+                    Box::pin(verdict(&client, Some(&task_own), end.how)).await
                 }
                 Some(end) => Ending::Lost(end.how),
             };
@@ -176,6 +201,7 @@ impl Connector for AgentChatConnector {
             own,
             client: inner.client.clone(),
             names: inner.names.clone(),
+            invites: inner.invites.clone(),
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
         }))
@@ -190,9 +216,18 @@ impl fmt::Debug for AgentChatConnector {
     }
 }
 
+/// Keeps what is settled, where that is kept.
+async fn keep(keeping: Option<&Keeping>, client: &AgentChat) -> Infallible {
+    match keeping {
+        Some(keeping) => keeping.run(client).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What an attachment can do. `acks`: what is not settled comes again.
 pub(super) fn capabilities(acks: bool) -> Capabilities {
     let mut able = Capabilities::none(&[SCHEME]);
+    able.directory = true;
     able.durable_inbox = true;
     able.ack = if acks { AckGuarantee::Redelivers } else { AckGuarantee::None };
     able.order = OrderGuarantee::Conversation;

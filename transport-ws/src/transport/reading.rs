@@ -14,11 +14,12 @@ use super::fates::Fate;
 use super::lost::{in_place, lost_between_sockets, missing};
 use super::names::Names;
 use super::order::{Order, Passed};
+use super::senders::Senders;
 use super::shared::{Owner, Reads, Shared};
 use super::verdict::confirmed;
 use crate::api::{AgentChat, RowPage};
 use crate::http::Failure;
-use crate::mapping::from_row;
+use crate::mapping::from_row_of;
 use crate::wire::MessageRow;
 
 /// A subscription under way. Where messages are acknowledged one by one, what waits is read by REST, page by
@@ -33,7 +34,10 @@ pub(crate) struct Reading {
     phase: Phase,
     cursor: Option<String>,
     ready: VecDeque<Passed>,
+    /// Empty between two looks at what has arrived.
+    taken: VecDeque<MessageRow>,
     order: Order,
+    senders: Senders,
     asks: FuturesUnordered<BoxFuture<'static, (String, Vec<MessageRow>)>>,
     number: u64,
     max_messages: usize,
@@ -82,7 +86,9 @@ impl Reading {
             phase: Phase::Backlog,
             cursor: None,
             ready: VecDeque::new(),
+            taken: VecDeque::new(),
             order: Order::default(),
+            senders: Senders::default(),
             asks: FuturesUnordered::new(),
             number,
             max_messages: options.max_unsettled,
@@ -94,7 +100,7 @@ impl Reading {
     }
 
     /// The next event, and this again; nothing after an error.
-    pub(crate) async fn next(mut self) -> Option<(Result<Event>, Self)> {
+    pub(crate) async fn next(mut self: Box<Self>) -> Option<(Result<Event>, Box<Self>)> {
         if self.over {
             return None;
         }
@@ -115,15 +121,22 @@ impl Reading {
                 let what = "another subscription reads the inbox now";
                 return Err(Error::new(ErrorKind::Conflict, "subscribe", what));
             }
-            if let Some(passed) = self.ready.pop_front() {
-                match self.hand_out(passed).await? {
-                    Some(delivery) => return Ok(Event::Message(delivery)),
-                    None => continue,
+            let shared = Arc::clone(&self.shared);
+            let settled = shared.arrived.notified();
+            if let Some(delivery) = self.ready() {
+                return Ok(Event::Message(delivery));
+            }
+            if !self.ready.is_empty() {
+                // No credit, or somebody else reads, or it is over.
+                if !shared.is_over() && shared.inner().reader == self.number {
+                    settled.await;
                 }
+                continue;
             }
             match self.phase {
-                Phase::Backlog if self.shared.acks => self.read_page(Phase::BacklogRead).await?,
-                Phase::Backlog => self.await_drain().await?,
+                // What is done once is boxed, or every wait would take the room of the largest.
+                Phase::Backlog if self.shared.acks => Box::pin(self.read_page(Phase::BacklogRead)).await?,
+                Phase::Backlog => Box::pin(self.await_drain()).await?,
                 Phase::BacklogRead => {
                     let mut inner = self.shared.inner();
                     inner.reading = Reads::Live;
@@ -139,49 +152,65 @@ impl Reading {
                     }
                 }
                 Phase::Live => self.live().await,
-                Phase::Behind => self.read_page(Phase::Live).await?,
+                Phase::Behind => Box::pin(self.read_page(Phase::Live)).await?,
             }
         }
     }
 
-    /// Hands a row out when there is credit; nothing for one that is not to be handed out. It stays first in
-    /// line while there is none.
-    async fn hand_out(&mut self, passed: Passed) -> Result<Option<Delivery>> {
-        let Some(id) = passed.row.id().map(str::to_owned) else { return Ok(None) };
-        if passed.row.sender() == Some(&*self.own) {
-            self.pass_over(&passed.row);
-            return Ok(None);
+    /// The next message that is ready, if there is credit for it.
+    pub(crate) fn ready(&mut self) -> Option<Delivery> {
+        if self.over || self.shared.is_over() {
+            return None;
         }
-        let fate = self.shared.inner().fates.of(&id);
-        let loose = match fate {
-            Some(Fate::Unsettled) => return Ok(None),
-            Some(Fate::Settled) => {
-                // The acknowledgement was lost, or is still on its way.
-                if self.shared.acks {
-                    drop(self.shared.queue_acks([id]));
+        while let Some(passed) = self.ready.front() {
+            let fate = match passed.row.id() {
+                Some(id) if passed.row.sender() != Some(&*self.own) => {
+                    let mut inner = self.shared.inner();
+                    if inner.reader != self.number {
+                        return None;
+                    }
+                    match inner.fates.of(id) {
+                        Some(Fate::Unsettled(_)) => None,
+                        Some(Fate::Settled) => {
+                            // The acknowledgement was lost, or is still on its way.
+                            let again = self.shared.acks.then(|| inner.fates.settle(id));
+                            drop(inner);
+                            again.into_iter().for_each(|id| self.shared.queue_acks([id]));
+                            None
+                        }
+                        fate if inner.fates.has_credit(self.max_messages, self.max_bytes) => Some(fate),
+                        // It stays first in line.
+                        _ => return None,
+                    }
                 }
-                return Ok(None);
+                _ => None,
+            };
+            let passed = self.ready.pop_front()?;
+            let own = passed.row.id().is_some() && passed.row.sender() == Some(&*self.own);
+            match fate {
+                None if own => self.pass_over(&passed.row),
+                None => {}
+                Some(fate) => match self.delivery(&passed, fate == Some(Fate::Loose)) {
+                    Some(delivery) => return Some(delivery),
+                    None => self.pass_over(&passed.row),
+                },
             }
-            Some(Fate::Loose) => true,
-            None => false,
-        };
-        if !self.shared.inner().fates.has_credit(self.max_messages, self.max_bytes) {
-            self.ready.push_front(passed);
-            self.shared.arrived.notified().await;
-            return Ok(None);
         }
-        let Some(delivery) = tag(&self.own, &id).and_then(|tag| from_row(&passed.row, tag)) else {
-            self.pass_over(&passed.row);
-            return Ok(None);
-        };
+        None
+    }
+
+    /// Hands a row out; nothing for one that cannot be.
+    fn delivery(&mut self, passed: &Passed, redelivered: bool) -> Option<Delivery> {
+        let id = passed.row.id()?;
+        let senders = &mut self.senders;
+        let delivery = from_row_of(&passed.row, tag(&self.own, id)?, |handle| senders.address(handle))?;
         let mut delivery = in_server_numbers(delivery, &passed.row, &self.names);
-        delivery.late = passed.late;
-        delivery.redelivered = loose;
-        self.shared.inner().fates.hand_out(&id, delivery.size());
+        (delivery.late, delivery.redelivered) = (passed.late, redelivered);
+        self.shared.inner().fates.hand_out(id, delivery.size());
         if let Some(keeping) = &self.shared.keeping {
             keeping.handed(&passed.row);
         }
-        Ok(Some(delivery))
+        Some(delivery)
     }
 
     /// Reads a page of what is on the server. Behind the last one, `then` is the phase.
@@ -277,18 +306,23 @@ impl Reading {
     /// Takes what arrived, or waits for more.
     async fn live(&mut self) {
         let now = Instant::now();
-        let mut out = Vec::new();
         for (conversation, seq) in self.shared.take_sent() {
-            self.order.sent(&conversation, seq, now, &mut out);
+            self.order.sent(&conversation, seq, now, &mut self.ready);
         }
-        for row in self.shared.take_arrivals() {
-            if self.is_new(&row) {
-                self.order.row(row, now, &mut out);
-            } else {
-                out.push(Passed { row, late: false });
+        self.shared.swap_arrivals(&mut self.taken);
+        if !self.taken.is_empty() {
+            let fates = &self.shared.inner().fates;
+            for row in self.taken.drain(..) {
+                // One that was handed out before says nothing about the order.
+                if row.id().is_none_or(|id| fates.of(id).is_none()) {
+                    self.order.row(row, now, &mut self.ready);
+                } else {
+                    self.ready.push_back(Passed { row, late: false });
+                }
             }
         }
-        self.ready.extend(out);
+        // What one burst took must not be kept for as long as the agent lives.
+        self.taken.shrink_to(KEPT);
         if !self.ready.is_empty() {
             return;
         }
@@ -308,17 +342,10 @@ impl Reading {
             () = self.shared.arrived.notified() => {}
             _ = self.shared.ended() => {}
             Some((conversation, rows)) = self.asks.next() => {
-                let mut out = Vec::new();
-                self.order.history(&conversation, rows, &mut out);
-                self.ready.extend(out);
+                self.order.history(&conversation, rows, &mut self.ready);
             }
             () = until(deadline) => {}
         }
-    }
-
-    /// Whether a row says something about the order: one that was handed out before does not.
-    fn is_new(&self, row: &MessageRow) -> bool {
-        row.id().is_none_or(|id| self.shared.inner().fates.of(id).is_none())
     }
 
     fn is_settled(&self, row: &MessageRow) -> bool {
@@ -361,7 +388,7 @@ impl Drop for Reading {
 /// The tag of a message: its id under its owner's name, so that it settles that message and no other on any
 /// attachment.
 pub(crate) fn tag(own: &str, id: &str) -> Option<AckTag> {
-    AckTag::new(format!("{TAG}{own}/{id}")).ok()
+    AckTag::new([TAG, own, "/", id].concat()).ok()
 }
 
 /// The message of a tag of this agent.
@@ -398,3 +425,5 @@ const TAG: &str = "agentchat:";
 const QUIET: Duration = Duration::from_millis(150);
 /// How often it is asked whether it is.
 const DRAIN_CHECKS: u32 = 10;
+/// Rows that there is memory for between two bursts.
+const KEPT: usize = 128;

@@ -19,6 +19,7 @@ use self::walk::Walk;
 use super::AgentChatTransport;
 use super::connector::{capabilities, unusable};
 use super::ending::Ending;
+use super::invitations::{Invitations, Invites};
 use super::names::Names;
 use super::positions::Positions;
 use super::shared::{Leftover, Owner, Shared};
@@ -56,6 +57,7 @@ struct Inner {
     config: AgentChatConfig,
     client: AgentChat,
     names: Names,
+    invites: Invites,
     /// Whose key it is, once it was told.
     own: OnceLock<Arc<str>>,
 }
@@ -70,7 +72,19 @@ impl AgentChatPollConnector {
             return Err(Error::new(ErrorKind::Config, "connect", "an agent needs an API key to attach"));
         }
         let client = AgentChat::new(&config)?.with_retry(RetryPolicy::none());
-        Ok(Self(Arc::new(Inner { config, client, names: Names::default(), own: OnceLock::new() })))
+        let invites = Invites::new(config.invitations());
+        Ok(Self(Arc::new(Inner { config, client, names: Names::default(), invites, own: OnceLock::new() })))
+    }
+
+    /// The API under the agent's key, for what the transport does not wrap. Calls are tried once.
+    pub fn client(&self) -> &AgentChat {
+        &self.0.client
+    }
+
+    /// Invitations to groups that wait when an attachment connects or registers. What has been seen before is
+    /// told first.
+    pub fn invitations(&self) -> Invitations {
+        self.0.invites.told()
     }
 
     /// Whose key it is. Asked each time, since that is what shows that the server is there.
@@ -115,8 +129,16 @@ impl Connector for AgentChatPollConnector {
             waiting: Vec::new(),
         };
         let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
+        let invites = inner.invites.clone();
+        if invites.are_wanted() {
+            shared.invited.notify_one();
+        }
         let task = tokio::spawn(async move {
-            let ending = match poller.run().await {
+            let end = tokio::select! {
+                end = poller.run() => end,
+                never = invites.watch(&client, &task_shared.invited) => match never {},
+            };
+            let ending = match end {
                 None => Ending::Closed,
                 Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
                     verdict(&client, Some(&task_own), end.how).await
@@ -132,6 +154,7 @@ impl Connector for AgentChatPollConnector {
             own,
             client: inner.client.clone(),
             names: inner.names.clone(),
+            invites: inner.invites.clone(),
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
         }))

@@ -145,7 +145,7 @@ impl Poller {
         }
         match self.shared.inner().fates.of(id) {
             Some(Fate::Settled) => Known::Settled,
-            Some(Fate::Unsettled) => Known::Open,
+            Some(Fate::Unsettled(_)) => Known::Open,
             // Left by an earlier reader: the next one reads from the beginning.
             Some(Fate::Loose) => Known::Open,
             None if self.given.contains(id) => Known::Open,
@@ -161,11 +161,13 @@ impl Poller {
         }
         let mut new = taken.new.iter().copied().peekable();
         let gave = new.peek().is_some();
+        let mut rows = Vec::new();
         for (place, row) in page.rows.into_iter().enumerate() {
             let (Some(_), Ok(row)) = (new.next_if_eq(&place), row) else { continue };
             self.given.extend(row.id().map(str::to_owned));
-            self.shared.arrive(row);
+            rows.push(row);
         }
+        self.shared.arrive(rows);
         gave
     }
 

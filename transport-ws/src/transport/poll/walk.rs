@@ -49,10 +49,10 @@ pub(super) struct Taken {
 
 impl Walk {
     /// These were settled.
-    pub(super) fn on_settled(&mut self, ids: &[String]) {
+    pub(super) fn on_settled<I: AsRef<str>>(&mut self, ids: &[I]) {
         self.dirty |= match &self.block {
             None => !ids.is_empty(),
-            Some(Block::Unsettled(first)) => ids.contains(first),
+            Some(Block::Unsettled(first)) => ids.iter().any(|id| id.as_ref() == first),
             Some(Block::Unreadable) => false,
         };
     }

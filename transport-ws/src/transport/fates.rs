@@ -123,8 +123,8 @@ mod tests {
             fates.settle(&number.to_string());
         }
         assert_eq!(fates.of("kept by its reader"), None, "the oldest is forgotten, and would be handed out");
-        assert_eq!(fates.of("in hand"), Some(Fate::Unsettled), "what a reader has is never forgotten");
-        assert_eq!(fates.of("0"), Some(Fate::Settled), "the others are known");
+        assert_eq!(fates.of("in hand"), Some(Fate::Unsettled(1)), "what a reader has is never forgotten");
+        assert_eq!(fates.of("1"), Some(Fate::Settled), "the younger ones are known");
         assert!(fates.of.len() <= REMEMBERED && fates.order.len() <= REMEMBERED);
     }
 

@@ -105,5 +105,5 @@ mod one_inbox {
 
 mod one_inbox_in_session {
     use super::*;
-    agentchat_core::conformance_tests!("loopback-one-inbox-session", Sessions(InProcess::one_inbox()));
+    agentchat_core::conformance_tests!("loopback-one-inbox-session", InSessions::new(InProcess::one_inbox()));
 }

@@ -12,6 +12,7 @@ mod json;
 mod limits;
 pub mod names;
 mod reply;
+mod vocabulary;
 mod wrapped;
 
 pub use answer::{AnswerAddress, AnswerSource, Placement, answer_address};
@@ -24,3 +25,4 @@ pub use error::{CardRule, Error, HeaderRule, MemberRule, Result};
 pub use headers::Headers;
 pub use limits::{LimitKind, Limits};
 pub use reply::ReplyType;
+pub use vocabulary::{A2aVersion, Operation, Role, TaskState};

@@ -6,6 +6,7 @@ use crate::dialect::is_hermes;
 use crate::error::{Error, MemberRule, Result, excerpt};
 use crate::json::{self, Kind, Node};
 use crate::limits::{LimitKind, Limits};
+use crate::safety::{AddressRule, has_userinfo};
 use crate::wrapped::is_wrapped;
 
 /// The places in a body where an answer address may stand, in the order a reader looks.
@@ -121,6 +122,7 @@ pub fn find_callback(body: &[u8], limits: &Limits) -> Result<Option<Callback>> {
 ///
 /// [`Error::CallbackExists`] if the body has a callback, in whichever spelling, and `replace` is not set;
 /// [`Error::CallbackShadowed`] if it is set but readers would still prefer another spelling that is there;
+/// [`Error::Address`] if the URI is a broker's and carries credentials, which all readers would learn;
 /// [`Error::Member`] if the URI is empty, or something on the way is no object or is there twice;
 /// [`Error::Limit`] if body or result are beyond the default [`Limits`]; and the errors of
 /// [`CallbackField::own`].
@@ -131,6 +133,9 @@ pub fn with_callback(body: &[u8], uri: &str, field: Option<CallbackField>, repla
     let path = field.path(is_rpc(root));
     if uri.is_empty() {
         return Err(Error::member(path.join("."), MemberRule::Missing));
+    }
+    if has_userinfo(uri) {
+        return Err(Error::Address(AddressRule::Credentials));
     }
     if !replace && root.at(path).is_some_and(is_set) {
         return Err(Error::CallbackExists { field });

@@ -12,6 +12,7 @@ mod json;
 mod limits;
 pub mod names;
 mod reply;
+mod safety;
 mod vocabulary;
 mod wrapped;
 
@@ -25,4 +26,7 @@ pub use error::{CardRule, Error, HeaderRule, MemberRule, Result};
 pub use headers::Headers;
 pub use limits::{LimitKind, Limits};
 pub use reply::ReplyType;
+pub use safety::{
+    AddressRule, AnswerPolicy, AnswerTarget, Credentials, Origin, Reach, is_credential, origin_of,
+};
 pub use vocabulary::{A2aVersion, Operation, Role, TaskState};

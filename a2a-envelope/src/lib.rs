@@ -3,6 +3,7 @@
 mod answer;
 mod callback;
 mod card;
+mod convert;
 mod correlation;
 mod dialect;
 mod envelope;
@@ -13,6 +14,7 @@ mod limits;
 pub mod names;
 mod reply;
 mod safety;
+mod view;
 mod vocabulary;
 mod wrapped;
 
@@ -28,5 +30,9 @@ pub use limits::{LimitKind, Limits};
 pub use reply::ReplyType;
 pub use safety::{
     AddressRule, AnswerPolicy, AnswerTarget, Credentials, Origin, Reach, is_credential, origin_of,
+};
+pub use view::{
+    ArtifactView, EventView, MessageView, PartContent, PartView, RequestView, RpcError, RpcView, StatusView,
+    TaskView, UpdateView,
 };
 pub use vocabulary::{A2aVersion, Operation, Role, TaskState};

@@ -5,7 +5,7 @@ mod node;
 mod scan;
 
 pub(crate) use edit::{append_element, quote, set_member, splice};
-pub(crate) use node::{Kind, Node};
+pub(crate) use node::{Item, Kind, Node};
 
 use crate::error::{Error, Result};
 use crate::limits::{LimitKind, Limits};

@@ -114,6 +114,11 @@ impl<'a> Item<'a> {
         if inner.contains('\\') { decode(self.raw_key).is_some_and(|key| key == name) } else { inner == name }
     }
 
+    /// The key as it stands, quotes included.
+    pub(crate) fn raw_key(&self) -> &'a str {
+        self.raw_key
+    }
+
     /// The decoded key; `None` if its escapes are no Unicode text.
     pub(crate) fn key(&self) -> Option<Cow<'a, str>> {
         decode(self.raw_key)

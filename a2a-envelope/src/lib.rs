@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod answering;
 mod callback;
+mod callback_plan;
 mod card;
 mod convert;
 mod correlation;
@@ -12,6 +14,7 @@ mod headers;
 mod json;
 mod limits;
 pub mod names;
+mod received;
 mod reply;
 mod safety;
 mod view;
@@ -19,7 +22,9 @@ mod vocabulary;
 mod wrapped;
 
 pub use answer::{AnswerAddress, AnswerSource, Placement, answer_address};
+pub use answering::{Answer, Answering};
 pub use callback::{Callback, CallbackField, callback_of, find_callback, with_callback};
+pub use callback_plan::{CALLBACK_TTL, CallbackPlan};
 pub use card::{AgentInterface, CardBuilder, CardView, MQ9_BINDING, RawCard, Skill};
 pub use correlation::{Correlation, CorrelationId, CorrelationSource, correlation_of};
 pub use dialect::Dialect;
@@ -27,6 +32,7 @@ pub use envelope::{Envelope, FORMAT};
 pub use error::{CardRule, Error, HeaderRule, MemberRule, Result};
 pub use headers::Headers;
 pub use limits::{LimitKind, Limits};
+pub use received::{Carriage, MessageKind, Received};
 pub use reply::ReplyType;
 pub use safety::{
     AddressRule, AnswerPolicy, AnswerTarget, Credentials, Origin, Reach, is_credential, origin_of,
@@ -35,4 +41,4 @@ pub use view::{
     ArtifactView, EventView, MessageView, PartContent, PartView, RequestView, RpcError, RpcView, StatusView,
     TaskView, UpdateView,
 };
-pub use vocabulary::{A2aVersion, Operation, Role, TaskState};
+pub use vocabulary::{A2aVersion, ErrorCode, Operation, Role, TaskState};

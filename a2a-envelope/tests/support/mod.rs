@@ -1,6 +1,7 @@
 //! What several test files share: fixtures, and JSON text no well-behaved writer would produce.
 #![allow(dead_code)]
 
+use a2a_envelope::{Headers, Limits, Received};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -22,6 +23,14 @@ pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("bare_message.json", include_str!("../fixtures/bare_message.json")),
     ("wrapped.json", include_str!("../fixtures/wrapped.json")),
     ("opaque.txt", include_str!("../fixtures/opaque.txt")),
+    ("native_request.msg", include_str!("../fixtures/native_request.msg")),
+    ("native_reply.msg", include_str!("../fixtures/native_reply.msg")),
+    ("native_ack.msg", include_str!("../fixtures/native_ack.msg")),
+    ("native_end.msg", include_str!("../fixtures/native_end.msg")),
+    ("facade_send.msg", include_str!("../fixtures/facade_send.msg")),
+    ("facade_get.msg", include_str!("../fixtures/facade_get.msg")),
+    ("facade_java.msg", include_str!("../fixtures/facade_java.msg")),
+    ("facade_last.msg", include_str!("../fixtures/facade_last.msg")),
     ("card_v1.json", include_str!("../fixtures/card_v1.json")),
     ("card_v0_3.json", include_str!("../fixtures/card_v0_3.json")),
     ("card_hermes.json", include_str!("../fixtures/card_hermes.json")),
@@ -32,6 +41,20 @@ pub(crate) const FIXTURES: &[(&str, &str)] = &[
 /// A fixture's text.
 pub(crate) fn fixture(name: &str) -> &'static str {
     FIXTURES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no fixture {name}")).1
+}
+
+/// A message with headers: lines of them, an empty line, the body.
+pub(crate) fn message(name: &str) -> (Headers, &'static str) {
+    let (block, body) = fixture(name).split_once("\n\n").expect("an empty line");
+    let pairs = block.lines().map(|line| line.split_once(": ").expect("a header"));
+    (Headers::from_pairs(pairs).expect("legal headers"), body)
+}
+
+/// A fixture as a transport received it: with its headers, if it has any.
+pub(crate) fn received(name: &str) -> Received {
+    let (headers, body) =
+        if name.ends_with(".msg") { message(name) } else { (Headers::new(), fixture(name)) };
+    Received::read(headers, body, &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The same cases on every run.

@@ -3,6 +3,7 @@ use std::fmt;
 use crate::callback::CallbackField;
 use crate::limits::LimitKind;
 use crate::safety::AddressRule;
+use crate::sign::SignFailure;
 
 /// The result of every fallible call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -103,6 +104,9 @@ pub enum Error {
     /// An answer address is not one to follow, or not one to send.
     #[error("answer address: {0}")]
     Address(AddressRule),
+    /// A signer refused.
+    #[error("not signed: {0}")]
+    Signing(SignFailure),
     /// An agent card, or what it is to be built from, breaks a rule.
     #[error("agent card: {0}")]
     Card(CardRule),

@@ -17,6 +17,7 @@ pub mod names;
 mod received;
 mod reply;
 mod safety;
+mod sign;
 mod view;
 mod vocabulary;
 mod wrapped;
@@ -25,7 +26,10 @@ pub use answer::{AnswerAddress, AnswerSource, Placement, answer_address};
 pub use answering::{Answer, Answering};
 pub use callback::{Callback, CallbackField, callback_of, find_callback, with_callback};
 pub use callback_plan::{CALLBACK_TTL, CallbackPlan};
-pub use card::{AgentInterface, CardBuilder, CardView, MQ9_BINDING, RawCard, Skill};
+pub use card::{
+    AgentInterface, CardBuilder, CardCapabilities, CardOverride, CardView, MQ9_BINDING, RawCard,
+    RegistryEntry, Skill, Tool, Toolset,
+};
 pub use correlation::{Correlation, CorrelationId, CorrelationSource, correlation_of};
 pub use dialect::Dialect;
 pub use envelope::{Envelope, FORMAT};
@@ -37,6 +41,7 @@ pub use reply::ReplyType;
 pub use safety::{
     AddressRule, AnswerPolicy, AnswerTarget, Credentials, Origin, Reach, is_credential, origin_of,
 };
+pub use sign::{CardSignature, SignFailure, Signer, Verdict, Verifier};
 pub use view::{
     ArtifactView, EventView, MessageView, PartContent, PartView, RequestView, RpcError, RpcView, StatusView,
     TaskView, UpdateView,

@@ -37,6 +37,8 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const TRACESTATE: &str = "tracestate";
 /// Where follow-ups and cancels of the reply's task go.
 pub const TASK_INBOX: &str = "amb-task-inbox";
+/// A signature over headers and body.
+pub const SIGNATURE: &str = "amb-signature";
 /// A token that only the first agent can read: who asked in the first place.
 pub const ORIGIN_REF: &str = "amb-origin-ref";
 /// How many agents the origin has passed; absent on the first request.

@@ -43,6 +43,20 @@ pub(crate) fn append_element(array: Node<'_>, value: &str) -> Splice {
     }
 }
 
+/// The document without a member of its root, and without the comma that stood by it.
+pub(crate) fn remove_member(root: Node<'_>, name: &str) -> Bytes {
+    let items: Vec<_> = root.items().collect();
+    let Some(place) = items.iter().position(|item| item.is_named(name)) else {
+        return Bytes::copy_from_slice(root.document().as_bytes());
+    };
+    let (start, end) = match (place.checked_sub(1), items.get(place + 1)) {
+        (Some(before), _) => (items[before].value.end(), items[place].value.end()),
+        (None, Some(next)) => (items[place].start(), next.start()),
+        (None, None) => (items[place].start(), items[place].value.end()),
+    };
+    splice(root.document(), &Splice { span: start..end, insert: String::new() })
+}
+
 /// The text with one replacement made.
 pub(crate) fn splice(text: &str, edit: &Splice) -> Bytes {
     let (before, after) = (&text[..edit.span.start], &text[edit.span.end..]);
@@ -105,6 +119,20 @@ mod tests {
             (r#"{"p":{"c":1,"\u0063":2}}"#, &["p", "c"], "`p.c` is there more than once"),
         ] {
             assert_eq!(set(text, path, "V").unwrap_err().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn a_member_goes_with_its_comma_and_nothing_else() {
+        for (text, want) in [
+            (r#"{"s":1, "b":1.0}"#, r#"{"b":1.0}"#),
+            (r#"{ "a" : 1 , "s":[{}] , "b":2}"#, r#"{ "a" : 1 , "b":2}"#),
+            (r#"{"a":1e400 , "s":null }"#, r#"{"a":1e400 }"#),
+            (r#"{ "\u0073" : 1 }"#, "{  }"),
+            (r#"{"a":{"s":1}}"#, r#"{"a":{"s":1}}"#),
+        ] {
+            let root = super::super::parse_body(text.as_bytes(), &Limits::default()).unwrap();
+            assert_eq!(remove_member(root, "s"), want);
         }
     }
 

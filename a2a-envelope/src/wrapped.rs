@@ -3,7 +3,7 @@ use bytes::Bytes;
 use crate::envelope::{Envelope, FORMAT};
 use crate::error::{Error, MemberRule, Result, excerpt};
 use crate::headers::Headers;
-use crate::json::{self, Kind, Node, quote};
+use crate::json::{self, Kind, Node, write_quoted};
 use crate::limits::{LimitKind, Limits};
 use crate::names;
 
@@ -22,18 +22,24 @@ impl Envelope {
         limits.check(LimitKind::Body, self.body.len())?;
         limits.check(LimitKind::Headers, self.headers.len())?;
         let body = self.body_text()?;
-        let mut text = format!("{{{}:{},\"headers\":{{", quote(MARK), quote(FORMAT));
+        // Most texts need few escapes; what these leave over is small beside the body.
+        let mut text = Vec::with_capacity(body.len() + body.len() / 8 + self.headers.total_bytes() + 512);
+        text.push(b'{');
+        write_quoted(&mut text, MARK);
+        text.push(b':');
+        write_quoted(&mut text, FORMAT);
+        text.extend_from_slice(b",\"headers\":{");
         for (place, (name, value)) in self.headers.iter().enumerate() {
             if place > 0 {
-                text.push(',');
+                text.push(b',');
             }
-            text.push_str(&quote(name));
-            text.push(':');
-            text.push_str(&quote(value));
+            write_quoted(&mut text, name);
+            text.push(b':');
+            write_quoted(&mut text, value);
         }
-        text.push_str("},\"body\":");
-        text.push_str(&quote(body));
-        text.push('}');
+        text.extend_from_slice(b"},\"body\":");
+        write_quoted(&mut text, body);
+        text.push(b'}');
         limits.check(LimitKind::Wrapped, text.len())?;
         Ok(text.into())
     }

@@ -5,6 +5,7 @@
 //! their clients on one thread of the second core, and their servers on one of the first; those named
 //! `core` take both cores as they come.
 
+mod a2a;
 mod alloc;
 mod consume;
 mod core;
@@ -24,7 +25,10 @@ fn main() {
     if asked == flood::CHILD {
         return flood::child();
     }
-    let figures: [(&str, fn()); 19] = [
+    let figures: [(&str, fn()); 22] = [
+        ("a2a.wrap", a2a::wrap),
+        ("a2a.read", a2a::read),
+        ("a2a.wrapped", a2a::wrapped),
         ("core.loopback.bare", || loopback::ratio("core.loopback.bare", Kind::Bare)),
         ("core.loopback.resilient", || loopback::ratio("core.loopback.resilient", Kind::Resilient)),
         ("core.loopback.agent", || loopback::ratio("core.loopback.agent", Kind::Agent)),

@@ -65,7 +65,16 @@ pub(crate) fn splice(text: &str, edit: &Splice) -> Bytes {
 
 /// `text` as a JSON string, quotes included.
 pub(crate) fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    write_quoted(&mut quoted, text);
+    // What a JSON writer makes of text is text.
+    String::from_utf8(quoted).unwrap_or_default()
+}
+
+/// [`quote`] behind what is in `out` already.
+pub(crate) fn write_quoted(out: &mut Vec<u8>, text: &str) {
+    let written = serde_json::to_writer(out, text);
+    debug_assert!(written.is_ok(), "memory takes every text");
 }
 
 fn append_member(object: Node<'_>, name: &str, value: &str) -> Splice {

@@ -4,7 +4,7 @@ mod edit;
 mod node;
 mod scan;
 
-pub(crate) use edit::{append_element, quote, remove_member, set_member, splice};
+pub(crate) use edit::{append_element, quote, remove_member, set_member, splice, write_quoted};
 pub(crate) use node::{Item, Kind, Node};
 
 use crate::error::{Error, Result};

@@ -14,6 +14,8 @@ mod headers;
 mod json;
 mod limits;
 pub mod names;
+#[cfg(feature = "official-types")]
+mod official;
 mod received;
 mod reply;
 mod safety;

@@ -154,6 +154,42 @@ pub fn with_callback(body: &[u8], uri: &str, field: Option<CallbackField>, repla
     Ok(edited)
 }
 
+/// Takes mailbox callbacks out of a body, in every spelling, each with the configuration it stands in: for a
+/// handler that takes a callback for an HTTP address and would refuse `mq9://`. Other callbacks, and every
+/// other byte, stay. A body without one is handed back as it is.
+///
+/// The handler is then called with a body of its own; what travels on is still the author's.
+///
+/// # Errors
+///
+/// [`Error::Limit`], [`Error::NotUtf8`] or [`Error::NotJson`] for a body that cannot be read;
+/// [`Error::Member`] if something on the way to a mailbox callback is there twice.
+pub fn without_mailbox_callbacks(body: &Bytes) -> Result<Bytes> {
+    let mut body = body.clone();
+    for field in CallbackField::READING_ORDER {
+        let root = json::parse_body(&body, &Limits::default())?;
+        let path = field.path(is_rpc(root));
+        let uri = root.at(path).and_then(Node::as_str).unwrap_or_default();
+        if !is_mailbox(&uri) {
+            continue;
+        }
+        let holder = &path[..path.len() - 1];
+        let mut parent = root;
+        for (depth, name) in holder.iter().enumerate() {
+            let found = parent.only(name, &holder[..=depth].join("."))?;
+            if depth + 1 < holder.len() {
+                // It was found on this way a moment ago.
+                parent = found.unwrap_or(parent);
+            }
+        }
+        let edit = holder.last().and_then(|name| json::remove_member(parent, name));
+        if let Some(edit) = edit {
+            body = json::splice(root.document(), &edit);
+        }
+    }
+    Ok(body)
+}
+
 /// The callback in a body that has been parsed already.
 pub(crate) fn find(root: Node<'_>) -> Option<Callback> {
     let rpc = is_rpc(root);
@@ -198,6 +234,11 @@ fn is_rpc(root: Node<'_>) -> bool {
 /// `null` and the empty string are proto-JSON's ways to leave a field unset.
 fn is_set(url: Node<'_>) -> bool {
     url.kind() != Kind::Null && url.raw() != "\"\""
+}
+
+fn is_mailbox(uri: &str) -> bool {
+    uri.split_once("://")
+        .is_some_and(|(scheme, _)| ["mq9", "mq9s"].iter().any(|known| scheme.eq_ignore_ascii_case(known)))
 }
 
 fn object<'a>(body: &'a [u8], limits: &Limits) -> Result<Node<'a>> {

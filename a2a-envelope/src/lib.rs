@@ -26,7 +26,9 @@ mod wrapped;
 
 pub use answer::{AnswerAddress, AnswerSource, Placement, answer_address};
 pub use answering::{Answer, Answering};
-pub use callback::{Callback, CallbackField, callback_of, find_callback, with_callback};
+pub use callback::{
+    Callback, CallbackField, callback_of, find_callback, with_callback, without_mailbox_callbacks,
+};
 pub use callback_plan::{CALLBACK_TTL, CallbackPlan};
 pub use card::{
     AgentInterface, CardBuilder, CardCapabilities, CardOverride, CardView, MQ9_BINDING, RawCard,

@@ -118,7 +118,10 @@ impl RawCard {
     pub fn unsigned_text(&self) -> Result<Bytes> {
         let Some(root) = json::object_of_checked(self.as_bytes()) else { return Ok(self.as_bytes().clone()) };
         root.only(SIGNATURES, SIGNATURES)?;
-        Ok(json::remove_member(root, SIGNATURES))
+        Ok(match json::remove_member(root, SIGNATURES) {
+            Some(edit) => json::splice(root.document(), &edit),
+            None => self.as_bytes().clone(),
+        })
     }
 
     /// This card with a signature behind its last member. Every other byte stays.

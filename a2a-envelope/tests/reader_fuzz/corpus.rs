@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::{FIXTURES, message};
+use crate::support::{FIXTURES, MESSAGES, message};
 
 /// The kept inputs, in the order of their names.
 pub(crate) fn read() -> Result<Vec<Vec<u8>>, String> {
@@ -20,10 +20,9 @@ pub(crate) fn read() -> Result<Vec<Vec<u8>>, String> {
 
 /// The fixtures as inputs, without headers.
 pub(crate) fn fixtures() -> impl Iterator<Item = Vec<u8>> {
-    FIXTURES.iter().map(|(name, text)| {
-        let body = if name.ends_with(".msg") { message(name).1 } else { text };
-        [&[0], body.as_bytes()].concat()
-    })
+    let bodies = FIXTURES.iter().map(|(_, text)| *text);
+    let bodies = bodies.chain(MESSAGES.iter().map(|(name, _)| message(name).1));
+    bodies.map(|body| [&[0], body.as_bytes()].concat())
 }
 
 /// Keeps one more.

@@ -5,7 +5,7 @@ use a2a_envelope::{Headers, Limits, Received};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-/// Every fixture, by file name.
+/// Every fixture that is a body alone, by file name.
 pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("seed_call.json", include_str!("../fixtures/seed_call.json")),
     ("v0_1_tasks_send.json", include_str!("../fixtures/v0_1_tasks_send.json")),
@@ -23,6 +23,15 @@ pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("bare_message.json", include_str!("../fixtures/bare_message.json")),
     ("wrapped.json", include_str!("../fixtures/wrapped.json")),
     ("opaque.txt", include_str!("../fixtures/opaque.txt")),
+    ("card_v1.json", include_str!("../fixtures/card_v1.json")),
+    ("card_v0_3.json", include_str!("../fixtures/card_v0_3.json")),
+    ("card_hermes.json", include_str!("../fixtures/card_hermes.json")),
+    ("card_signed.json", include_str!("../fixtures/card_signed.json")),
+    ("card_built.json", include_str!("../fixtures/card_built.json")),
+];
+
+/// Messages with headers beside the body: lines of them, an empty line, the body.
+pub(crate) const MESSAGES: &[(&str, &str)] = &[
     ("native_request.msg", include_str!("../fixtures/native_request.msg")),
     ("native_reply.msg", include_str!("../fixtures/native_reply.msg")),
     ("native_ack.msg", include_str!("../fixtures/native_ack.msg")),
@@ -31,19 +40,19 @@ pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("facade_get.msg", include_str!("../fixtures/facade_get.msg")),
     ("facade_java.msg", include_str!("../fixtures/facade_java.msg")),
     ("facade_last.msg", include_str!("../fixtures/facade_last.msg")),
-    ("card_v1.json", include_str!("../fixtures/card_v1.json")),
-    ("card_v0_3.json", include_str!("../fixtures/card_v0_3.json")),
-    ("card_hermes.json", include_str!("../fixtures/card_hermes.json")),
-    ("card_signed.json", include_str!("../fixtures/card_signed.json")),
-    ("card_built.json", include_str!("../fixtures/card_built.json")),
 ];
 
 /// A fixture's text.
 pub(crate) fn fixture(name: &str) -> &'static str {
-    FIXTURES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no fixture {name}")).1
+    FIXTURES
+        .iter()
+        .chain(MESSAGES)
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("no fixture {name}"))
+        .1
 }
 
-/// A message with headers: lines of them, an empty line, the body.
+/// The headers and the body of one of [`MESSAGES`].
 pub(crate) fn message(name: &str) -> (Headers, &'static str) {
     let (block, body) = fixture(name).split_once("\n\n").expect("an empty line");
     let pairs = block.lines().map(|line| line.split_once(": ").expect("a header"));

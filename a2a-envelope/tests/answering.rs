@@ -195,7 +195,9 @@ fn details_of_an_error_are_the_callers_if_it_gives_any() {
 fn an_id_goes_back_as_the_token_it_was() {
     for id in ["7", "\"7\"", "1.0", "\"a\\u002fb\""] {
         let request = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"GetTask","params":{{"id":"t"}}}}"#);
-        for headers in [Headers::new(), Envelope::new("").headers] {
+        // A header can say an id only as text; the body says it as the token it is.
+        let told = Envelope::new("").with_header(names::CORRELATION_ID, "other").unwrap().headers;
+        for headers in [Headers::new(), Envelope::new("").headers, told] {
             let received = Received::read(headers, request.clone(), &Limits::default()).unwrap();
             let reply = received.answering().write(&Answer::response("{}")).unwrap().unwrap();
             assert_eq!(reply.body, format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#));
@@ -209,6 +211,33 @@ fn a_request_without_an_id_is_answered_with_null() {
     let received = Received::read(Headers::new(), request, &Limits::default()).unwrap();
     let reply = received.answering().write(&Answer::response("null")).unwrap().unwrap();
     assert_eq!(reply.body, r#"{"jsonrpc":"2.0","id":null,"result":null}"#);
+}
+
+#[test]
+fn an_origin_is_echoed_to_everyone_who_sent_it_in_a_header() {
+    let bodies = [
+        r#"{"jsonrpc":"2.0","id":1,"method":"message/send","params":{}}"#,
+        r#"{"role":"user","parts":[]}"#,
+        "opaque",
+    ];
+    for body in bodies {
+        for reply_to in [None, Some("cb")] {
+            let mut headers =
+                Headers::from_pairs([(names::ORIGIN_REF, "tok"), (names::ORIGIN_HOP, "2")]).unwrap();
+            reply_to.map(|address| headers.set(names::REPLY_TO, address).unwrap());
+            let received = Received::read(headers, body, &Limits::default()).unwrap();
+            let reply = received.answering().write(&Answer::response(TASK)).unwrap().unwrap();
+            let origin = reply.origin().unwrap();
+            assert_eq!((origin.token(), origin.hop()), ("tok", 2), "{body}");
+        }
+        let received = Received::read(Headers::new(), body, &Limits::default()).unwrap();
+        let reply = received.answering().write(&Answer::response(TASK)).unwrap().unwrap();
+        assert_eq!(reply.origin(), None, "{body}");
+    }
+    let wrapped = r#"{"a2aEnvelope":"1","headers":{"mq9-a2a-method":"SendMessage"},"body":"{\"message\":{\"metadata\":{\"https://agentchat-rs.github.io/ext/origin/v1\":{\"ref\":\"m\"}}}}"}"#;
+    let received = Received::read(Headers::new(), wrapped, &Limits::default()).unwrap();
+    let reply = received.answering().write(&Answer::response(TASK)).unwrap().unwrap();
+    assert_eq!(reply.origin().unwrap().token(), "m");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Answering {
     /// Whether headers say what the answer is, as the facade has them.
     facade: bool,
     origin: Option<Origin>,
+    /// Whether the request had the origin in a header, so that whoever asked reads headers.
+    origin_in_header: bool,
     agent: String,
     over: bool,
 }
@@ -74,6 +76,7 @@ impl Received {
             hermes: HermesCall::read(body),
             facade,
             origin: origin_of(headers, body),
+            origin_in_header: headers.contains(names::ORIGIN_REF),
             agent: String::new(),
             over: false,
         }
@@ -125,6 +128,12 @@ impl Answering {
             Dialect::BareA2a => Ok(self.bare(answer).map(plain)),
             _ => Ok(self.opaque(answer).map(plain)),
         }?;
+        let written = match (written, &self.origin) {
+            (Some(envelope), Some(origin)) if self.origin_in_header || self.dialect == Dialect::Envelope => {
+                Some(envelope.with_origin(origin, Reach::Home)?)
+            }
+            (written, _) => written,
+        };
         self.over = answer.is_last();
         Ok(written)
     }
@@ -160,10 +169,7 @@ impl Answering {
         if let Some(inbox) = &answer.task_inbox {
             envelope = envelope.with_task_inbox(inbox)?;
         }
-        match &self.origin {
-            Some(origin) => envelope.with_origin(origin, Reach::Home),
-            None => Ok(envelope),
-        }
+        Ok(envelope)
     }
 
     /// An event without anything around it.

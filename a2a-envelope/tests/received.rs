@@ -192,6 +192,7 @@ fn a_wrapped_body_may_be_larger_than_a_plain_one() {
     assert!(wrapped.len() > 2_000);
     let got = Received::read(Headers::new(), wrapped.clone(), &limits).unwrap();
     assert_eq!((got.envelope, got.carriage), (envelope, Carriage::Wrapped));
+    assert_eq!(Dialect::detect_within(&Headers::new(), &wrapped, &limits), Ok(Dialect::Envelope));
     let plain = format!("[\"{}\"]", "x".repeat(2_000));
     for body in [plain, "x".repeat(2_000)] {
         let refused = Received::read(Headers::new(), body, &limits);

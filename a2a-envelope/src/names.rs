@@ -37,7 +37,18 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const TRACESTATE: &str = "tracestate";
 /// Where follow-ups and cancels of the reply's task go.
 pub const TASK_INBOX: &str = "amb-task-inbox";
+/// A signature over headers and body.
+pub const SIGNATURE: &str = "amb-signature";
+/// A token that only the first agent can read: who asked in the first place.
+pub const ORIGIN_REF: &str = "amb-origin-ref";
+/// How many agents the origin has passed; absent on the first request.
+pub const ORIGIN_HOP: &str = "amb-origin-hop";
+/// What the names begin with under which a receiving side tells its own handler something, such as who the
+/// sender was proven to be. Never sent; dropped where a peer sends one.
+pub const LOCAL_PREFIX: &str = "amb-local-";
 
+/// What only an answering server says: dropped from requests.
+pub(crate) const SERVER_SET: [&str; 5] = [TYPE, SEQ, GENERATION, LAST, TASK_INBOX];
 /// What every A2A service parameter begins with.
 pub(crate) const A2A_PREFIX: &str = "a2a-";
 /// What the facade's A2A headers begin with.

@@ -5,6 +5,7 @@
 //! `ws` keep their clients on one thread of the second core, and their servers on one of the first; those
 //! named `core` take both cores as they come.
 
+mod a2a;
 mod alloc;
 mod consume;
 mod core;
@@ -28,7 +29,7 @@ fn main() {
     if asked == ws::OURS || asked == ws::RAW {
         return ws::child(&asked, &std::env::args().nth(2).expect("the server's URL"));
     }
-    let figures: [(&str, fn()); 25] = [
+    let figures: &[(&str, fn())] = &[
         ("core.loopback.bare", || loopback::ratio("core.loopback.bare", Kind::Bare)),
         ("core.loopback.resilient", || loopback::ratio("core.loopback.resilient", Kind::Resilient)),
         ("core.loopback.agent", || loopback::ratio("core.loopback.agent", Kind::Agent)),
@@ -58,10 +59,13 @@ fn main() {
         ("ws.first_delivery", || ws::first_delivery("ws.first_delivery")),
         ("ws.reply_then_inbound", || ws::reply_then_inbound("ws.reply_then_inbound")),
         ("ws.idle_agent.bytes", || ws::idle_agent("ws.idle_agent.bytes")),
+        ("a2a.wrap", a2a::wrap),
+        ("a2a.read", a2a::read),
+        ("a2a.wrapped", a2a::wrapped),
     ];
     let mut ran = 0;
     let mut pinned = false;
-    for (name, figure) in figures {
+    for &(name, figure) in figures {
         // Threads begin where the one that starts them is kept: the figures of the core come before.
         if !name.starts_with("core") && !std::mem::replace(&mut pinned, true) {
             rig::pin(1);

@@ -12,6 +12,10 @@ use zeroize::Zeroizing;
 /// An agent's API key. Opaque: its prefix and length have changed before.
 ///
 /// `Debug` and `Display` show `***`. The memory is overwritten when the last clone is dropped.
+///
+/// Nothing that this crate logs or answers has it, also not where a server says it back. What the WebSocket
+/// library logs by itself at level `trace` are whole frames and upgrades, the key in them: leave its target
+/// `tungstenite` at `debug` or above.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(Arc<Zeroizing<String>>);
 

@@ -5,6 +5,8 @@ mod config;
 #[cfg(feature = "doctor")]
 pub mod doctor;
 mod etiquette;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 mod key;
 mod map_error;

@@ -6,11 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use agentchat_core::conformance::{Harness, Skip};
+use agentchat_core::conformance::{Harness, InSessions, Skip};
 use agentchat_core::store::MemoryStore;
-use agentchat_core::{
-    BackoffPolicy, Connector, Heartbeat, ResilientConnector, ResilientOptions, Result, Transport,
-};
+use agentchat_core::{Connector, Heartbeat, Result, Transport};
 use async_trait::async_trait;
 use tokio::sync::Mutex as AsyncMutex;
 use transport_ws::testing::{AgentChatServer, Faults, Profile};
@@ -182,59 +180,6 @@ impl Harness for Double {
     }
 }
 
-/// The same within sessions that survive lost connections.
-struct InSession(Double);
-
-#[async_trait]
-impl Harness for InSession {
-    async fn connector(&self, name: &str) -> Arc<dyn Connector> {
-        let soon = BackoffPolicy::new().with_base(Duration::from_millis(20));
-        let options = ResilientOptions::new()
-            .with_reconnect(soon)
-            .with_retry(soon)
-            .with_connect_timeout(2 * DEADLINE)
-            .with_call_timeout(2 * DEADLINE)
-            .with_send_timeout(4 * DEADLINE)
-            .with_drain_timeout(DEADLINE / 4);
-        Arc::new(ResilientConnector::new(self.0.agent(name).await, options))
-    }
-
-    fn expected_skips(&self) -> Vec<Skip> {
-        let mut skips = self.0.expected_skips();
-        skips.retain(|skip| *skip != Skip::EndsWithConnection);
-        skips.push(Skip::Reconnects);
-        skips
-    }
-
-    fn patience(&self) -> Duration {
-        8 * DEADLINE
-    }
-
-    async fn cut(&self) -> bool {
-        self.0.cut().await
-    }
-
-    async fn outage(&self) -> bool {
-        self.0.outage().await
-    }
-
-    async fn restart(&self) -> bool {
-        self.0.restart().await
-    }
-
-    async fn stall(&self) -> bool {
-        self.0.stall().await
-    }
-
-    async fn expire(&self) -> bool {
-        self.0.expire().await
-    }
-
-    async fn heal(&self) {
-        self.0.heal().await;
-    }
-}
-
 mod current {
     use super::*;
     agentchat_core::conformance_tests!(
@@ -247,7 +192,7 @@ mod current_in_session {
     use super::*;
     agentchat_core::conformance_tests!(
         "agentchat-current-session",
-        InSession(Double::start(Profile::Current, Way::Socket).await)
+        InSessions::new(Double::start(Profile::Current, Way::Socket).await)
     );
 }
 
@@ -260,7 +205,7 @@ mod legacy_in_session {
     use super::*;
     agentchat_core::conformance_tests!(
         "agentchat-legacy-session",
-        InSession(Double::start(Profile::Legacy, Way::Socket).await)
+        InSessions::new(Double::start(Profile::Legacy, Way::Socket).await)
     );
 }
 
@@ -276,7 +221,7 @@ mod legacy_stored_in_session {
     use super::*;
     agentchat_core::conformance_tests!(
         "agentchat-legacy-stored-session",
-        InSession(Double::start(Profile::Legacy, Way::Stored).await)
+        InSessions::new(Double::start(Profile::Legacy, Way::Stored).await)
     );
 }
 
@@ -292,7 +237,7 @@ mod poll_current_in_session {
     use super::*;
     agentchat_core::conformance_tests!(
         "agentchat-poll-current-session",
-        InSession(Double::start(Profile::Current, Way::Poll).await)
+        InSessions::new(Double::start(Profile::Current, Way::Poll).await)
     );
 }
 
@@ -308,7 +253,7 @@ mod poll_legacy_in_session {
     use super::*;
     agentchat_core::conformance_tests!(
         "agentchat-poll-legacy-session",
-        InSession(Double::start(Profile::Legacy, Way::Poll).await)
+        InSessions::new(Double::start(Profile::Legacy, Way::Poll).await)
     );
 }
 

@@ -130,6 +130,14 @@ impl AgentChatConfigBuilder {
         self
     }
 
+    /// Trusts the certificates of this PEM file besides the system's, or besides those of
+    /// [`with_tls_roots`](Self::with_tls_roots): for networks in which a company's own authority signs for
+    /// everybody. Default: none.
+    pub fn with_extra_tls_roots(mut self, pem: impl Into<PathBuf>) -> Self {
+        self.settings.extra_tls_roots = Some(pem.into());
+        self
+    }
+
     /// What is done with invitations to groups. Default: [`InvitationPolicy::Leave`].
     pub fn with_invitations(mut self, policy: InvitationPolicy) -> Self {
         self.settings.invitations = policy;
@@ -223,7 +231,7 @@ mod tests {
         assert_eq!(config.idle_timeout(), Duration::from_secs(100));
         assert_eq!((config.sync_page(), config.history_page()), (200, 200));
         assert_eq!(config.poll_interval(), (Duration::from_millis(500), Duration::from_secs(15)));
-        assert_eq!(config.tls_roots(), None);
+        assert_eq!((config.tls_roots(), config.extra_tls_roots()), (None, None));
         assert!(!config.settings.env_proxy);
     }
 
@@ -244,6 +252,7 @@ mod tests {
             .with_history_page(8)
             .with_poll_interval(second * 9, second * 10)
             .with_tls_roots("/roots.pem")
+            .with_extra_tls_roots("/more.pem")
             .with_env_proxy(true)
             .with_invitations(InvitationPolicy::AcceptAll)
             .build()
@@ -262,6 +271,7 @@ mod tests {
             history_page: 8,
             poll_interval: (second * 9, second * 10),
             tls_roots: Some("/roots.pem".into()),
+            extra_tls_roots: Some("/more.pem".into()),
             env_proxy: true,
             invitations: InvitationPolicy::AcceptAll,
         };

@@ -38,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) history_page: u32,
     pub(crate) poll_interval: (Duration, Duration),
     pub(crate) tls_roots: Option<PathBuf>,
+    pub(crate) extra_tls_roots: Option<PathBuf>,
     pub(crate) env_proxy: bool,
     pub(crate) invitations: InvitationPolicy,
 }
@@ -175,6 +176,11 @@ impl AgentChatConfig {
         self.settings.tls_roots.as_deref()
     }
 
+    /// The PEM file of roots that are trusted besides the others.
+    pub fn extra_tls_roots(&self) -> Option<&Path> {
+        self.settings.extra_tls_roots.as_deref()
+    }
+
     /// Whose key it should be, where that was said.
     pub fn handle(&self) -> Option<&str> {
         self.handle.as_deref()
@@ -202,6 +208,7 @@ impl Default for Settings {
             history_page: 200,
             poll_interval: crate::transport::POLL_INTERVAL,
             tls_roots: None,
+            extra_tls_roots: None,
             env_proxy: false,
             invitations: InvitationPolicy::Leave,
         }

@@ -41,6 +41,20 @@ impl Answer {
         }
     }
 
+    /// Takes the key out of what errors tell: a server may say it back.
+    pub(super) fn mask(&mut self, key: Option<&str>) {
+        let Some(key) = key else { return };
+        let masked = |text: &str| text.contains(key).then(|| text.replace(key, "***"));
+        if let Some(id) = self.request_id.as_deref().and_then(masked) {
+            self.request_id = Some(id);
+        }
+        if !self.is_success()
+            && let Some(body) = std::str::from_utf8(&self.body).ok().and_then(masked)
+        {
+            self.body = body.into();
+        }
+    }
+
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }

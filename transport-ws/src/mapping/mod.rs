@@ -80,4 +80,4 @@ pub const MAX_BODY: usize = crate::api::MAX_CONTENT - r#"{"text":""}"#.len();
 pub const MAX_ANY_BODY: usize = 24_000;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

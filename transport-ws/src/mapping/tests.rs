@@ -22,7 +22,7 @@ fn message(body: Body) -> Outbound {
 }
 
 /// The row a server makes of a draft: JSON is read and written anew, its members sorted.
-fn stored(draft: &Draft) -> MessageRow {
+pub(crate) fn stored(draft: &Draft) -> MessageRow {
     let request: Value = serde_json::from_slice(&draft.to_body().expect("JSON")).expect("JSON");
     let row = json!({
         "id": "msg_1", "conversation_id": "conv_1", "seq": 7, "sender": "alice", "type": request["type"],

@@ -79,7 +79,7 @@ async fn open(
             let what = format!("the server answers the upgrade with status {status}");
             Err(DialError { meaning: refused_upgrade(status), error: disconnected(what) })
         }
-        Ok(Err(error)) => Err(lost(disconnected("the socket cannot be opened").with_source(error))),
+        Ok(Err(error)) => Err(lost(not_opened(error))),
         Err(_) => Err(lost(late("the socket did not open in time"))),
     }
 }
@@ -173,6 +173,14 @@ fn closed(frame: Option<&CloseFrame>) -> DialError {
     let (code, reason) = frame.map_or((1005, ""), |frame| (frame.code.into(), frame.reason.as_str()));
     let error = disconnected(format!("the server closed the socket with {code} before it was live"));
     DialError { meaning: meaning(code, reason), error }
+}
+
+fn not_opened(error: WsError) -> Error {
+    match crate::tls::untrusted(&error) {
+        Some((what, true)) => Error::new(ErrorKind::Config, "connect", what).with_source(error),
+        Some((what, false)) => disconnected(what).with_source(error),
+        None => disconnected("the socket cannot be opened").with_source(error),
+    }
 }
 
 fn lost(error: Error) -> DialError {

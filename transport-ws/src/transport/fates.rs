@@ -115,6 +115,20 @@ mod tests {
     }
 
     #[test]
+    fn c66_dedup_bound() {
+        let mut fates = Fates::default();
+        fates.settle("kept by its reader");
+        fates.hand_out("in hand", 1);
+        for number in 0..REMEMBERED {
+            fates.settle(&number.to_string());
+        }
+        assert_eq!(fates.of("kept by its reader"), None, "the oldest is forgotten, and would be handed out");
+        assert_eq!(fates.of("in hand"), Some(Fate::Unsettled(1)), "what a reader has is never forgotten");
+        assert_eq!(fates.of("1"), Some(Fate::Settled), "the younger ones are known");
+        assert!(fates.of.len() <= REMEMBERED && fates.order.len() <= REMEMBERED);
+    }
+
+    #[test]
     fn what_a_reader_leaves_is_loose_and_memory_is_bounded() {
         let mut fates = Fates::default();
         fates.hand_out("a", 1);

@@ -49,7 +49,8 @@ pub enum ServerFrame {
     Unknown {
         /// The frame's type.
         kind: String,
-        /// Its payload as JSON text; empty without one. `Debug` of the frame shows its length only.
+        /// Its payload as JSON text; empty without one, or where it is null. `Debug` of the frame shows its
+        /// length only.
         payload: Payload,
     },
     /// What is no frame.

@@ -104,9 +104,10 @@ impl MessageRow {
         self.text(&self.members.client_msg_id)
     }
 
-    /// `seq`: its number within the conversation, 1 or more.
+    /// `seq`: its number within the conversation, from 1 to what a server's column holds (2⁶³ − 1). Any other
+    /// is none that could be counted on from.
     pub fn seq(&self) -> Option<u64> {
-        self.members.seq.filter(|seq| *seq > 0)
+        self.members.seq.filter(|seq| (1..=i64::MAX as u64).contains(seq))
     }
 
     /// `type`.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 /// Draws numbers from bytes as long as there are any, then from a seed that follows from them.
 #[derive(Debug)]
-pub(crate) struct Dice {
+pub struct Dice {
     bytes: Vec<u8>,
     at: usize,
     rest: fastrand::Rng,
@@ -16,49 +16,52 @@ pub(crate) struct Dice {
 
 impl Dice {
     /// Draws from `bytes`.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &[u8]) -> Self {
         let rest = fastrand::Rng::with_seed(digest(&bytes));
         Self { bytes: bytes.to_vec(), at: 0, rest, reached: BTreeSet::new() }
     }
 
     /// Draws from `seed` alone.
-    pub(crate) fn seeded(seed: u64) -> Self {
+    pub fn seeded(seed: u64) -> Self {
         Self { bytes: Vec::new(), at: 0, rest: fastrand::Rng::with_seed(seed), reached: BTreeSet::new() }
     }
 
     /// Whether all bytes are used up.
-    pub(crate) fn is_spent(&self) -> bool {
+    pub fn is_spent(&self) -> bool {
         self.at >= self.bytes.len()
     }
 
     /// The bytes that are left; there are none after.
-    pub(crate) fn take_rest(&mut self) -> Vec<u8> {
+    pub fn take_rest(&mut self) -> Vec<u8> {
         let rest = self.bytes[self.at.min(self.bytes.len())..].to_vec();
         self.at = self.bytes.len();
         rest
     }
 
     /// Notes that an operation met a state: what makes inputs different.
-    pub(crate) fn reached(&mut self, state_and_operation: impl Hash) {
+    pub fn reached(&mut self, state_and_operation: impl Hash) {
         self.reached.insert(digest(&state_and_operation));
     }
 
     /// Every state and operation that was met.
-    pub(crate) fn into_reached(self) -> BTreeSet<u64> {
+    pub fn into_reached(self) -> BTreeSet<u64> {
         self.reached
     }
 
-    pub(crate) fn u8(&mut self, range: Range<u8>) -> u8 {
+    /// A byte in `range`.
+    pub fn u8(&mut self, range: Range<u8>) -> u8 {
         let within = self.u64(u64::from(range.start)..u64::from(range.end));
         u8::try_from(within).expect("within a range of bytes")
     }
 
-    pub(crate) fn usize(&mut self, range: Range<usize>) -> usize {
+    /// A number in `range`.
+    pub fn usize(&mut self, range: Range<usize>) -> usize {
         let within = self.u64(range.start as u64..range.end as u64);
         usize::try_from(within).expect("within a range of usizes")
     }
 
-    pub(crate) fn u64(&mut self, range: Range<u64>) -> u64 {
+    /// A number in `range`.
+    pub fn u64(&mut self, range: Range<u64>) -> u64 {
         let width = range.end - range.start;
         assert!(width > 0, "a range has something in it");
         let bytes = match width - 1 {
@@ -69,11 +72,13 @@ impl Dice {
         range.start + self.draw(bytes) % width
     }
 
-    pub(crate) fn bool(&mut self) -> bool {
+    /// Yes or no.
+    pub fn bool(&mut self) -> bool {
         self.draw(1) % 2 == 1
     }
 
-    pub(crate) fn choice<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
+    /// One of them; nothing of nothing.
+    pub fn choice<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
         if of.is_empty() { None } else { of.get(self.usize(0..of.len())) }
     }
 

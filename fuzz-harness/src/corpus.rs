@@ -1,11 +1,11 @@
 //! The inputs that are kept, and new ones made of them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The kept inputs of a machine, in the order of their names.
-pub(super) fn read(machine: &str) -> Result<Vec<Vec<u8>>, String> {
-    let Ok(entries) = fs::read_dir(place(machine)) else { return Ok(Vec::new()) };
+pub(crate) fn read(place: &Path) -> Result<Vec<Vec<u8>>, String> {
+    let Ok(entries) = fs::read_dir(place) else { return Ok(Vec::new()) };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     let hex = paths.into_iter().filter(|path| path.extension().is_some_and(|kind| kind == "hex"));
@@ -17,21 +17,21 @@ pub(super) fn read(machine: &str) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// Keeps one more.
-pub(super) fn write(machine: &str, input: &[u8]) -> Result<PathBuf, String> {
-    let path = place(machine).join(name(input));
-    fs::create_dir_all(place(machine)).map_err(|error| error.to_string())?;
+pub(crate) fn write(place: &Path, input: &[u8]) -> Result<PathBuf, String> {
+    let path = place.join(name(input));
+    fs::create_dir_all(place).map_err(|error| error.to_string())?;
     fs::write(&path, hex(input) + "\n").map_err(|error| error.to_string())?;
     Ok(path)
 }
 
 /// Keeps these and no others.
-pub(super) fn replace(machine: &str, inputs: &[Vec<u8>]) -> Result<(), String> {
-    let _ = fs::remove_dir_all(place(machine));
-    inputs.iter().try_for_each(|input| write(machine, input).map(drop))
+pub(crate) fn replace(place: &Path, inputs: &[Vec<u8>]) -> Result<(), String> {
+    let _ = fs::remove_dir_all(place);
+    inputs.iter().try_for_each(|input| write(place, input).map(drop))
 }
 
 /// A new input: one of `pool` with some changes, or one from nothing.
-pub(super) fn vary(pool: &[Vec<u8>], dice: &mut fastrand::Rng) -> Vec<u8> {
+pub(crate) fn vary(pool: &[Vec<u8>], dice: &mut fastrand::Rng) -> Vec<u8> {
     let mut input = match dice.choice(pool) {
         Some(input) if dice.u8(0..8) > 0 => input.clone(),
         _ => (0..dice.usize(1..64)).map(|_| dice.u8(..)).collect(),
@@ -55,7 +55,8 @@ pub(super) fn vary(pool: &[Vec<u8>], dice: &mut fastrand::Rng) -> Vec<u8> {
     input
 }
 
-pub(super) fn hex(input: &[u8]) -> String {
+/// Bytes as they are kept.
+pub(crate) fn hex(input: &[u8]) -> String {
     input.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -70,10 +71,6 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 fn name(input: &[u8]) -> String {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     format!("{:016x}.hex", input.iter().fold(0xcbf2_9ce4_8422_2325, step))
-}
-
-fn place(machine: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "fuzz", "corpus", machine].iter().collect()
 }
 
 /// The longest input that is made.

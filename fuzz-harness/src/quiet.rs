@@ -10,10 +10,10 @@ thread_local! {
 }
 
 /// While it lives, panics of this thread print nothing.
-pub(super) struct Quiet(());
+pub(crate) struct Quiet(());
 
 impl Quiet {
-    pub(super) fn here() -> Self {
+    pub(crate) fn here() -> Self {
         HOOK.call_once(|| {
             let loud = take_hook();
             set_hook(Box::new(move |panic| {
@@ -36,7 +36,7 @@ impl Drop for Quiet {
 }
 
 /// Where the last quiet panic of this thread happened.
-pub(super) fn place() -> String {
+pub(crate) fn place() -> String {
     PLACE.with_borrow(Clone::clone)
 }
 

@@ -1,7 +1,7 @@
 //! One agent's attachment to the in-process network.
 
-use std::pin::Pin;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 

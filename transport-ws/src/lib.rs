@@ -22,3 +22,5 @@ pub use mapping::{MAX_ANY_BODY, MAX_BODY};
 pub use transport::{AgentChatConnector, AgentChatTransport};
 #[cfg(feature = "test-server")]
 pub mod testing;
+#[cfg(feature = "tools")]
+pub mod tools;

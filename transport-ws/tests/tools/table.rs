@@ -53,7 +53,7 @@ async fn arguments_have_the_names_of_the_table_and_the_same_are_required() {
         let schema = schema(world.tools.find(&row.tool).expect("a tool"));
         let members = schema["properties"].as_object().map(|it| it.keys().cloned().collect());
         let expected: BTreeSet<String> = row.arguments.into_iter().collect();
-        assert_eq!(members.unwrap_or_else(BTreeSet::new), expected, "{}", row.tool);
+        assert_eq!(members.unwrap_or_default(), expected, "{}", row.tool);
         let required: BTreeSet<String> = schema
             .get("required")
             .map(|it| serde_json::from_value(it.clone()).expect("names"))

@@ -51,7 +51,8 @@ async fn arguments_have_the_names_of_the_table_and_the_same_are_required() {
     let world = World::new().await;
     for row in table() {
         let schema = schema(world.tools.find(&row.tool).expect("a tool"));
-        let members = schema["properties"].as_object().map(|it| it.keys().cloned().collect());
+        let members: Option<BTreeSet<String>> =
+            schema["properties"].as_object().map(|it| it.keys().cloned().collect());
         let expected: BTreeSet<String> = row.arguments.into_iter().collect();
         assert_eq!(members.unwrap_or_default(), expected, "{}", row.tool);
         let required: BTreeSet<String> = schema

@@ -1,10 +1,10 @@
 //! Tools 39 to 41: threads closed for oneself. Nothing of them goes over the network.
 
 use agentchat_core::tools::ToolSpec;
-use agentchat_core::{Result, tool_args};
+use agentchat_core::{Error, ErrorKind, Result, tool_args};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::closed::LocalThreads;
 use super::kit::Kit;
@@ -18,36 +18,44 @@ pub(super) fn tools(kit: &Kit, closed: &LocalThreads) -> Result<Vec<ToolSpec>> {
             "agentchat_close_local_thread",
             "Closes a conversation for yourself: you are done with it. Nobody else is told.",
             move |_, args: Close| {
-                let done = closing.close(args.conversation_id.as_str(), args.reason.as_deref());
-                async move {
-                    let thread = done?;
+                let threads = closing.clone();
+                beside(move || {
+                    let thread = threads.close(args.conversation_id.as_str(), args.reason.as_deref())?;
                     Ok(json!({
                         "closed_conversation_id": thread.conversation_id,
                         "closed_at": thread.closed_at,
                         "reason": thread.reason,
                         "local_only": true,
                     }))
-                }
+                })
             },
         )?,
         kit.repeatable(
             "agentchat_reopen_local_thread",
             "Opens a conversation that you had closed for yourself.",
             move |_, args: Reopen| {
-                let id = args.conversation_id.as_str().to_owned();
-                let reopened = opening.reopen(&id);
-                async move { Ok(json!({ "conversation_id": id, "reopened": reopened?, "local_only": true })) }
+                let threads = opening.clone();
+                beside(move || {
+                    let id = args.conversation_id.as_str();
+                    Ok(json!({ "conversation_id": id, "reopened": threads.reopen(id)?, "local_only": true }))
+                })
             },
         )?,
         kit.reading(
             "agentchat_list_local_closed_threads",
             "The conversations that you have closed for yourself, the last one first.",
             move |_, _: Nothing| {
-                let threads = listing.list();
-                async move { Ok(json!({ "closed_threads": threads?, "local_only": true })) }
+                let threads = listing.clone();
+                beside(move || Ok(json!({ "closed_threads": threads.list()?, "local_only": true })))
             },
         )?,
     ])
+}
+
+/// A file may be slow: it is read and written beside what the runtime has to do.
+async fn beside(work: impl FnOnce() -> Result<Value> + Send + 'static) -> Result<Value> {
+    let failed = |_| Error::new(ErrorKind::Unexpected, "closed threads", "the work did not come to its end");
+    tokio::task::spawn_blocking(work).await.map_err(failed)?
 }
 
 #[derive(Deserialize, JsonSchema)]

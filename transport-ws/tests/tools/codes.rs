@@ -127,3 +127,22 @@ async fn a_refusal_that_is_no_json_has_the_code_of_its_status() {
         assert_eq!((&error["code"], &error["class"]), (&json!("INTERNAL_ERROR"), &json!("unexpected")));
     }
 }
+
+#[tokio::test]
+async fn the_later_tools_tell_every_code_too() {
+    let world = World::new().await;
+    for (tool, arguments) in [
+        ("agentchat_list_unread_by_sender", json!({})),
+        ("agentchat_list_needs_reply_candidates", json!({})),
+        ("agentchat_check_group_reply_readiness", json!({ "group_id": "grp_1" })),
+        ("agentchat_get_group_context", json!({ "group_id": "grp_1" })),
+        ("agentchat_list_recent_group_speakers", json!({ "group_id": "grp_1" })),
+        ("agentchat_get_group_participants", json!({ "group_id": "grp_1" })),
+    ] {
+        for (code, status, class) in CODES {
+            world.server.faults().on("*", HttpFault::error(*status, code, "No, thank you"));
+            let error = world.call(tool, arguments.clone()).await["error"].clone();
+            assert_eq!((&error["code"], &error["class"]), (&json!(code), &json!(class)), "{tool}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{OWN, World, ok};
+use crate::support::{OWN, World, client, ok};
 
 async fn say(world: &World, from: &str, to: Value) -> String {
     let tools = world.tools_of(from);
@@ -163,4 +163,21 @@ async fn whether_a_group_can_be_answered_is_looked_up_and_not_assumed() {
     // A group whose members one is not among.
     world.answer_with(&json!({ "id": group, "members": [{ "handle": "bob" }] }));
     assert_eq!(ask("bob").await, [false, true, false]);
+}
+
+#[tokio::test]
+async fn closed_threads_outlive_the_tools_where_a_file_is_given() {
+    let world = World::new().await;
+    let path = std::env::temp_dir().join(format!("closed-{}.json", agentchat_core::ClientMsgId::random()));
+    let tools = || {
+        let threads = transport_ws::tools::LocalThreads::at(&path).expect("none yet, or a good one");
+        transport_ws::tools::more_tools(&client(&world.server, OWN), OWN, &threads).expect("tools")
+    };
+    ok(&tools(), "agentchat_close_local_thread", json!({ "conversation_id": "conv_1" })).await;
+    let list = ok(&tools(), "agentchat_list_local_closed_threads", json!({})).await;
+    assert_eq!(list["closed_threads"][0]["conversation_id"], "conv_1");
+    std::fs::write(&path, "SECRET").expect("written");
+    let threads = transport_ws::tools::LocalThreads::at(&path);
+    assert!(threads.is_err_and(|error| !format!("{error:?}").contains("SECRET")));
+    std::fs::remove_file(&path).expect("it was made");
 }

@@ -352,3 +352,16 @@ async fn a_network_that_is_not_there_at_the_start_is_told_and_waited_for_no_long
         assert!(!output.stderr.is_empty());
     }
 }
+
+#[tokio::test]
+async fn with_the_handle_set_it_starts_while_the_network_is_down_and_each_call_says_so() {
+    let mut server = server().await;
+    let mut command = chat(&server, &[]);
+    command.env("AGENTCHATME_HANDLE", OWN);
+    server.down().await.expect("down");
+    let host = Host::start(command).await;
+    let (is_error, value) = host.call("agentchat_list_mutes", json!({})).await;
+    assert!(is_error && value["error"]["code"] == "CONNECTION_ERROR", "{value}");
+    server.up().await.expect("up");
+    host.ok("agentchat_list_mutes", json!({})).await;
+}

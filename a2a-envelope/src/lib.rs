@@ -15,6 +15,7 @@ mod limits;
 pub mod names;
 mod reply;
 mod sha256;
+pub mod stream;
 pub mod task;
 mod wrapped;
 

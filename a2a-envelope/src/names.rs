@@ -38,6 +38,12 @@ pub const TRACESTATE: &str = "tracestate";
 /// Where follow-ups and cancels of the reply's task go.
 pub const TASK_INBOX: &str = "amb-task-inbox";
 
+/// On a request to subscribe: the generation the caller has seen last; later events are replayed, or the task
+/// as it is now where they are not retained.
+pub const RESUME_AFTER: &str = "amb-resume-after";
+/// On a follow-up: the generation it answers. If the task is at another one, the follow-up is refused.
+pub const IF_GENERATION: &str = "amb-if-generation";
+
 /// What every A2A service parameter begins with.
 pub(crate) const A2A_PREFIX: &str = "a2a-";
 /// What the facade's A2A headers begin with.

@@ -122,6 +122,14 @@ impl Event {
         })
     }
 
+    /// The event in a body as its author spelled it, where that can stand as the result of a reply.
+    pub(crate) fn spelled(body: &[u8]) -> Option<JsonText> {
+        let root = json::parse_body(body, &Limits::default()).ok()?;
+        let result = root.get("result").filter(|_| root.get("jsonrpc").is_some()).unwrap_or(root);
+        let names = ["statusUpdate", "artifactUpdate", "task", "message", "kind"];
+        names.iter().any(|name| result.get(name).is_some()).then(|| JsonText::of(result))
+    }
+
     /// Whether no event of the same request follows this one.
     #[must_use]
     pub fn ends_request(&self) -> bool {

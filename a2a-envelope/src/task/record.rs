@@ -170,7 +170,9 @@ impl Task {
         if self.state.is_terminal() {
             return Err(TaskError::Over { state: self.state.clone() });
         }
-        self.fits(event.size())?;
+        // A task that is full can still be ended.
+        let room = if event.ends_request() { ROOM_TO_END } else { 0 };
+        self.fits(event.size().saturating_sub(room))?;
         match event {
             Event::Status { state, message } => self.go(state, message.clone(), now)?,
             Event::Artifact { artifact, append, .. } => self.put_artifact(artifact, *append),
@@ -335,6 +337,9 @@ fn checked(id: String) -> Result<String, TaskError> {
     let fine = (1..=256).contains(&id.len()) && !id.chars().any(char::is_control) && id.trim() == id;
     if fine { Ok(id) } else { Err(TaskError::Id) }
 }
+
+/// What an ending may go beyond the limit, in bytes.
+const ROOM_TO_END: usize = 64 * 1024;
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)

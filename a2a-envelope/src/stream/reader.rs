@@ -1,0 +1,383 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::item::{ReaderItem, Reply, StreamEnd};
+use super::reader_options::ReaderOptions;
+use super::snapshot::Snapshot;
+use crate::envelope::Envelope;
+use crate::error::Result;
+use crate::limits::Limits;
+use crate::reply::ReplyType;
+use crate::task::Event;
+
+/// Reads the replies to one request: each once, in their order, up to one end.
+///
+/// Replies may come repeated, in any order and late; what is missing for long is made good by the task's
+/// snapshot, and what cannot be made good is reported as a [`Gap`](ReaderItem::Gap). Peers that give no
+/// numbers are read as their replies come. It has no clock: `now` is the time since any fixed moment.
+///
+/// It is for the replies to its request: `Calls` tells whose a reply is.
+#[derive(Debug)]
+pub struct StreamReader {
+    options: ReaderOptions,
+    limits: Limits,
+    /// Every number below it is done with.
+    next: u64,
+    /// Every generation up to it is known.
+    generation: u64,
+    base: u64,
+    /// Whether what is known came from a snapshot, which says nothing of numbers.
+    resynced: bool,
+    held: BTreeMap<u64, Held>,
+    held_bytes: usize,
+    waiting_since: Option<Duration>,
+    overflowed: bool,
+    tries: u32,
+    heard_at: Duration,
+    taken: bool,
+    ended: Option<StreamEnd>,
+    passed_over: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    kind: Option<ReplyType>,
+    event: Result<Event>,
+    envelope: Envelope,
+    seq: Option<u64>,
+    generation: Option<u64>,
+    last: bool,
+}
+
+impl StreamReader {
+    /// Reads the replies to a new request.
+    #[must_use]
+    pub fn new(options: ReaderOptions, now: Duration) -> Self {
+        Self::after(0, options, now)
+    }
+
+    /// Reads what a task says after this generation: of a follow-up, the generation of the question; of a
+    /// subscription, the one seen last.
+    #[must_use]
+    pub fn after(generation: u64, options: ReaderOptions, now: Duration) -> Self {
+        Self {
+            options,
+            limits: Limits::default(),
+            next: 1,
+            generation,
+            base: generation,
+            resynced: false,
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            waiting_since: None,
+            overflowed: false,
+            tries: 0,
+            heard_at: now,
+            taken: false,
+            ended: None,
+            passed_over: 0,
+        }
+    }
+
+    /// These limits on what is parsed.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The generation up to which all is known: where a subscription resumes.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How it ended, if it did.
+    #[must_use]
+    pub fn ended(&self) -> Option<StreamEnd> {
+        self.ended
+    }
+
+    /// How many replies wait for one before them.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many replies were passed over: repeated, late, or let go because too many waited.
+    #[must_use]
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over
+    }
+
+    /// Takes one reply.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Header`](crate::Error::Header) for a number that is none: nothing is known of its place, and
+    /// it is passed over. A body that cannot be read is an [`Unreadable`](ReaderItem::Unreadable) in its place.
+    pub fn receive(&mut self, envelope: Envelope, now: Duration) -> Result<Vec<ReaderItem>> {
+        let mut items = Vec::new();
+        let (seq, generation) = (envelope.seq()?, envelope.generation()?);
+        if self.ended.is_some() {
+            self.passed_over += 1;
+            return Ok(items);
+        }
+        self.heard_at = now;
+        let kind = envelope.reply_type();
+        if kind == Some(ReplyType::Ack) || seq == Some(0) {
+            if !std::mem::replace(&mut self.taken, true) {
+                items.push(ReaderItem::Taken);
+            }
+            return Ok(items);
+        }
+        let event = Event::parse(&envelope.body, &self.limits);
+        let held = Held { kind, last: envelope.is_last(), event, envelope, seq, generation };
+        match seq {
+            None => self.unnumbered(held, &mut items),
+            Some(seq) => self.numbered(seq, held, now, &mut items),
+        }
+        Ok(items)
+    }
+
+    /// Takes the snapshot that was asked for; `None` if there is none.
+    pub fn snapshot(&mut self, snapshot: Option<Snapshot>, now: Duration) -> Vec<ReaderItem> {
+        let mut items = Vec::new();
+        if self.ended.is_none() {
+            match snapshot {
+                Some(snapshot) => self.resync(snapshot, now, &mut items),
+                None if self.waits() && self.tries >= self.options.snapshot_tries => {
+                    self.give_up(now, &mut items)
+                }
+                None => {}
+            }
+        }
+        items
+    }
+
+    /// What is due at `now`.
+    pub fn poll(&mut self, now: Duration) -> Vec<ReaderItem> {
+        let mut items = Vec::new();
+        if self.ended.is_some() || self.next_deadline().is_none_or(|due| now < due) {
+            return items;
+        }
+        if !self.waits() {
+            self.heard_at = now;
+            items.push(ReaderItem::ReadSnapshot);
+        } else if !self.bridge(now, &mut items) {
+            if self.tries < self.options.snapshot_tries {
+                self.ask(now, &mut items);
+            } else {
+                self.give_up(now, &mut items);
+            }
+        }
+        items
+    }
+
+    /// When [`poll`](Self::poll) has something to do next.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        if self.ended.is_some() {
+            return None;
+        }
+        match self.waiting_since {
+            Some(since) => Some(since.saturating_add(self.options.hole_after)),
+            None => self.options.silent_after.map(|silence| self.heard_at.saturating_add(silence)),
+        }
+    }
+
+    /// Nothing more will be read. What waits is let go.
+    pub fn cut(&mut self) -> Vec<ReaderItem> {
+        let mut items = Vec::new();
+        if self.ended.is_none() {
+            self.end(StreamEnd::Cut, &mut items);
+        }
+        items
+    }
+
+    fn unnumbered(&mut self, held: Held, items: &mut Vec<ReaderItem>) {
+        let over = held.event.as_ref().is_ok_and(Event::ends_request);
+        let last = held.last || over || self.is_only(&held);
+        self.give(held, last, items);
+    }
+
+    fn numbered(&mut self, seq: u64, held: Held, now: Duration, items: &mut Vec<ReaderItem>) {
+        if seq < self.next || self.held.contains_key(&seq) {
+            self.passed_over += 1;
+            return;
+        }
+        let bytes = held.envelope.body.len();
+        let full = self.held.len() >= self.options.max_held
+            || self.held_bytes.saturating_add(bytes) > self.options.max_held_bytes;
+        if seq > self.next && full && !self.continues(&held) {
+            self.passed_over += 1;
+            if !std::mem::replace(&mut self.overflowed, true) {
+                self.ask(now, items);
+            }
+            return;
+        }
+        self.held_bytes += bytes;
+        self.held.insert(seq, held);
+        self.drain(now, items);
+    }
+
+    /// Gives all that is next in order.
+    fn drain(&mut self, now: Duration, items: &mut Vec<ReaderItem>) {
+        let before = self.next;
+        while self.ended.is_none() {
+            let Some((&seq, first)) = self.held.first_key_value() else { break };
+            let covered = self.covers(first);
+            if !covered && seq > self.next && !self.continues(first) {
+                break;
+            }
+            let Some(held) = self.take_first() else { break };
+            self.next = self.next.max(seq.saturating_add(1));
+            if covered && !held.last {
+                self.passed_over += 1;
+            } else if covered {
+                self.end(StreamEnd::Last, items);
+            } else {
+                self.resynced = false;
+                let last = held.last || self.is_only(&held);
+                self.give(held, last, items);
+            }
+        }
+        if !self.waits() {
+            (self.waiting_since, self.tries, self.overflowed) = (None, 0, false);
+        } else if self.waiting_since.is_none() || self.next > before {
+            (self.waiting_since, self.tries) = (Some(now), 0);
+        }
+    }
+
+    /// Whether what a reply says is known already, from a snapshot.
+    fn covers(&self, held: &Held) -> bool {
+        let event = matches!(held.kind, Some(ReplyType::Response | ReplyType::StreamResponse));
+        event && held.generation.is_some_and(|generation| generation <= self.generation)
+    }
+
+    /// Whether a reply is the next one by its generation, where its number says nothing.
+    fn continues(&self, held: &Held) -> bool {
+        self.resynced && held.generation == self.generation.checked_add(1)
+    }
+
+    fn is_only(&self, held: &Held) -> bool {
+        self.options.single
+            || matches!(held.kind, Some(ReplyType::Response | ReplyType::Error | ReplyType::End))
+    }
+
+    fn waits(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    fn take_first(&mut self) -> Option<Held> {
+        let (_, held) = self.held.pop_first()?;
+        self.held_bytes -= held.envelope.body.len();
+        Some(held)
+    }
+
+    fn give(&mut self, held: Held, last: bool, items: &mut Vec<ReaderItem>) {
+        let Held { kind, event, envelope, seq, generation, .. } = held;
+        self.generation = self.generation.max(generation.unwrap_or(0));
+        match event {
+            _ if kind == Some(ReplyType::End) => {}
+            Ok(event) => {
+                let task_inbox = envelope.task_inbox().map(str::to_owned);
+                items.push(ReaderItem::Reply(Reply {
+                    event,
+                    body: envelope.body,
+                    seq,
+                    generation,
+                    task_inbox,
+                }));
+            }
+            Err(error) => items.push(ReaderItem::Unreadable { seq, error }),
+        }
+        if last {
+            self.end(StreamEnd::Last, items);
+        }
+    }
+
+    fn end(&mut self, how: StreamEnd, items: &mut Vec<ReaderItem>) {
+        self.ended = Some(how);
+        self.passed_over += self.held.len() as u64;
+        self.held.clear();
+        (self.held_bytes, self.waiting_since) = (0, None);
+        items.push(ReaderItem::End(how));
+    }
+
+    fn ask(&mut self, now: Duration, items: &mut Vec<ReaderItem>) {
+        self.tries += 1;
+        if self.waits() {
+            self.waiting_since = Some(now);
+        }
+        if self.options.snapshot_tries > 0 {
+            items.push(ReaderItem::ReadSnapshot);
+        }
+    }
+
+    /// A whole task among what waits makes good what is missing before it: a worker that took over sends one.
+    fn bridge(&mut self, now: Duration, items: &mut Vec<ReaderItem>) -> bool {
+        let whole = |held: &Held| matches!(held.event, Ok(Event::Task(_))) && held.generation.is_some();
+        let Some(at) = self.held.iter().rev().find(|(_, held)| whole(held)).map(|(seq, _)| *seq) else {
+            return false;
+        };
+        while let Some((&seq, _)) = self.held.first_key_value() {
+            let Some(held) = self.take_first() else { break };
+            if seq < at {
+                self.passed_over += 1;
+                continue;
+            }
+            self.next = at.saturating_add(1);
+            if let (Ok(Event::Task(task)), Some(generation)) = (held.event, held.generation) {
+                self.generation = self.generation.max(generation);
+                items.push(ReaderItem::Resynced { task, generation });
+            }
+            if held.last {
+                self.end(StreamEnd::Last, items);
+            }
+            break;
+        }
+        self.drain(now, items);
+        true
+    }
+
+    fn resync(&mut self, snapshot: Snapshot, now: Duration, items: &mut Vec<ReaderItem>) {
+        let Snapshot { task, generation } = snapshot;
+        let state = task.state.clone();
+        let uncovered = self.held.values().find(|held| held.generation.is_none_or(|at| at > generation));
+        let bridges = match uncovered {
+            None => true,
+            Some(held) => match held.generation {
+                Some(at) => at == generation + 1,
+                None => state.ends_request(),
+            },
+        };
+        let goes_on = uncovered.is_some_and(|held| held.generation.is_some());
+        let useful = generation > self.generation && bridges;
+        if useful {
+            (self.generation, self.resynced) = (generation, true);
+            items.push(ReaderItem::Resynced { task, generation });
+        }
+        // A snapshot from before a follow-up says that the task waits: that was the question it answers.
+        let over = state.is_terminal() || (state.is_interrupted() && generation > self.base);
+        if over && !goes_on && generation >= self.generation {
+            return self.end(StreamEnd::Snapshot, items);
+        }
+        if useful {
+            self.drain(now, items);
+        } else if self.waits() && self.tries >= self.options.snapshot_tries {
+            self.give_up(now, items);
+        }
+    }
+
+    /// The hole stays: it is reported, and what comes behind it is given.
+    fn give_up(&mut self, now: Duration, items: &mut Vec<ReaderItem>) {
+        let Some(&first) = self.held.keys().next() else { return };
+        if first > self.next {
+            items.push(ReaderItem::Gap { from: self.next, to: first - 1 });
+        }
+        self.next = first;
+        self.tries = 0;
+        self.drain(now, items);
+    }
+}

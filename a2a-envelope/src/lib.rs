@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+pub mod call;
 mod callback;
 mod card;
 mod correlation;

@@ -69,6 +69,12 @@ impl Line {
         &self.correlation
     }
 
+    /// The JSON-RPC `id` as it was spelled.
+    #[must_use]
+    pub fn id_json(&self) -> &JsonText {
+        &self.id_json
+    }
+
     /// The number given last; 0 before the first.
     #[must_use]
     pub fn seq(&self) -> u64 {

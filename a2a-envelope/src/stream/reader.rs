@@ -16,7 +16,7 @@ use crate::task::Event;
 /// snapshot, and what cannot be made good is reported as a [`Gap`](ReaderItem::Gap). Peers that give no
 /// numbers are read as their replies come. It has no clock: `now` is the time since any fixed moment.
 ///
-/// It is for the replies to its request: `Calls` tells whose a reply is.
+/// It is for the replies to its request: [`Calls`](crate::call::Calls) tells whose a reply is.
 #[derive(Debug)]
 pub struct StreamReader {
     options: ReaderOptions,
@@ -182,7 +182,7 @@ impl StreamReader {
         }
         match self.waiting_since {
             Some(since) => Some(since.saturating_add(self.options.hole_after)),
-            None => self.options.silent_after.map(|silence| self.heard_at.saturating_add(silence)),
+            None => self.options.silent_after.map(|silence| self.heard_at.saturating_add(silence.max(SHORTEST))),
         }
     }
 
@@ -257,7 +257,10 @@ impl StreamReader {
 
     /// Whether a reply is the next one by its generation, where its number says nothing.
     fn continues(&self, held: &Held) -> bool {
-        self.resynced && held.generation == self.generation.checked_add(1)
+        let Some(generation) = held.generation.filter(|_| self.resynced) else { return false };
+        // An end says the generation of what it ends.
+        let ends = matches!(held.kind, Some(ReplyType::End | ReplyType::Error));
+        generation.checked_sub(1) == Some(self.generation) || (ends && generation == self.generation)
     }
 
     fn is_only(&self, held: &Held) -> bool {
@@ -348,7 +351,7 @@ impl StreamReader {
         let bridges = match uncovered {
             None => true,
             Some(held) => match held.generation {
-                Some(at) => at == generation + 1,
+                Some(at) => Some(at) == generation.checked_add(1),
                 None => state.ends_request(),
             },
         };
@@ -381,3 +384,6 @@ impl StreamReader {
         self.drain(now, items);
     }
 }
+
+/// Asking again at once would never end.
+const SHORTEST: Duration = Duration::from_millis(1);

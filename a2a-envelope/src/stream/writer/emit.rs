@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::super::coalesce::Gathered;
 use super::super::error::StreamError;
 use super::super::line::{Belongs, Line};
 use super::super::options::WriterOptions;

@@ -182,7 +182,9 @@ impl StreamReader {
         }
         match self.waiting_since {
             Some(since) => Some(since.saturating_add(self.options.hole_after)),
-            None => self.options.silent_after.map(|silence| self.heard_at.saturating_add(silence.max(SHORTEST))),
+            None => {
+                self.options.silent_after.map(|silence| self.heard_at.saturating_add(silence.max(SHORTEST)))
+            }
         }
     }
 

@@ -204,7 +204,8 @@ impl StreamReader {
     }
 
     fn numbered(&mut self, seq: u64, held: Held, now: Duration, items: &mut Vec<ReaderItem>) {
-        if seq < self.next || self.held.contains_key(&seq) {
+        // No number follows the largest, so nothing behind it could be told from it.
+        if seq < self.next || seq == u64::MAX || self.held.contains_key(&seq) {
             self.passed_over += 1;
             return;
         }

@@ -5,6 +5,7 @@
 //! their clients on one thread of the second core, and their servers on one of the first; those named
 //! `core` take both cores as they come.
 
+mod a2a_stream;
 mod alloc;
 mod consume;
 mod core;
@@ -24,7 +25,8 @@ fn main() {
     if asked == flood::CHILD {
         return flood::child();
     }
-    let figures: [(&str, fn()); 19] = [
+    let figures: [(&str, fn()); 20] = [
+        ("a2a.stream", a2a_stream::traffic),
         ("core.loopback.bare", || loopback::ratio("core.loopback.bare", Kind::Bare)),
         ("core.loopback.resilient", || loopback::ratio("core.loopback.resilient", Kind::Resilient)),
         ("core.loopback.agent", || loopback::ratio("core.loopback.agent", Kind::Agent)),
@@ -56,8 +58,9 @@ fn main() {
         if name.starts_with("mq9") && !std::mem::replace(&mut pinned, true) {
             rig::pin(1);
         }
-        // One run gives both figures of the idle mailboxes.
-        let also = name == "mq9.idle_cpu.1000" && "mq9.idle_fetches.1000".starts_with(&asked);
+        // One run gives both figures of the idle mailboxes, or all of the stream.
+        let also = name == "mq9.idle_cpu.1000" && "mq9.idle_fetches.1000".starts_with(&asked)
+            || name == "a2a.stream" && asked.starts_with(name);
         if name.starts_with(&asked) || also {
             figure();
             ran += 1;

@@ -49,7 +49,7 @@ impl Artifact {
     /// The texts of all text parts, joined.
     #[must_use]
     pub fn text(&self) -> String {
-        self.parts.iter().filter_map(|part| part_text(part)).collect()
+        self.parts.iter().filter_map(part_text).collect()
     }
 
     /// Adds the parts of `more`; a member of `more` replaces one of the same name.

@@ -209,6 +209,45 @@ fn the_task_of_a_worker_that_took_over_makes_good_what_the_first_one_lost() {
 }
 
 #[test]
+fn an_end_that_follows_a_snapshot_ends_it_at_once() {
+    let mut reader = reader();
+    reader.receive(numbered(2, false), ms(0)).unwrap();
+    reader.poll(ms(500));
+    reader.snapshot(Some(snapshot(6, "working")), ms(501));
+    let end = numbered(9, true).with_reply_type(ReplyType::End).unwrap().with_generation(6).unwrap();
+    assert_eq!(reader.receive(end, ms(502)).unwrap(), [ReaderItem::End(StreamEnd::Last)]);
+}
+
+#[test]
+fn a_question_in_a_snapshot_that_is_answered_by_now_does_not_end_it() {
+    let mut reader = reader();
+    reader.receive(numbered(5, false), ms(0)).unwrap();
+    reader.poll(ms(500));
+    let items = reader.snapshot(Some(snapshot(5, "input-required")), ms(501));
+    assert!(matches!(items[0], ReaderItem::Resynced { generation: 5, .. }));
+    assert_eq!((seqs(&items), ends(&items)), (vec![5], vec![]), "generation 6 came after it");
+}
+
+#[test]
+fn a_cancel_by_another_worker_reaches_the_caller_of_the_first() {
+    let options = WriterOptions::default().with_coalesce(Coalesce::OFF);
+    let task = new_task();
+    let mut desk = Desk::with(&task);
+    let (mut first, actions) = StreamWriter::open(task, options.clone(), ms(0)).unwrap();
+    let mut sent = desk.carry(actions).unwrap();
+    sent.extend(desk.carry(first.text("a", "half", ms(1)).unwrap()).unwrap());
+    let (mut second, actions) =
+        StreamWriter::open(desk.tasks.get_now("t-1").unwrap(), options, ms(2)).unwrap();
+    sent.extend(desk.carry(actions).unwrap());
+    sent.extend(desk.carry(second.cancel(ms(2)).unwrap()).unwrap());
+    assert!(desk.carry(first.complete(ms(3)).unwrap()).is_err());
+    let mut reader = reader();
+    let mut items: Vec<_> = sent.into_iter().flat_map(|e| reader.receive(e, ms(5)).unwrap()).collect();
+    items.extend(reader.poll(ms(600)));
+    assert_eq!((mirror(&items).state(), ends(&items)), (Some(&TaskState::Canceled), vec![StreamEnd::Last]));
+}
+
+#[test]
 fn too_many_replies_that_wait_are_let_go_and_the_snapshot_is_asked_for() {
     let options = ReaderOptions::default().with_held(3, 10_000);
     let mut reader = StreamReader::new(options, ms(0));

@@ -13,6 +13,8 @@ use a2a_envelope::stream::{
 use a2a_envelope::task::{Artifact, Event, Task, TaskError, TaskRequest, TaskState};
 use a2a_envelope::{Envelope, JsonText, Limits, ReplyType};
 use flow::{Desk, body, correlation, message, ms, new_task, numbers, request};
+use proptest::prelude::*;
+use support::seeded;
 
 fn open(options: WriterOptions) -> (StreamWriter, Desk) {
     let task = new_task();
@@ -335,4 +337,67 @@ fn what_cannot_be_carried_is_refused_at_the_start() {
     task.cancel(ms(1)).unwrap();
     let over = StreamWriter::open(task, WriterOptions::default(), ms(2));
     assert!(matches!(over, Err(StreamError::Task(TaskError::NoOpenRequest { .. }))));
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Text(bool, String),
+    EndText(bool),
+    Working,
+    Wait(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (any::<bool>(), "[a-zé\"\\n]{0,30}").prop_map(|(which, text)| Op::Text(which, text)),
+        1 => any::<bool>().prop_map(Op::EndText),
+        1 => Just(Op::Working),
+        4 => (0..120_u64).prop_map(Op::Wait),
+    ]
+}
+
+proptest! {
+    #![proptest_config(seeded(300))]
+
+    #[test]
+    fn all_that_is_said_goes_out_in_order_in_time_and_under_numbers_without_holes(
+        ops in prop::collection::vec(op(), 0..60), bytes in 1..60_usize, reserve in 1..5_u64,
+    ) {
+        let coalesce = Coalesce::new(Duration::from_millis(50), bytes);
+        let (mut writer, mut desk) = open(WriterOptions::default().with_coalesce(coalesce).with_reserve(reserve));
+        let (mut now, mut sent) = (0, Vec::new());
+        let mut said = [String::new(), String::new()];
+        let name = |which: bool| if which { "a" } else { "b" };
+        for op in ops {
+            let actions = match op {
+                Op::Text(which, text) => {
+                    said[usize::from(which)].push_str(&text);
+                    writer.text(name(which), &text, ms(now))
+                }
+                Op::EndText(which) => writer.end_text(name(which), ms(now)),
+                Op::Working => writer.event(&Event::status(TaskState::Working), ms(now)),
+                Op::Wait(time) => {
+                    now += time;
+                    writer.poll(ms(now))
+                }
+            };
+            sent.extend(desk.carry(actions.unwrap()).unwrap());
+            let waits = writer.next_deadline();
+            prop_assert!(waits.is_none_or(|due| due > ms(now) || due == Duration::ZERO), "what is due is done");
+            let stored = desk.tasks.get_now("t-1").unwrap();
+            let used = sent.last().map_or(0, |last: &Envelope| last.seq().unwrap().unwrap());
+            prop_assert!(stored.open_turn().unwrap().seq >= used, "no number is used that is not reserved");
+        }
+        sent.extend(desk.carry(writer.complete(ms(now)).unwrap()).unwrap());
+        let numbers = numbers(&sent);
+        prop_assert_eq!(numbers.iter().map(|n| n.0).collect::<Vec<_>>(), (1..=sent.len() as u64).collect::<Vec<_>>());
+        prop_assert!(numbers.windows(2).all(|pair| pair[1].1 == pair[0].1 + 1), "{numbers:?}");
+        prop_assert_eq!(sent.iter().position(Envelope::is_last), Some(sent.len() - 1));
+        let task = desk.tasks.get_now("t-1").unwrap();
+        prop_assert_eq!(&task, writer.task());
+        for (which, said) in said.iter().enumerate() {
+            let made = task.artifacts().iter().find(|artifact| artifact.id == name(which == 1));
+            prop_assert_eq!(made.map(Artifact::text).unwrap_or_default(), said.clone());
+        }
+    }
 }

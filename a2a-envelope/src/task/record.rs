@@ -205,7 +205,8 @@ impl Task {
     }
 
     /// Calls the task off, whatever it was doing. It needs no worker: one that still writes finds its next
-    /// change refused as stale.
+    /// change refused as stale. Where a request is open, [`StreamWriter`](crate::stream::StreamWriter) does the
+    /// same and tells its caller.
     ///
     /// # Errors
     ///

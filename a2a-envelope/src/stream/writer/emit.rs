@@ -71,8 +71,8 @@ impl StreamWriter {
         if at_once {
             self.save(now);
         } else {
-            self.make_room(now);
             self.unsaved = true;
+            self.make_room(now);
         }
         let response =
             spelled.unwrap_or_else(|| event.to_stream_response(self.task.id(), self.task.context_id()));
@@ -165,8 +165,9 @@ impl StreamWriter {
     }
 
     pub(super) fn save(&mut self, now: Duration) {
-        self.reserved_seq = self.line.seq() + self.options.reserve;
-        self.reserved_generation = self.task.generation() + self.options.reserve;
+        let reserve = self.options.reserve.max(1);
+        self.reserved_seq = self.line.seq() + reserve;
+        self.reserved_generation = self.task.generation() + reserve;
         self.task.reserve(self.reserved_seq, self.reserved_generation);
         self.save_as_it_is(now);
     }

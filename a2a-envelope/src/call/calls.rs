@@ -2,174 +2,13 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use super::limits::CallLimits;
+use super::outcome::{CallDue, CallError, Received};
+use super::state::{Call, CallState};
 use crate::correlation::{CorrelationId, correlation_of};
 use crate::envelope::Envelope;
 use crate::error::Result;
-use crate::stream::{Mirror, ReaderItem, ReaderOptions, Reply, Snapshot, StreamReader};
-
-/// How many calls are kept, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CallLimits {
-    /// Calls that wait for an answer; beyond it a new one is refused. Default 1,024.
-    pub max_open: usize,
-    /// Calls that ended or timed out and can still be read; beyond it the oldest are forgotten. Default 1,024.
-    pub max_kept: usize,
-    /// How long they can be read. Default one hour.
-    pub keep: Duration,
-}
-
-impl CallLimits {
-    /// These limits with another [`max_open`](Self::max_open).
-    #[must_use]
-    pub fn with_max_open(mut self, count: usize) -> Self {
-        self.max_open = count;
-        self
-    }
-
-    /// These limits with another [`max_kept`](Self::max_kept).
-    #[must_use]
-    pub fn with_max_kept(mut self, count: usize) -> Self {
-        self.max_kept = count;
-        self
-    }
-
-    /// These limits with another [`keep`](Self::keep).
-    #[must_use]
-    pub fn with_keep(mut self, time: Duration) -> Self {
-        self.keep = time;
-        self
-    }
-}
-
-impl Default for CallLimits {
-    fn default() -> Self {
-        Self { max_open: 1_024, max_kept: 1_024, keep: Duration::from_secs(3_600) }
-    }
-}
-
-/// How far a call has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CallState {
-    /// It is on its way, or waits for its peer to come back.
-    Queued,
-    /// The peer has it, durably.
-    Taken,
-    /// Replies have come.
-    Answering,
-    /// The last reply has come, or nothing more is read.
-    Ended,
-}
-
-/// One call: what has come of it so far.
-#[derive(Debug)]
-pub struct Call {
-    state: CallState,
-    timed_out: bool,
-    deadline: Option<Duration>,
-    reader: StreamReader,
-    mirror: Mirror,
-    last: Option<Reply>,
-    due: Option<Duration>,
-}
-
-impl Call {
-    /// How far it has come. A call that timed out goes on: late replies are read.
-    #[must_use]
-    pub fn state(&self) -> CallState {
-        self.state
-    }
-
-    /// Whether its deadline passed before its end.
-    #[must_use]
-    pub fn timed_out(&self) -> bool {
-        self.timed_out
-    }
-
-    /// The last reply that was read; after the end, the answer.
-    #[must_use]
-    pub fn last(&self) -> Option<&Reply> {
-        self.last.as_ref()
-    }
-
-    /// What is known of the task.
-    #[must_use]
-    pub fn mirror(&self) -> &Mirror {
-        &self.mirror
-    }
-
-    /// The generation up to which all is known.
-    #[must_use]
-    pub fn generation(&self) -> u64 {
-        self.reader.generation()
-    }
-
-    fn take(&mut self, items: &[ReaderItem]) {
-        for item in items {
-            self.mirror.apply(item);
-            self.state = match item {
-                ReaderItem::Taken if self.state == CallState::Queued => CallState::Taken,
-                ReaderItem::Taken | ReaderItem::ReadSnapshot => self.state,
-                ReaderItem::End(_) => CallState::Ended,
-                _ => CallState::Answering,
-            };
-            if let ReaderItem::Reply(reply) = item {
-                self.last = Some(reply.clone());
-            }
-        }
-    }
-}
-
-/// Whose a reply was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Received {
-    /// Of a call that is open: what follows from it.
-    #[non_exhaustive]
-    Call {
-        /// The call's correlation id.
-        id: String,
-        /// What its reader said.
-        items: Vec<ReaderItem>,
-    },
-    /// Of a call that ended or timed out before. What a call that timed out hears is kept with it.
-    #[non_exhaustive]
-    Late {
-        /// The call's correlation id.
-        id: String,
-        /// What its reader said; nothing if it had ended.
-        items: Vec<ReaderItem>,
-    },
-    /// Of no call known here.
-    Foreign(Envelope),
-}
-
-/// What became due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CallDue {
-    /// What a call's reader said.
-    Items(Vec<ReaderItem>),
-    /// Its deadline passed. It can be read by its id for a while, and late replies are added to it.
-    TimedOut,
-}
-
-/// Why a call was not opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// A call of this correlation id is known.
-    #[error("a call of this correlation id is known")]
-    Exists,
-    /// As many calls are open as may.
-    #[error("{open} calls are open and no more may")]
-    #[non_exhaustive]
-    Full {
-        /// How many are open.
-        open: usize,
-    },
-}
+use crate::stream::{ReaderItem, ReaderOptions, Snapshot, StreamReader};
 
 /// The calls of one caller, found by their correlation ids. It has no clock: `now` is the time since the unix
 /// epoch, because deadlines are.
@@ -210,15 +49,7 @@ impl Calls {
         if open >= self.limits.max_open {
             return Err(CallError::Full { open });
         }
-        let call = Call {
-            state: CallState::Queued,
-            timed_out: false,
-            deadline,
-            reader: StreamReader::after(after, options, now),
-            mirror: Mirror::new(),
-            last: None,
-            due: None,
-        };
+        let call = Call::new(StreamReader::after(after, options, now), deadline);
         self.calls.insert(id.as_str().to_owned(), call);
         self.schedule(id.as_str());
         Ok(())

@@ -2,6 +2,12 @@
 
 mod calls;
 mod incoming;
+mod limits;
+mod outcome;
+mod state;
 
-pub use calls::{Call, CallDue, CallError, CallLimits, CallState, Calls, Received};
+pub use calls::Calls;
 pub use incoming::{Incoming, Operation};
+pub use limits::CallLimits;
+pub use outcome::{CallDue, CallError, Received};
+pub use state::{Call, CallState};

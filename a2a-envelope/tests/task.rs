@@ -310,7 +310,8 @@ proptest! {
                     legal
                 }
                 Op::FollowUp => {
-                    let legal = !open && !state.is_terminal() && state != TaskState::Working;
+                    let busy = matches!(state, TaskState::Working | TaskState::Submitted);
+                    let legal = !open && !state.is_terminal() && !busy;
                     prop_assert_eq!(task.follow_up(request("f"), None, None, ms(1)).is_ok(), legal);
                     if legal {
                         (state, open) = (TaskState::Working, true);

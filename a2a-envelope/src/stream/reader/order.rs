@@ -24,7 +24,9 @@ impl StreamReader {
         let bytes = held.envelope.body.len();
         let full = self.held.len() >= self.options.max_held
             || self.held_bytes.saturating_add(bytes) > self.options.max_held_bytes;
-        if seq > self.next && full && !self.continues(&held) {
+        let first = self.held.first_key_value().is_none_or(|(first, _)| seq < *first);
+        let at_once = seq == self.next || (first && self.continues(&held));
+        if full && !at_once {
             self.passed_over += 1;
             if !std::mem::replace(&mut self.overflowed, true) {
                 self.ask(now, items);

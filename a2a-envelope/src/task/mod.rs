@@ -3,6 +3,10 @@
 //! A request ends when its task is over or asks its caller something; a task that asks is parked in the
 //! [`TaskStore`], and any worker goes on with it when the answer comes. Nothing here does I/O or reads a
 //! clock.
+//!
+//! Two workers never answer one task: each says which generation its change replaces, and of two that read
+//! the same one the second is refused as [`Stale`](TaskError::Stale). This keeps a worker out that is not
+//! wanted any longer; who may take over an open request, and when, is decided by whoever starts workers.
 
 mod artifact;
 mod error;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use a2a_envelope::call::{CallDue, CallError, CallLimits, CallState, Calls, Incoming, Operation, Received};
 use a2a_envelope::stream::{Belongs, Line, ReaderItem, ReaderOptions, Snapshot, StreamEnd};
-use a2a_envelope::task::{Event, TaskError, TaskState};
+use a2a_envelope::task::{Event, Task, TaskError, TaskState};
 use a2a_envelope::{Envelope, JsonText, Limits, ReplyType};
 use flow::{body, correlation, ms, new_task};
 use proptest::prelude::*;
@@ -208,6 +208,21 @@ fn an_expired_request_is_answered_with_an_error() {
     assert!(body(&gone).contains("-32001") && body(&gone).contains("a2a-protocol.org"));
     assert!(body(&incoming.conflict().unwrap()).contains("-32600"));
     assert_eq!(incoming.ack().unwrap().seq(), Ok(Some(0)));
+}
+
+#[test]
+fn a_stored_request_keeps_its_deadline() {
+    let envelope = Envelope::new(
+        r#"{"jsonrpc":"2.0","id":"x","method":"SendMessage","params":{"message":{"messageId":"m"}}}"#,
+    )
+    .with_deadline(ms(5).as_millis() as u64)
+    .unwrap();
+    let incoming = Incoming::read(&envelope, None, &Limits::default()).unwrap();
+    let task = Task::new("t", "c", incoming.task_request().unwrap(), ms(0)).unwrap();
+    let stored = Task::from_stored(&task.to_stored()).unwrap();
+    let request = &stored.open_turn().unwrap().request;
+    assert!(!request.is_expired(ms(4)) && request.is_expired(ms(5)));
+    assert!(!flow::request("r").is_expired(ms(u64::from(u32::MAX))), "one without a deadline waits");
 }
 
 #[test]

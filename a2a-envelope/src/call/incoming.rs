@@ -165,6 +165,7 @@ impl Incoming {
             .with_id_json(self.line.id_json().clone());
         request.streams = self.operation == Operation::Stream;
         request.reply_to.clone_from(&self.reply_to);
+        request.deadline_ms = self.deadline.and_then(|deadline| u64::try_from(deadline.as_millis()).ok());
         request.key = self.key.as_ref().map(|key| key.as_str().to_owned());
         Some(request)
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub struct TaskRequest {
     /// Whether the caller wants every event, or the outcome only.
     #[serde(default)]
     pub streams: bool,
+    /// When nobody waits for it any longer, in unix milliseconds.
+    #[serde(default)]
+    pub deadline_ms: Option<u64>,
 }
 
 impl TaskRequest {
@@ -39,6 +43,7 @@ impl TaskRequest {
             reply_to: None,
             key: None,
             streams: false,
+            deadline_ms: None,
         }
     }
 
@@ -68,6 +73,12 @@ impl TaskRequest {
     pub fn with_id_json(mut self, id: JsonText) -> Self {
         self.id_json = id;
         self
+    }
+
+    /// Whether nobody waits for it any longer. A worker that takes the request over asks this before it runs it.
+    #[must_use]
+    pub fn is_expired(&self, now: Duration) -> bool {
+        self.deadline_ms.is_some_and(|deadline| now >= Duration::from_millis(deadline))
     }
 
     fn size(&self) -> usize {

@@ -5,20 +5,29 @@ use crate::dialect::is_hermes;
 use crate::envelope::Envelope;
 use crate::error::{Error, Result};
 use crate::headers::Headers;
-use crate::json;
+use crate::json::{self, Node};
 use crate::limits::Limits;
 use crate::names;
 
 /// Where a request says its answers should go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// The default is [`Header`](Self::Header), for A2A between peers that read headers. A plain `call` of
+/// somebody who may be blind to them uses [`FOR_CALL`](Self::FOR_CALL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Placement {
     /// In the header alone: the body stays byte for byte. The choice among peers that read headers.
+    #[default]
     Header,
     /// In header and body, so that peers blind to headers find it too.
     HeaderAndBody,
     /// In the body alone.
     Body,
+}
+
+impl Placement {
+    /// The default of a plain call: in the header, and in the body's field of the message's own version.
+    pub const FOR_CALL: Self = Self::HeaderAndBody;
 }
 
 /// Where an answer address was found.
@@ -54,10 +63,17 @@ impl fmt::Debug for AnswerAddress {
 /// counts as absent, and so does everything in a body that is not JSON or beyond the default [`Limits`].
 #[must_use]
 pub fn answer_address(headers: &Headers, body: &[u8]) -> Option<AnswerAddress> {
-    if let Some(address) = headers.get(names::REPLY_TO).filter(|address| !address.is_empty()) {
-        return Some(AnswerAddress { address: address.to_owned(), source: AnswerSource::Header });
-    }
-    let root = json::parse_body(body, &Limits::default()).ok()?;
+    by_header(headers).or_else(|| by_body(json::parse_body(body, &Limits::default()).ok()?))
+}
+
+/// The answer address in the headers.
+pub(crate) fn by_header(headers: &Headers) -> Option<AnswerAddress> {
+    let address = headers.get(names::REPLY_TO).filter(|address| !address.is_empty())?;
+    Some(AnswerAddress { address: address.to_owned(), source: AnswerSource::Header })
+}
+
+/// The answer address in a body that has been parsed already.
+pub(crate) fn by_body(root: Node<'_>) -> Option<AnswerAddress> {
     if is_hermes(root) {
         if let Some(address) = root.text_of("reply_to").filter(|address| !address.is_empty()) {
             return Some(AnswerAddress { address: address.into_owned(), source: AnswerSource::Hermes });

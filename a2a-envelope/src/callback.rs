@@ -6,6 +6,7 @@ use crate::dialect::is_hermes;
 use crate::error::{Error, MemberRule, Result, excerpt};
 use crate::json::{self, Kind, Node};
 use crate::limits::{LimitKind, Limits};
+use crate::safety::{AddressRule, has_userinfo};
 use crate::wrapped::is_wrapped;
 
 /// The places in a body where an answer address may stand, in the order a reader looks.
@@ -121,6 +122,7 @@ pub fn find_callback(body: &[u8], limits: &Limits) -> Result<Option<Callback>> {
 ///
 /// [`Error::CallbackExists`] if the body has a callback, in whichever spelling, and `replace` is not set;
 /// [`Error::CallbackShadowed`] if it is set but readers would still prefer another spelling that is there;
+/// [`Error::Address`] if the URI is a broker's and carries credentials, which all readers would learn;
 /// [`Error::Member`] if the URI is empty, or something on the way is no object or is there twice;
 /// [`Error::Limit`] if body or result are beyond the default [`Limits`]; and the errors of
 /// [`CallbackField::own`].
@@ -131,6 +133,9 @@ pub fn with_callback(body: &[u8], uri: &str, field: Option<CallbackField>, repla
     let path = field.path(is_rpc(root));
     if uri.is_empty() {
         return Err(Error::member(path.join("."), MemberRule::Missing));
+    }
+    if has_userinfo(uri) {
+        return Err(Error::Address(AddressRule::Credentials));
     }
     if !replace && root.at(path).is_some_and(is_set) {
         return Err(Error::CallbackExists { field });
@@ -147,6 +152,42 @@ pub fn with_callback(body: &[u8], uri: &str, field: Option<CallbackField>, repla
     let edited = json::splice(root.document(), &edit);
     limits.check(LimitKind::Body, edited.len())?;
     Ok(edited)
+}
+
+/// Takes mailbox callbacks out of a body, in every spelling, each with the configuration it stands in: for a
+/// handler that takes a callback for an HTTP address and would refuse `mq9://`. Other callbacks, and every
+/// other byte, stay. A body without one is handed back as it is.
+///
+/// The handler is then called with a body of its own; what travels on is still the author's.
+///
+/// # Errors
+///
+/// [`Error::Limit`], [`Error::NotUtf8`] or [`Error::NotJson`] for a body that cannot be read;
+/// [`Error::Member`] if something on the way to a mailbox callback is there twice.
+pub fn without_mailbox_callbacks(body: &Bytes) -> Result<Bytes> {
+    let mut body = body.clone();
+    for field in CallbackField::READING_ORDER {
+        let root = json::parse_body(&body, &Limits::default())?;
+        let path = field.path(is_rpc(root));
+        let uri = root.at(path).and_then(Node::as_str).unwrap_or_default();
+        if !is_mailbox(&uri) {
+            continue;
+        }
+        let holder = &path[..path.len() - 1];
+        let mut parent = root;
+        for (depth, name) in holder.iter().enumerate() {
+            let found = parent.only(name, &holder[..=depth].join("."))?;
+            if depth + 1 < holder.len() {
+                // It was found on this way a moment ago.
+                parent = found.unwrap_or(parent);
+            }
+        }
+        let edit = holder.last().and_then(|name| json::remove_member(parent, name));
+        if let Some(edit) = edit {
+            body = json::splice(root.document(), &edit);
+        }
+    }
+    Ok(body)
 }
 
 /// The callback in a body that has been parsed already.
@@ -193,6 +234,11 @@ fn is_rpc(root: Node<'_>) -> bool {
 /// `null` and the empty string are proto-JSON's ways to leave a field unset.
 fn is_set(url: Node<'_>) -> bool {
     url.kind() != Kind::Null && url.raw() != "\"\""
+}
+
+fn is_mailbox(uri: &str) -> bool {
+    uri.split_once("://")
+        .is_some_and(|(scheme, _)| ["mq9", "mq9s"].iter().any(|known| scheme.eq_ignore_ascii_case(known)))
 }
 
 fn object<'a>(body: &'a [u8], limits: &Limits) -> Result<Node<'a>> {

@@ -93,16 +93,20 @@ impl Correlation {
 /// within the default [`Limits`]; one beyond them, or that is no JSON, has no id in it.
 #[must_use]
 pub fn correlation_of(headers: &Headers, body: &[u8]) -> Option<Correlation> {
-    if let Some(id) = headers.get(names::CORRELATION_ID).filter(|id| !id.is_empty()) {
-        return Some(Correlation { id: id.to_owned(), source: CorrelationSource::Header, json: quote(id) });
-    }
-    let root = json::parse_body(body, &Limits::default()).ok()?;
-    if root.get("jsonrpc").is_some() {
-        if let Some(found) = root.get("id").and_then(|id| token(id, CorrelationSource::JsonRpcId)) {
-            return Some(found);
-        }
-    }
-    root.get("correlation_id").and_then(|id| token(id, CorrelationSource::Hermes))
+    by_header(headers).or_else(|| by_body(json::parse_body(body, &Limits::default()).ok()?))
+}
+
+/// The id in the headers.
+pub(crate) fn by_header(headers: &Headers) -> Option<Correlation> {
+    let id = headers.get(names::CORRELATION_ID).filter(|id| !id.is_empty())?;
+    Some(Correlation { id: id.to_owned(), source: CorrelationSource::Header, json: quote(id) })
+}
+
+/// The id in a body that has been parsed already.
+pub(crate) fn by_body(root: Node<'_>) -> Option<Correlation> {
+    let rpc = root.get("jsonrpc").and_then(|_| root.get("id"));
+    rpc.and_then(|id| token(id, CorrelationSource::JsonRpcId))
+        .or_else(|| token(root.get("correlation_id")?, CorrelationSource::Hermes))
 }
 
 fn token(id: Node<'_>, source: CorrelationSource) -> Option<Correlation> {

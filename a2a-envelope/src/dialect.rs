@@ -51,6 +51,11 @@ impl Dialect {
             Err(_) => Ok(by_headers(headers)),
         }
     }
+
+    /// The dialect of a body that has been parsed already, or that is no JSON.
+    pub(crate) fn told(headers: &Headers, root: Option<Node<'_>>) -> Self {
+        root.map_or_else(|| by_headers(headers), |root| by_body(headers, root))
+    }
 }
 
 fn by_headers(headers: &Headers) -> Dialect {

@@ -2,6 +2,8 @@ use std::fmt;
 
 use crate::callback::CallbackField;
 use crate::limits::LimitKind;
+use crate::safety::AddressRule;
+use crate::sign::SignFailure;
 
 /// The result of every fallible call in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -99,6 +101,12 @@ pub enum Error {
         /// The field that readers look at first.
         by: CallbackField,
     },
+    /// An answer address is not one to follow, or not one to send.
+    #[error("answer address: {0}")]
+    Address(AddressRule),
+    /// A signer refused.
+    #[error("not signed: {0}")]
+    Signing(SignFailure),
     /// An agent card, or what it is to be built from, breaks a rule.
     #[error("agent card: {0}")]
     Card(CardRule),
@@ -135,6 +143,11 @@ pub enum HeaderRule {
         /// Its length in bytes.
         found: usize,
     },
+    /// An origin is at most 256 characters.
+    OriginTooLong {
+        /// Its length in bytes.
+        found: usize,
+    },
     /// The value is visible ASCII (`!` to `~`) only.
     NotVisibleAscii,
     /// The value is an unsigned decimal number of at most 64 bits.
@@ -155,6 +168,7 @@ impl fmt::Display for HeaderRule {
             Self::TooMany => f.write_str("is one too many; the most is 128"),
             Self::Empty => f.write_str("must not be empty"),
             Self::CorrelationTooLong { found } => write!(f, "is {found} characters; the most is 128"),
+            Self::OriginTooLong { found } => write!(f, "is {found} characters; the most is 256"),
             Self::NotVisibleAscii => f.write_str("has characters other than visible ASCII"),
             Self::NotANumber => f.write_str("is not an unsigned 64-bit decimal number"),
         }
@@ -265,6 +279,7 @@ mod tests {
             (HeaderRule::TooMany, "the most is 128"),
             (HeaderRule::Empty, "empty"),
             (HeaderRule::CorrelationTooLong { found: 129 }, "129 characters; the most is 128"),
+            (HeaderRule::OriginTooLong { found: 257 }, "257 characters; the most is 256"),
             (HeaderRule::NotVisibleAscii, "visible ASCII"),
             (HeaderRule::NotANumber, "64-bit"),
         ] {

@@ -37,6 +37,15 @@ pub const TRACEPARENT: &str = "traceparent";
 pub const TRACESTATE: &str = "tracestate";
 /// Where follow-ups and cancels of the reply's task go.
 pub const TASK_INBOX: &str = "amb-task-inbox";
+/// A signature over headers and body.
+pub const SIGNATURE: &str = "amb-signature";
+/// A token that only the first agent can read: who asked in the first place.
+pub const ORIGIN_REF: &str = "amb-origin-ref";
+/// How many agents the origin has passed; absent on the first request.
+pub const ORIGIN_HOP: &str = "amb-origin-hop";
+/// What the names begin with under which a receiving side tells its own handler something, such as who the
+/// sender was proven to be. Never sent; dropped where a peer sends one.
+pub const LOCAL_PREFIX: &str = "amb-local-";
 
 /// On a request to subscribe: the generation the caller has seen last; later events are replayed, or the task
 /// as it is now where they are not retained.
@@ -44,6 +53,8 @@ pub const RESUME_AFTER: &str = "amb-resume-after";
 /// On a follow-up: the generation it answers. If the task is at another one, the follow-up is refused.
 pub const IF_GENERATION: &str = "amb-if-generation";
 
+/// What only an answering server says: dropped from requests.
+pub(crate) const SERVER_SET: [&str; 5] = [TYPE, SEQ, GENERATION, LAST, TASK_INBOX];
 /// What every A2A service parameter begins with.
 pub(crate) const A2A_PREFIX: &str = "a2a-";
 /// What the facade's A2A headers begin with.

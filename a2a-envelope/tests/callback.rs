@@ -4,7 +4,7 @@ mod support;
 
 use a2a_envelope::{
     AnswerSource, CallbackField, Envelope, Error, Headers, Limits, Placement, answer_address, callback_of,
-    find_callback, with_callback,
+    find_callback, with_callback, without_mailbox_callbacks,
 };
 use proptest::prelude::*;
 use support::{fixture, foreign_member, seeded, space};
@@ -218,6 +218,49 @@ fn bodies_that_cannot_be_edited_are_refused_with_the_reason() {
     assert_eq!(error.to_string(), "`pushNotification.url` is missing");
     let full = format!("{{\"x\":\"{}\"}}", "x".repeat(4 * 1024 * 1024 - 8));
     assert!(matches!(with_callback(full.as_bytes(), URI, None, false), Err(Error::Limit { .. })));
+}
+
+#[test]
+fn an_address_with_a_password_is_not_written() {
+    for uri in ["mq9://user:secret@broker/cb", "MQ9S://token@broker/cb"] {
+        let error = with_callback(b"{}", uri, None, false).unwrap_err().to_string();
+        assert_eq!(error, "answer address: it carries credentials");
+    }
+    assert!(with_callback(b"{}", "https://example.org/@cb", None, false).is_ok());
+}
+
+#[test]
+fn mailbox_callbacks_are_taken_out_for_handlers_that_know_http_alone() {
+    let stripped = |body: &str| {
+        let body = bytes::Bytes::copy_from_slice(body.as_bytes());
+        without_mailbox_callbacks(&body).map(|body| String::from_utf8(body.to_vec()).unwrap())
+    };
+    for (body, want) in [
+        (
+            r#"{"jsonrpc":"2.0","params":{"message":{}, "configuration":{"a":1.0,"taskPushNotificationConfig":{"url":"mq9://b/x","id":"p"}}}}"#,
+            r#"{"jsonrpc":"2.0","params":{"message":{}, "configuration":{"a":1.0}}}"#,
+        ),
+        (
+            r#"{"jsonrpc":"2.0","params":{"configuration":{"pushNotificationConfig":{"url":"MQ9S://b/x"},"a":1e400}}}"#,
+            r#"{"jsonrpc":"2.0","params":{"configuration":{"a":1e400}}}"#,
+        ),
+        (r#"{"pushNotification":{"url":"mq9://b/x"},"message":{}}"#, r#"{"message":{}}"#),
+        (
+            r#"{"jsonrpc":"2.0","params":{"pushNotification":{"url":"mq9://b/x"}},"pushNotification":{"url":"mq9://b/y"}}"#,
+            r#"{"jsonrpc":"2.0","params":{}}"#,
+        ),
+    ] {
+        assert_eq!(stripped(body).as_deref(), Ok(want));
+    }
+    for kept in [
+        r#"{"pushNotification":{"url":"https://example.org/hook"}}"#,
+        r#"{"pushNotification":{"url":"bare.box"} }"#,
+        "[1.0 ]",
+    ] {
+        assert_eq!(stripped(kept).as_deref(), Ok(kept));
+    }
+    assert!(stripped(r#"{"pushNotification":{},"pushNotification":{"url":"mq9://b/x"}}"#).is_err());
+    assert!(stripped("{").is_err());
 }
 
 #[test]

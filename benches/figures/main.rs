@@ -5,6 +5,7 @@
 //! their clients on one thread of the second core, and their servers on one of the first; those named
 //! `core` take both cores as they come.
 
+mod a2a;
 mod a2a_stream;
 mod alloc;
 mod consume;
@@ -25,8 +26,11 @@ fn main() {
     if asked == flood::CHILD {
         return flood::child();
     }
-    let figures: [(&str, fn()); 20] = [
+    let figures: [(&str, fn()); 23] = [
         ("a2a.stream", a2a_stream::traffic),
+        ("a2a.wrap", a2a::wrap),
+        ("a2a.read", a2a::read),
+        ("a2a.wrapped", a2a::wrapped),
         ("core.loopback.bare", || loopback::ratio("core.loopback.bare", Kind::Bare)),
         ("core.loopback.resilient", || loopback::ratio("core.loopback.resilient", Kind::Resilient)),
         ("core.loopback.agent", || loopback::ratio("core.loopback.agent", Kind::Agent)),

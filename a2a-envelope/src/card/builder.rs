@@ -3,10 +3,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::raw::RawCard;
+use super::toolset::{self, Toolset};
 use super::view::Skill;
 use super::{MQ9_BINDING, MQ9_PROTOCOL_VERSION};
 use crate::error::{CardRule, Error, Result};
 use crate::limits::Limits;
+use crate::safety::{AddressRule, has_userinfo};
 
 /// Builds an A2A 1.0 card out of known fields only, in a fixed order: the same input gives the same bytes.
 ///
@@ -41,6 +43,35 @@ impl CardBuilder {
             input_modes: vec![DEFAULT_MODE.to_owned()],
             output_modes: vec![DEFAULT_MODE.to_owned()],
         }
+    }
+
+    /// A card whose skills are an agent's tools: id `{toolset}-{tool}`, the name people see or else the tool's,
+    /// its description (or else its name), the toolset among the tags, its examples.
+    ///
+    /// The same tools give the same card, in whatever order they come. An agent without tools has one
+    /// skill, of its own name.
+    #[must_use]
+    pub fn from_toolsets(name: impl Into<String>, toolsets: impl IntoIterator<Item = Toolset>) -> Self {
+        let builder = Self::new(name).skills(toolset::skills(toolsets));
+        if !builder.skills.is_empty() {
+            return builder;
+        }
+        let name = builder.name.clone();
+        builder.skill(Skill::new(name.clone(), name.clone(), name).with_tags(["general"]))
+    }
+
+    /// Another name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// These skills in place of those there are.
+    #[must_use]
+    pub fn only_skills(mut self, skills: impl IntoIterator<Item = Skill>) -> Self {
+        self.skills = skills.into_iter().collect();
+        self
     }
 
     /// What the agent does. Required.
@@ -126,7 +157,8 @@ impl CardBuilder {
     /// # Errors
     ///
     /// [`Error::Card`] naming the first required field that is absent or empty, the skill field that is, or
-    /// the id that two skills share; [`Error::Limit`] for a card larger than the default [`Limits`] allow.
+    /// the id that two skills share; [`Error::Address`] for an interface with credentials in its URL;
+    /// [`Error::Limit`] for a card larger than the default [`Limits`] allow.
     pub fn build(&self) -> Result<RawCard> {
         self.check()?;
         let card = Card {
@@ -158,6 +190,10 @@ impl CardBuilder {
         require(!self.interfaces.is_empty(), "supportedInterfaces")?;
         for interface in &self.interfaces {
             require(!interface.url.is_empty(), "supportedInterfaces.url")?;
+            if has_userinfo(&interface.url) {
+                // A card is public.
+                return Err(Error::Address(AddressRule::Credentials));
+            }
             require(!interface.protocol_binding.is_empty(), "supportedInterfaces.protocolBinding")?;
             require(!interface.protocol_version.is_empty(), "supportedInterfaces.protocolVersion")?;
         }

@@ -1,11 +1,17 @@
 //! Agent cards: kept as the exact bytes, read on demand, built deterministically.
 
 mod builder;
+mod overrides;
 mod raw;
+mod registry;
+mod toolset;
 mod view;
 
 pub use builder::CardBuilder;
+pub use overrides::{CardCapabilities, CardOverride};
 pub use raw::RawCard;
+pub use registry::RegistryEntry;
+pub use toolset::{Tool, Toolset};
 pub use view::{AgentInterface, CardView, Skill};
 
 /// `protocolBinding` of an interface reached through an mq9 mailbox, as this project defines it.

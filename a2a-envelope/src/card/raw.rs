@@ -78,17 +78,7 @@ impl RawCard {
     /// in a 0.x card's `url` or `additionalInterfaces`.
     #[must_use]
     pub fn mailbox(&self) -> Option<String> {
-        let root = self.root()?;
-        let filled = |node: Option<Node<'_>>| {
-            node?.as_str().filter(|address| !address.is_empty()).map(|address| address.into_owned())
-        };
-        supported_interfaces(root)
-            .map(|interface| interface.url)
-            .find(|url| is_mq9(url))
-            .or_else(|| filled(root.get("mailbox")))
-            .or_else(|| filled(root.at(&["metadata", "mq9", "mailbox"])))
-            .or_else(|| filled(root.at(&["metadata", "mq9", "mail_address"])))
-            .or_else(|| interfaces(root).into_iter().map(|interface| interface.url).find(|url| is_mq9(url)))
+        mailbox_of(self, None)
     }
 
     /// This card with one more entry behind those of `supportedInterfaces`: an mq9 mailbox under
@@ -141,6 +131,22 @@ impl fmt::Debug for RawCard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RawCard(<{} bytes>)", self.bytes.len())
     }
+}
+
+/// The card's mailbox, with one that is named beside the card counting as its `mailbox` does.
+pub(super) fn mailbox_of(card: &RawCard, beside: Option<String>) -> Option<String> {
+    let root = card.root()?;
+    let filled = |node: Option<Node<'_>>| {
+        node?.as_str().filter(|address| !address.is_empty()).map(|address| address.into_owned())
+    };
+    supported_interfaces(root)
+        .map(|interface| interface.url)
+        .find(|url| is_mq9(url))
+        .or_else(|| filled(root.get("mailbox")))
+        .or(beside)
+        .or_else(|| filled(root.at(&["metadata", "mq9", "mailbox"])))
+        .or_else(|| filled(root.at(&["metadata", "mq9", "mail_address"])))
+        .or_else(|| interfaces(root).into_iter().map(|interface| interface.url).find(|url| is_mq9(url)))
 }
 
 fn is_signed(root: Node<'_>) -> bool {

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde::Deserialize;
+
 use super::is_mq9;
 use crate::json::{Kind, Node};
 
@@ -29,7 +31,8 @@ pub struct CardView {
 }
 
 /// One skill of an agent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Skill {
     /// `id`; empty if the card has none.

@@ -11,6 +11,7 @@ use crate::headers::Headers;
 use crate::json;
 use crate::limits::{LimitKind, Limits};
 use crate::names;
+use crate::vocabulary::Operation;
 
 /// The envelope format this crate writes, as the header `amb-envelope` says it.
 pub const FORMAT: &str = "1";
@@ -105,7 +106,7 @@ impl Envelope {
             _ => None,
         };
         match (self.method(), inside) {
-            (Some(header), Some(body)) if operation(header) != operation(&body) => {
+            (Some(header), Some(body)) if !agree(header, &body) => {
                 Err(Error::MethodMismatch { header: excerpt(header), body: excerpt(&body) })
             }
             (Some(header), _) => Ok(Some(header.to_owned())),
@@ -145,21 +146,7 @@ impl fmt::Debug for Envelope {
     }
 }
 
-/// The A2A 1.0 name of an operation; a name that no older version has is its own.
-fn operation(method: &str) -> &str {
-    match method {
-        "message/send" | "tasks/send" => "SendMessage",
-        "message/stream" | "tasks/sendSubscribe" => "SendStreamingMessage",
-        "tasks/get" => "GetTask",
-        "tasks/cancel" => "CancelTask",
-        "tasks/resubscribe" => "SubscribeToTask",
-        "tasks/pushNotificationConfig/set" | "tasks/pushNotification/set" => {
-            "CreateTaskPushNotificationConfig"
-        }
-        "tasks/pushNotificationConfig/get" | "tasks/pushNotification/get" => "GetTaskPushNotificationConfig",
-        "tasks/pushNotificationConfig/list" => "ListTaskPushNotificationConfigs",
-        "tasks/pushNotificationConfig/delete" => "DeleteTaskPushNotificationConfig",
-        "agent/getAuthenticatedExtendedCard" => "GetExtendedAgentCard",
-        other => other,
-    }
+/// Whether two method names ask for one operation; names that nobody here knows must be equal.
+fn agree(one: &str, other: &str) -> bool {
+    one == other || Operation::parse(one).is_some_and(|known| Operation::parse(other) == Some(known))
 }

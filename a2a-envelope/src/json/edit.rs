@@ -43,6 +43,18 @@ pub(crate) fn append_element(array: Node<'_>, value: &str) -> Splice {
     }
 }
 
+/// How to take a member out of an object, with the comma that stands by it; `None` if it is not there.
+pub(crate) fn remove_member(object: Node<'_>, name: &str) -> Option<Splice> {
+    let items: Vec<_> = object.items().collect();
+    let place = items.iter().position(|item| item.is_named(name))?;
+    let (start, end) = match (place.checked_sub(1), items.get(place + 1)) {
+        (Some(before), _) => (items[before].value.end(), items[place].value.end()),
+        (None, Some(next)) => (items[place].start(), next.start()),
+        (None, None) => (items[place].start(), items[place].value.end()),
+    };
+    Some(Splice { span: start..end, insert: String::new() })
+}
+
 /// The text with one replacement made.
 pub(crate) fn splice(text: &str, edit: &Splice) -> Bytes {
     let (before, after) = (&text[..edit.span.start], &text[edit.span.end..]);
@@ -51,7 +63,16 @@ pub(crate) fn splice(text: &str, edit: &Splice) -> Bytes {
 
 /// `text` as a JSON string, quotes included.
 pub(crate) fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    write_quoted(&mut quoted, text);
+    // What a JSON writer makes of text is text.
+    String::from_utf8(quoted).unwrap_or_default()
+}
+
+/// [`quote`] behind what is in `out` already.
+pub(crate) fn write_quoted(out: &mut Vec<u8>, text: &str) {
+    let written = serde_json::to_writer(out, text);
+    debug_assert!(written.is_ok(), "memory takes every text");
 }
 
 fn append_member(object: Node<'_>, name: &str, value: &str) -> Splice {
@@ -105,6 +126,21 @@ mod tests {
             (r#"{"p":{"c":1,"\u0063":2}}"#, &["p", "c"], "`p.c` is there more than once"),
         ] {
             assert_eq!(set(text, path, "V").unwrap_err().to_string(), words);
+        }
+    }
+
+    #[test]
+    fn a_member_goes_with_its_comma_and_nothing_else() {
+        for (text, want) in [
+            (r#"{"s":1, "b":1.0}"#, r#"{"b":1.0}"#),
+            (r#"{ "a" : 1 , "s":[{}] , "b":2}"#, r#"{ "a" : 1 , "b":2}"#),
+            (r#"{"a":1e400 , "s":null }"#, r#"{"a":1e400 }"#),
+            (r#"{ "\u0073" : 1 }"#, "{  }"),
+            (r#"{"a":{"s":1}}"#, r#"{"a":{"s":1}}"#),
+        ] {
+            let root = super::super::parse_body(text.as_bytes(), &Limits::default()).unwrap();
+            let edited = remove_member(root, "s").map_or_else(|| text.into(), |edit| splice(text, &edit));
+            assert_eq!(edited, want);
         }
     }
 

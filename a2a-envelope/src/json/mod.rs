@@ -4,8 +4,8 @@ mod edit;
 mod node;
 mod scan;
 
-pub(crate) use edit::{append_element, quote, set_member, splice};
-pub(crate) use node::{Kind, Node};
+pub(crate) use edit::{append_element, quote, remove_member, set_member, splice, write_quoted};
+pub(crate) use node::{Item, Kind, Node};
 
 use crate::error::{Error, Result};
 use crate::limits::{LimitKind, Limits};

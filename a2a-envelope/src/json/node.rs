@@ -24,6 +24,7 @@ pub(crate) struct Node<'a> {
 
 /// One member of an object, or one element of an array (whose key is empty).
 pub(crate) struct Item<'a> {
+    start: usize,
     raw_key: &'a str,
     pub(crate) value: Node<'a>,
 }
@@ -114,6 +115,16 @@ impl<'a> Item<'a> {
         if inner.contains('\\') { decode(self.raw_key).is_some_and(|key| key == name) } else { inner == name }
     }
 
+    /// Where key and value begin.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// The key as it stands, quotes included.
+    pub(crate) fn raw_key(&self) -> &'a str {
+        self.raw_key
+    }
+
     /// The decoded key; `None` if its escapes are no Unicode text.
     pub(crate) fn key(&self) -> Option<Cow<'a, str>> {
         decode(self.raw_key)
@@ -139,6 +150,7 @@ impl<'a> Iterator for Items<'a> {
         if at + 1 >= end {
             return None;
         }
+        let start = at;
         let mut raw_key = "";
         if self.keyed {
             let key_end = skip_string(bytes, at);
@@ -148,7 +160,7 @@ impl<'a> Iterator for Items<'a> {
         }
         let value_end = skip_value(bytes, at);
         self.at = value_end;
-        Some(Item { raw_key, value: Node::new(text, at, value_end) })
+        Some(Item { start, raw_key, value: Node::new(text, at, value_end) })
     }
 }
 

@@ -24,14 +24,38 @@ pub(crate) fn document(text: &str) -> Result<Scanned> {
 /// The index just behind the string that opens at `at`, in text known to be valid.
 pub(crate) fn skip_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    loop {
+        at += plain_run(bytes.get(at..).unwrap_or_default());
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return bytes.len(),
         }
     }
-    bytes.len()
+}
+
+/// How many bytes there are before the first that means something in a string: a quote, a backslash, or a
+/// control character. Eight at a time, because most of a message is the inside of strings.
+fn plain_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The high bit of each byte that is zero; bytes above such a one may be marked wrongly.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut run = 0;
+    for chunk in bytes.chunks_exact(8) {
+        let Ok(eight) = <[u8; 8]>::try_from(chunk) else { break };
+        let word = u64::from_le_bytes(eight);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let found = control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5c));
+        if found != 0 {
+            // The lowest mark is right, and stands for the first byte.
+            return run + found.trailing_zeros() as usize / 8;
+        }
+        run += 8;
+    }
+    let rest = &bytes[run..];
+    run + rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())
 }
 
 /// The index just behind the value that begins at `at`, in text known to be valid.
@@ -153,6 +177,7 @@ impl Scanner<'_> {
     fn string(&mut self) -> Result<()> {
         self.at += 1;
         loop {
+            self.at += plain_run(&self.bytes[self.at..]);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
@@ -309,6 +334,25 @@ mod tests {
             ("'a'", 0),
         ] {
             assert_eq!(offset(text), at, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_ends_at_the_first_byte_that_means_something_wherever_it_stands() {
+        let means = |b: u8| b < 0x20 || b == b'"' || b == b'\\';
+        for length in 0..20_usize {
+            for place in 0..length {
+                // All bytes at one place, and another special one behind it to mislead.
+                for byte in 0..=255_u8 {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[place] = byte;
+                    if let Some(behind) = bytes.get_mut(place + 1) {
+                        *behind = b'"';
+                    }
+                    let want = bytes.iter().position(|b| means(*b)).unwrap_or(length);
+                    assert_eq!(plain_run(&bytes), want, "{byte} at {place} of {length}");
+                }
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! What several test files share: fixtures, and JSON text no well-behaved writer would produce.
 #![allow(dead_code)]
 
+use a2a_envelope::{Headers, Limits, Received};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-/// Every fixture, by file name.
+/// Every fixture that is a body alone, by file name.
 pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("seed_call.json", include_str!("../fixtures/seed_call.json")),
     ("v0_1_tasks_send.json", include_str!("../fixtures/v0_1_tasks_send.json")),
@@ -29,9 +30,40 @@ pub(crate) const FIXTURES: &[(&str, &str)] = &[
     ("card_built.json", include_str!("../fixtures/card_built.json")),
 ];
 
+/// Messages with headers beside the body: lines of them, an empty line, the body.
+pub(crate) const MESSAGES: &[(&str, &str)] = &[
+    ("native_request.msg", include_str!("../fixtures/native_request.msg")),
+    ("native_reply.msg", include_str!("../fixtures/native_reply.msg")),
+    ("native_ack.msg", include_str!("../fixtures/native_ack.msg")),
+    ("native_end.msg", include_str!("../fixtures/native_end.msg")),
+    ("facade_send.msg", include_str!("../fixtures/facade_send.msg")),
+    ("facade_get.msg", include_str!("../fixtures/facade_get.msg")),
+    ("facade_java.msg", include_str!("../fixtures/facade_java.msg")),
+    ("facade_last.msg", include_str!("../fixtures/facade_last.msg")),
+];
+
 /// A fixture's text.
 pub(crate) fn fixture(name: &str) -> &'static str {
-    FIXTURES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no fixture {name}")).1
+    FIXTURES
+        .iter()
+        .chain(MESSAGES)
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("no fixture {name}"))
+        .1
+}
+
+/// The headers and the body of one of [`MESSAGES`].
+pub(crate) fn message(name: &str) -> (Headers, &'static str) {
+    let (block, body) = fixture(name).split_once("\n\n").expect("an empty line");
+    let pairs = block.lines().map(|line| line.split_once(": ").expect("a header"));
+    (Headers::from_pairs(pairs).expect("legal headers"), body)
+}
+
+/// A fixture as a transport received it: with its headers, if it has any.
+pub(crate) fn received(name: &str) -> Received {
+    let (headers, body) =
+        if name.ends_with(".msg") { message(name) } else { (Headers::new(), fixture(name)) };
+    Received::read(headers, body, &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The same cases on every run.

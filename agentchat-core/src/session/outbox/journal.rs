@@ -272,8 +272,8 @@ impl Page {
     fn replace(&mut self, ticket: Ticket, position: u64, message: &Arc<Outbound>) {
         let same = *self.message == **message;
         // A change under way may have left the content of a message before the one replaced here.
-        let other = matches!(self.have, Have::Other)
-            || matches!(self.turn, Turn::UnderWay(_, Some(Have::Other)));
+        let other =
+            matches!(self.have, Have::Other) || matches!(self.turn, Turn::UnderWay(_, Some(Have::Other)));
         // Also with the same content it has a new place.
         let left = if same && !other { Have::Unsure } else { Have::Other };
         if let Turn::UnderWay(_, instead) = &mut self.turn {

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "agent")]
+pub mod agent;
 mod answer;
 mod answering;
 pub mod call;
@@ -57,4 +59,5 @@ pub use view::{
     ArtifactView, EventView, MessageView, PartContent, PartView, RequestView, RpcError, RpcView, StatusView,
     TaskView, UpdateView,
 };
-pub use vocabulary::{A2aVersion, ErrorCode, Operation, Role, TaskState};
+pub use task::TaskState;
+pub use vocabulary::{A2aVersion, ErrorCode, Operation, Role};

@@ -6,10 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use a2a_envelope::call::{CallDue, CallError, CallLimits, CallState, Calls, Incoming, Operation, Received};
+use a2a_envelope::call::{CallDue, CallError, CallLimits, CallState, Calls, Incoming, Received};
 use a2a_envelope::stream::{Belongs, Line, ReaderItem, ReaderOptions, Snapshot, StreamEnd};
 use a2a_envelope::task::{Event, Task, TaskError, TaskState};
-use a2a_envelope::{Envelope, JsonText, Limits, ReplyType};
+use a2a_envelope::{Envelope, JsonText, Limits, Operation, ReplyType};
 use flow::{body, correlation, ms, new_task};
 use proptest::prelude::*;
 use support::{fixture, json_text, seeded};
@@ -141,9 +141,9 @@ fn a_call_whose_end_was_lost_asks_for_the_snapshot_and_ends_with_it() {
 fn a_request_is_read_in_every_version_that_says_it() {
     let read = |text: &str| Incoming::read(&Envelope::new(text.to_owned()), None, &Limits::default());
     let v1 = read(fixture("v1_stream_request.json")).unwrap();
-    assert_eq!((&v1.operation, v1.task_request().unwrap().streams), (&Operation::Stream, true));
+    assert_eq!((&v1.operation, v1.task_request().unwrap().streams), (&Some(Operation::SendStreamingMessage), true));
     let v0 = read(fixture("v0_2_message_send.json")).unwrap();
-    assert_eq!((&v0.operation, v0.task_request().unwrap().streams), (&Operation::Send, false));
+    assert_eq!((&v0.operation, v0.task_request().unwrap().streams), (&Some(Operation::SendMessage), false));
     assert!(v0.key.is_some() && v0.message.is_some());
 
     let follow_up = read(
@@ -158,16 +158,16 @@ fn a_request_is_read_in_every_version_that_says_it() {
         ("GetTask", Operation::GetTask),
         ("tasks/get", Operation::GetTask),
         ("tasks/cancel", Operation::CancelTask),
-        ("SubscribeToTask", Operation::Subscribe),
-        ("ListTasks", Operation::Other("ListTasks".into())),
+        ("SubscribeToTask", Operation::SubscribeToTask),
+        ("ListTasks", Operation::ListTasks),
     ] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":"x","method":"{method}","params":{{"id":"t-9"}}}}"#);
         let incoming = read(&text).unwrap();
         assert_eq!(
-            (incoming.task_id.as_deref(), incoming.operation.is_urgent()),
+            (incoming.task_id.as_deref(), operation.is_urgent()),
             (Some("t-9"), method.contains("cancel"))
         );
-        assert_eq!(incoming.operation, operation);
+        assert_eq!(incoming.operation, Some(operation));
         assert!(incoming.task_request().is_none());
     }
 }
@@ -182,7 +182,7 @@ fn headers_say_what_a_body_does_not() {
     let incoming = Incoming::read(&envelope, None, &Limits::default()).unwrap();
     assert_eq!((incoming.if_generation, incoming.resume_after), (Some(4), Some(3)));
     assert_eq!((incoming.task_id.as_deref(), incoming.reply_to.as_deref()), (Some("t-1"), Some("cb")));
-    assert_eq!(incoming.operation, Operation::Send, "a message without a method is sent");
+    assert_eq!(incoming.operation, Some(Operation::SendMessage), "a message without a method is sent");
     assert!(!format!("{incoming:?}").contains("cb"));
 }
 

@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use a2a_envelope::task::{
-    Artifact, Event, MemoryTaskStore, Next, Task, TaskError, TaskState, TaskStore, TaskView, Waiting,
+    Artifact, Event, MemoryTaskStore, Next, Task, TaskError, TaskState, TaskStore, TaskText, Waiting,
 };
 use a2a_envelope::{JsonText, Limits};
 use flow::{message, ms, new_task, request};
@@ -127,7 +127,7 @@ fn a_task_is_written_as_an_a2a_object() {
             message("m-r-1", "go")
         )
     );
-    let view = TaskView::parse(task.to_json().as_str().as_bytes(), &Limits::default()).unwrap();
+    let view = TaskText::parse(task.to_json().as_str().as_bytes(), &Limits::default()).unwrap();
     assert_eq!((view.id.as_str(), view.state.clone()), ("t-1", TaskState::InputRequired));
     assert_eq!(view.artifacts(), task.artifacts());
     assert!(view.with_history_length(1).as_str().ends_with(&format!("\"history\":[{said}]}}")));

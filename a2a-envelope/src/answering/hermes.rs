@@ -5,7 +5,7 @@ use crate::dialect::is_hermes;
 use crate::envelope::Envelope;
 use crate::json::{Node, quote};
 use crate::view::EventView;
-use crate::vocabulary::TaskState;
+use crate::task::TaskState;
 
 /// What a Hermes reply repeats of its call, as JSON text.
 #[derive(Clone)]

@@ -11,45 +11,7 @@ use crate::limits::Limits;
 use crate::names;
 use crate::stream::{Belongs, Line, line_of};
 use crate::task::{TaskError, TaskRequest};
-
-/// What a request asks for, in whatever version of A2A it says so.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Operation {
-    /// `SendMessage`: the outcome is the answer. Also what a message without a method asks for.
-    Send,
-    /// `SendStreamingMessage`: every event is a reply.
-    Stream,
-    /// `GetTask`.
-    GetTask,
-    /// `CancelTask`: it goes ahead of everything else.
-    CancelTask,
-    /// `SubscribeToTask`.
-    Subscribe,
-    /// Another one, as it was written.
-    Other(String),
-}
-
-impl Operation {
-    /// Reads a method's name.
-    #[must_use]
-    pub fn parse(method: &str) -> Self {
-        match method {
-            "SendMessage" | "message/send" | "tasks/send" => Self::Send,
-            "SendStreamingMessage" | "message/stream" | "tasks/sendSubscribe" => Self::Stream,
-            "GetTask" | "tasks/get" => Self::GetTask,
-            "CancelTask" | "tasks/cancel" => Self::CancelTask,
-            "SubscribeToTask" | "tasks/resubscribe" => Self::Subscribe,
-            other => Self::Other(crate::error::excerpt(other)),
-        }
-    }
-
-    /// Whether it is to be sent, and worked on, before what waits.
-    #[must_use]
-    pub fn is_urgent(&self) -> bool {
-        *self == Self::CancelTask
-    }
-}
+use crate::vocabulary::Operation;
 
 /// A request as its server needs it. Nothing of it is kept by reading it.
 ///
@@ -57,8 +19,8 @@ impl Operation {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Incoming {
-    /// What it asks for.
-    pub operation: Operation,
+    /// What it asks for; `None` for a method that is not known here. A message without a method is sent.
+    pub operation: Option<Operation>,
     /// The replies to it, from number 1.
     pub line: Line,
     /// What makes it the same request when it comes again.
@@ -88,17 +50,15 @@ impl Incoming {
     /// a correlation id that no reply could carry.
     pub fn read(envelope: &Envelope, client_msg_id: Option<&str>, limits: &Limits) -> Result<Self> {
         let method = envelope.request_method(limits)?;
-        let operation = method.as_deref().map_or(Operation::Send, Operation::parse);
+        let operation = method.as_deref().map_or(Some(Operation::SendMessage), Operation::parse);
         let root = json::parse_body(&envelope.body, limits).ok();
         let params = root.map(|root| root.get("params").unwrap_or(root));
         let message = params.and_then(message_of);
         let owned = |text: std::borrow::Cow<'_, str>| Some(text.into_owned()).filter(|text| !text.is_empty());
         let said = |name| message.and_then(|message| message.text_of(name)).and_then(owned);
         let named = || params.and_then(|params| params.text_of("id")).and_then(owned);
-        let task_id = match operation {
-            Operation::Send | Operation::Stream => said("taskId"),
-            _ => named(),
-        };
+        let sends = operation.is_some_and(Operation::sends_message);
+        let task_id = if sends { said("taskId") } else { named() };
         let generation_match = params
             .and_then(|params| params.at(&["configuration", "ifGenerationMatch"]))
             .and_then(|value| value.raw().trim_matches('"').parse().ok());
@@ -163,14 +123,19 @@ impl Incoming {
     pub fn task_request(&self) -> Option<TaskRequest> {
         let mut request = TaskRequest::new(self.line.correlation(), self.message.clone()?)
             .with_id_json(self.line.id_json().clone());
-        request.streams = self.operation == Operation::Stream;
+        request.streams = self.operation == Some(Operation::SendStreamingMessage);
         request.reply_to.clone_from(&self.reply_to);
         request.deadline_ms = self.deadline.and_then(|deadline| u64::try_from(deadline.as_millis()).ok());
         request.key = self.key.as_ref().map(|key| key.as_str().to_owned());
         Some(request)
     }
 
-    fn refused(&self, code: i32, message: &str, reason: &str) -> Result<Envelope> {
+    /// The answer that refuses the request.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Header`] if an id cannot be carried.
+    pub fn refused(&self, code: i32, message: &str, reason: &str) -> Result<Envelope> {
         let made = self.line.clone().failure(code, message, reason, Belongs::nowhere())?;
         Ok(made.expect("no last reply was given before"))
     }

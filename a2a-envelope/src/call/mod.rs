@@ -7,7 +7,7 @@ mod outcome;
 mod state;
 
 pub use calls::Calls;
-pub use incoming::{Incoming, Operation};
+pub use incoming::Incoming;
 pub use limits::CallLimits;
 pub use outcome::{CallDue, CallError, Received};
 pub use state::{Call, CallState};

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use crate::error::Error;
-use crate::task::{Event, TaskView};
+use crate::task::{Event, TaskText};
 
 /// What a reader says, in this order of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum ReaderItem {
     #[non_exhaustive]
     Resynced {
         /// The task.
-        task: TaskView,
+        task: TaskText,
         /// Its generation.
         generation: u64,
     },

@@ -62,6 +62,7 @@ mod writer;
 pub use coalesce::Coalesce;
 pub use error::StreamError;
 pub use item::{ReaderItem, Reply, StreamEnd};
+pub(crate) use line::error_json;
 pub use line::{Belongs, Line};
 pub use mirror::Mirror;
 pub use options::WriterOptions;

@@ -9,14 +9,14 @@ use crate::json_text::JsonText;
 use crate::limits::Limits;
 use crate::names;
 use crate::reply::ReplyType;
-use crate::task::{Task, TaskView, Turn};
+use crate::task::{Task, TaskText, Turn};
 
 /// A task at one generation, as its worker published it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The task.
-    pub task: TaskView,
+    pub task: TaskText,
     /// Its generation; 0 if the publisher did not say.
     pub generation: u64,
 }
@@ -46,9 +46,9 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As [`TaskView::parse`], and [`Error::Header`] for a generation that is no number.
+    /// As [`TaskText::parse`], and [`Error::Header`] for a generation that is no number.
     pub fn read(envelope: &Envelope, limits: &Limits) -> Result<Self> {
-        let task = TaskView::parse(&envelope.body, limits)?;
+        let task = TaskText::parse(&envelope.body, limits)?;
         Ok(Self { task, generation: envelope.generation()?.unwrap_or(0) })
     }
 

@@ -2,7 +2,7 @@
 
 use super::artifact::Artifact;
 use super::state::TaskState;
-use super::view::TaskView;
+use super::text::TaskText;
 use crate::error::{Error, MemberRule, Result};
 use crate::json::{self, Kind, Node, quote};
 use crate::json_text::JsonText;
@@ -13,7 +13,7 @@ use crate::limits::Limits;
 #[non_exhaustive]
 pub enum Event {
     /// The whole task as it is now.
-    Task(TaskView),
+    Task(TaskText),
     /// The task's state, and what is said about it.
     #[non_exhaustive]
     Status {
@@ -59,6 +59,13 @@ impl Event {
     #[must_use]
     pub fn status_with(state: TaskState, message: JsonText) -> Self {
         Self::Status { state, message: Some(message) }
+    }
+
+    /// A JSON-RPC error that ends the request and fails its task. `reason` is A2A's name of it.
+    #[must_use]
+    pub fn failure(code: i32, message: &str, reason: &str) -> Self {
+        let error = crate::stream::error_json(code, message, reason);
+        Self::Failure { code: code.into(), message: message.to_owned(), error }
     }
 
     /// A whole artifact.
@@ -161,7 +168,7 @@ impl Event {
             return read_artifact(artifact);
         }
         if let Some(task) = known("task") {
-            return TaskView::read(task).map(Self::Task);
+            return TaskText::read(task).map(Self::Task);
         }
         if let Some(message) = known("message") {
             return Ok(Self::Message(JsonText::of(message)));
@@ -169,7 +176,7 @@ impl Event {
         match node.text_of("kind").as_deref() {
             Some("status-update") => return read_status(node),
             Some("artifact-update") => return read_artifact(node),
-            Some("task") => return TaskView::read(node).map(Self::Task),
+            Some("task") => return TaskText::read(node).map(Self::Task),
             Some("message") => return Ok(Self::Message(JsonText::of(node))),
             _ => {}
         }
@@ -179,7 +186,7 @@ impl Event {
         } else if has("status") && (has("taskId") || has("final")) {
             read_status(node)
         } else if has("status") && has("id") {
-            TaskView::read(node).map(Self::Task)
+            TaskText::read(node).map(Self::Task)
         } else if has("role") && has("parts") {
             Ok(Self::Message(JsonText::of(node)))
         } else {

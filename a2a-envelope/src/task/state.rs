@@ -3,6 +3,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::excerpt;
+use crate::vocabulary::A2aVersion;
 
 /// The state of an A2A task, whatever version of A2A spelled it.
 ///
@@ -53,6 +54,18 @@ impl TaskState {
             "" | "unspecified" | "unknown" | "0" => Self::Unspecified,
             _ => Self::Other(excerpt(text)),
         }
+    }
+
+    /// Reads a state as [`parse`](Self::parse) does; `None` for one this version does not know, or none at all.
+    #[must_use]
+    pub fn known(text: &str) -> Option<Self> {
+        Some(Self::parse(text)).filter(|state| !text.is_empty() && !matches!(state, Self::Other(_)))
+    }
+
+    /// The state as a version spells it.
+    #[must_use]
+    pub fn name_in(&self, version: A2aVersion) -> &str {
+        if version.is_legacy() { self.as_v0_str() } else { self.as_str() }
     }
 
     /// The spelling of A2A 1.0: `TASK_STATE_INPUT_REQUIRED`. Another version's state is as it was written.

@@ -30,6 +30,32 @@ pub struct TaskRequest {
     /// When nobody waits for it any longer, in unix milliseconds.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
+    /// How it was asked, where the answers need to know.
+    #[serde(default)]
+    pub asked: Option<Asked>,
+}
+
+/// How a request was asked, kept so that it is answered in kind by another worker too.
+///
+/// `Debug` prints no content.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Asked {
+    /// Headers and body in the wrapped carriage; of a request of this format only the headers that come back.
+    pub text: String,
+    /// Whether it was of this format.
+    pub ours: bool,
+    /// Whether it travelled as one JSON text.
+    pub wrapped: bool,
+    /// The network's conversation it belongs to.
+    #[serde(default)]
+    pub conversation: Option<String>,
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("ours", &self.ours).field("wrapped", &self.wrapped).finish_non_exhaustive()
+    }
 }
 
 impl TaskRequest {
@@ -44,6 +70,7 @@ impl TaskRequest {
             key: None,
             streams: false,
             deadline_ms: None,
+            asked: None,
         }
     }
 
@@ -82,7 +109,8 @@ impl TaskRequest {
     }
 
     fn size(&self) -> usize {
-        self.correlation.len() + self.id_json.as_str().len() + self.message.as_str().len()
+        let asked = self.asked.as_ref().map_or(0, |asked| asked.text.len());
+        self.correlation.len() + self.id_json.as_str().len() + self.message.as_str().len() + asked
     }
 }
 

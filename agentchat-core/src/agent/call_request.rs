@@ -27,6 +27,9 @@ pub struct CallRequest {
     /// message: a peer that finds it later answers with an error instead of running it. More than thirty
     /// years count as thirty, and no moment is carried then.
     pub timeout: Duration,
+    /// The moment the message carries, where it is another than the end of the timeout: a caller may listen for
+    /// longer than it wants its peer to begin.
+    pub deadline: Option<SystemTime>,
     /// Use a reply inbox for this call alone instead of the one kept for the peer (default off).
     pub private_inbox: bool,
 }
@@ -42,6 +45,7 @@ impl CallRequest {
             headers: Headers::new(),
             priority: Priority::Normal,
             timeout: Duration::from_secs(60),
+            deadline: None,
             private_inbox: false,
         }
     }
@@ -84,6 +88,12 @@ impl CallRequest {
         self
     }
 
+    /// Sets the moment the message carries.
+    pub fn with_deadline(mut self, deadline: SystemTime) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// Uses a reply inbox for this call alone.
     pub fn with_private_inbox(mut self) -> Self {
         self.private_inbox = true;
@@ -92,6 +102,7 @@ impl CallRequest {
 
     /// The moment the message carries, unless it is too far away to matter.
     pub(crate) fn deadline(&self) -> Option<SystemTime> {
-        SystemTime::now().checked_add(self.timeout).filter(|_| self.timeout <= FAR)
+        let end = || SystemTime::now().checked_add(self.timeout).filter(|_| self.timeout <= FAR);
+        self.deadline.or_else(end)
     }
 }

@@ -205,8 +205,22 @@ impl StreamWriter {
     ///
     /// As [`event`](Self::event).
     pub fn ask(&mut self, question: &str, now: Duration) -> Result<Vec<WriterAction>, StreamError> {
+        self.ask_in(TaskState::InputRequired, question, now)
+    }
+
+    /// Asks as [`ask`](Self::ask) does, in this state: `AUTH_REQUIRED` for what the caller has to authorise.
+    ///
+    /// # Errors
+    ///
+    /// As [`event`](Self::event).
+    pub fn ask_in(
+        &mut self,
+        state: TaskState,
+        question: &str,
+        now: Duration,
+    ) -> Result<Vec<WriterAction>, StreamError> {
         let message = self.say(question);
-        self.event(&Event::status_with(TaskState::InputRequired, message), now)
+        self.event(&Event::status_with(state, message), now)
     }
 
     /// Ends the task well.

@@ -9,7 +9,7 @@ use crate::limits::Limits;
 /// An A2A task as it was received: what this crate needs of it, and the whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TaskView {
+pub struct TaskText {
     /// The task's id.
     pub id: String,
     /// Its context, if it names one (`sessionId` in A2A 0.1).
@@ -22,7 +22,7 @@ pub struct TaskView {
     pub json: JsonText,
 }
 
-impl TaskView {
+impl TaskText {
     /// Reads a bare task, of A2A 1.0 or 0.x, within `limits`.
     ///
     /// # Errors
@@ -30,6 +30,12 @@ impl TaskView {
     /// As for any JSON text, and [`Error::Member`] for one without an `id`.
     pub fn parse(text: &[u8], limits: &Limits) -> Result<Self> {
         Self::read(json::parse_body(text, limits)?)
+    }
+
+    /// Everything it says, read where it stands; `None` for a text beyond the default limits.
+    #[must_use]
+    pub fn view(&self) -> Option<crate::TaskView<'_>> {
+        crate::TaskView::read(self.json.as_str().as_bytes())
     }
 
     /// The artifacts. One that cannot be read is left out; the text has it.

@@ -28,12 +28,17 @@ pub(crate) struct Asker {
     /// As it came, where another dialect has to be told again after a restart.
     text: Option<String>,
     traceparent: Option<String>,
+    /// What the network knows its request by: what is said to this message alone, and not in the line of its
+    /// task, is told apart by it.
+    pub(crate) via: String,
 }
 
 impl Asker {
     pub(crate) fn new(received: &Received, delivery: &Delivery, to: Option<Address>, agent: &str) -> Self {
         let mut asker = Self::of(received, to, agent);
         asker.conversation.clone_from(&delivery.conversation);
+        let id = delivery.client_msg_id.as_ref().map_or(delivery.id.as_str(), |id| id.as_str());
+        id.clone_into(&mut asker.via);
         asker.traceparent = received.envelope.header(names::TRACEPARENT).map(str::to_owned);
         asker
     }
@@ -84,6 +89,7 @@ impl Asker {
                 String::from_utf8(kept.to_wrapped(&Limits::default()).ok()?.to_vec()).ok()
             }),
             traceparent: None,
+            via: String::new(),
         }
     }
 

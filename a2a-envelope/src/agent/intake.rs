@@ -187,7 +187,7 @@ impl Shared {
             Err(error @ RequestError::Full { .. }) => Err(HandlerError::retry(error)),
             Ok(Met::Answered(record)) => {
                 self.tell(&Note { name: "request.duplicate", task: Some(&record.task_id), ..note });
-                self.answer_again(&record, &incoming, &mut asker, Some(delivery.id.as_str())).await;
+                self.answer_again(&record, &incoming, &mut asker).await;
                 Ok(())
             }
             Ok(Met::New(record)) => {
@@ -195,17 +195,17 @@ impl Shared {
                     lock(&self.requests).abandon(&sender, &key);
                     return Err(HandlerError::retry(error));
                 }
-                self.go_on(Pending { incoming, asker, record }, delivery).await
+                self.go_on(Pending { incoming, asker, record }).await
             }
             Ok(Met::Running(record)) => {
                 self.tell(&Note { name: "request.duplicate", task: Some(&record.task_id), ..note });
-                self.go_on(Pending { incoming, asker, record }, delivery).await
+                self.go_on(Pending { incoming, asker, record }).await
             }
         }
     }
 
     /// Goes on with a recorded request from where the stores say it is.
-    async fn go_on(self: &Arc<Self>, mut pending: Pending, delivery: &Delivery) -> HandlerResult {
+    async fn go_on(self: &Arc<Self>, mut pending: Pending) -> HandlerResult {
         let id = pending.record.task_id.clone();
         let task = self.stored(|| self.tasks.get(&id)).await.map_err(HandlerError::retry)?;
         let key = &pending.record.key;
@@ -213,7 +213,7 @@ impl Shared {
             task.turns().iter().any(|turn| turn.request.key.as_ref().is_some_and(|own| own == key))
         });
         if known {
-            self.acknowledge(&pending.incoming, &mut pending.asker, Some(delivery.id.as_str())).await;
+            self.acknowledge(&pending.incoming, &mut pending.asker).await;
             return Ok(());
         }
         if pending.incoming.task_id.is_some() {
@@ -238,7 +238,7 @@ impl Shared {
             Err(TaskError::Stale { .. }) => return Ok(()),
             Err(error) => return Err(HandlerError::retry(error)),
         }
-        self.acknowledge(&pending.incoming, &mut pending.asker, None).await;
+        self.acknowledge(&pending.incoming, &mut pending.asker).await;
         match self.start_task(task, pending.asker, Some(pending.record)) {
             true => Ok(()),
             false => Err(HandlerError::retry("the server stops")),
@@ -255,7 +255,7 @@ impl Shared {
         if let Err(error) = self.save(&task, expected).await {
             return self.refuse(pending, &error).await;
         }
-        self.acknowledge(&pending.incoming, &mut pending.asker, None).await;
+        self.acknowledge(&pending.incoming, &mut pending.asker).await;
         let _ = self.start_task(task, pending.asker, Some(pending.record));
     }
 
@@ -293,7 +293,7 @@ impl Shared {
                 let (incoming, mut asker) = *both;
                 let mut line = incoming.line.clone();
                 for reply in subscribed_while_idle(&task, &mut line).unwrap_or_default() {
-                    self.deliver(&mut asker, &reply, None).await;
+                    self.deliver_apart(&mut asker, &reply).await;
                 }
             }
             Command::Cancel(both) => {
@@ -327,7 +327,7 @@ impl Shared {
         for action in actions {
             match action {
                 WriterAction::Save { task, expected } => self.save(&task, expected).await?,
-                WriterAction::Send(reply) => self.deliver(&mut asker, &reply, None).await,
+                WriterAction::Send(reply) => self.deliver(&mut asker, &reply).await,
             }
         }
         *task = writer.into_task();
@@ -347,7 +347,7 @@ impl Shared {
             .with_task_inbox(self.options.writer.task_inbox.as_deref());
         let made = incoming.line.clone().result(ReplyType::Response, &with_history(task, newest), true, belongs);
         if let Ok(Some(reply)) = made {
-            self.deliver(asker, &reply, None).await;
+            self.deliver_apart(asker, &reply).await;
         }
     }
 
@@ -357,7 +357,6 @@ impl Shared {
         record: &RequestRecord,
         incoming: &Incoming,
         asker: &mut Asker,
-        again: Option<&str>,
     ) {
         let task = self.tasks.get(&record.task_id).await.ok().flatten();
         let turn = task.as_ref().and_then(|task| {
@@ -370,14 +369,14 @@ impl Shared {
             None => answer_alone(&incoming.line, record.answer.as_ref()),
         };
         if let Ok(reply) = made {
-            self.deliver(asker, &reply, again).await;
+            self.deliver_apart(asker, &reply).await;
         }
     }
 
     /// Tells that a request is taken.
-    pub(crate) async fn acknowledge(&self, incoming: &Incoming, asker: &mut Asker, again: Option<&str>) {
+    pub(crate) async fn acknowledge(&self, incoming: &Incoming, asker: &mut Asker) {
         if let Ok(ack) = incoming.ack() {
-            self.deliver(asker, &ack, again).await;
+            self.deliver_apart(asker, &ack).await;
         }
     }
 
@@ -401,7 +400,7 @@ impl Shared {
 
     pub(crate) async fn deliver_made(&self, asker: &mut Asker, made: EnvelopeResult<Envelope>) {
         if let Ok(reply) = made {
-            self.deliver(asker, &reply, None).await;
+            self.deliver_apart(asker, &reply).await;
         }
     }
 
@@ -414,7 +413,11 @@ impl Shared {
         if address::check(self.agent.address(), to).is_err() {
             return Ok(());
         }
-        let headers = carry::headers_of(delivery);
+        let mut headers = carry::headers_of(delivery);
+        if headers.contains(crate::names::ENVELOPE) {
+            // Another format of this envelope is answered in the one known here.
+            let _ = headers.set(crate::names::ENVELOPE, crate::FORMAT);
+        }
         // The headers tell the dialect; of the body nothing is left to be told.
         let Ok(bare) = Received::read(headers, "{}", &self.options.limits) else { return Ok(()) };
         let mut asker = Asker::new(&bare, delivery, Some(to.clone()), self.agent.address().name());

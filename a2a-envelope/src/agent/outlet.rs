@@ -16,8 +16,17 @@ use crate::stream::Snapshot;
 use crate::task::{StoreFuture, Task, TaskError};
 
 impl Shared {
-    /// Sends one reply. `again` tells a repetition that is to arrive apart from the first.
-    pub(crate) async fn deliver(&self, asker: &mut Asker, reply: &Envelope, again: Option<&str>) {
+    /// Sends one reply of a task's line: the same number is the same message, however often it is sent.
+    pub(crate) async fn deliver(&self, asker: &mut Asker, reply: &Envelope) {
+        self.deliver_as(asker, reply, false).await;
+    }
+
+    /// Sends one reply to this message alone: an acknowledgement, a refusal, an answer said again.
+    pub(crate) async fn deliver_apart(&self, asker: &mut Asker, reply: &Envelope) {
+        self.deliver_as(asker, reply, true).await;
+    }
+
+    async fn deliver_as(&self, asker: &mut Asker, reply: &Envelope, apart: bool) {
         let Some(to) = asker.to.clone() else { return };
         let correlation = reply.headers.get(crate::names::CORRELATION_ID).unwrap_or_default().to_owned();
         let seq = reply.seq().ok().flatten();
@@ -40,7 +49,8 @@ impl Shared {
         let mut message = Outbound::new(to.clone(), Body::json(""));
         carry::put(&mut message, &written);
         let scope = format!("{correlation}\n{to}");
-        let key = format!("{} {}", seq.unwrap_or_default(), again.unwrap_or_default());
+        let via = if apart { asker.via.as_str() } else { "" };
+        let key = format!("{} {via}", seq.unwrap_or_default());
         message.client_msg_id = ClientMsgId::derived(&scope, &key);
         message.correlation_id = agentchat_core::CorrelationId::new(correlation.as_str()).ok();
         message.conversation.clone_from(&asker.conversation);

@@ -23,7 +23,7 @@ impl Shared {
                 continue;
             }
             if let Ok(reply) = repeat_answer(&task, &turn, record.answer.as_ref()) {
-                self.deliver(&mut asker, &reply, None).await;
+                self.deliver(&mut asker, &reply).await;
                 let answer = reply.body_text().ok().and_then(|body| crate::JsonText::new(body).ok());
                 self.close_record(&record, answer).await;
             }

@@ -147,7 +147,7 @@ impl Runner {
         if self.shared.save(task, expected).await.is_err() {
             return Err(Lost);
         }
-        self.shared.acknowledge(&pending.incoming, &mut pending.asker, None).await;
+        self.shared.acknowledge(&pending.incoming, &mut pending.asker).await;
         self.record = Some(pending.record);
         self.answer = None;
         self.hears(task, pending.asker);
@@ -360,7 +360,7 @@ impl Runner {
     async fn queue(&mut self, command: Command, task: &Task) {
         match command {
             Command::FollowUp(mut pending) => {
-                self.shared.acknowledge(&pending.incoming, &mut pending.asker, None).await;
+                self.shared.acknowledge(&pending.incoming, &mut pending.asker).await;
                 if let Err((pending, error)) = self.waiting.message(pending, task) {
                     self.shared.refuse(*pending, &error).await;
                 }
@@ -409,7 +409,7 @@ impl Runner {
                         self.answer = reply.body_text().ok().and_then(|body| JsonText::new(body).ok());
                     }
                     if let Some(asker) = self.askers.get_mut(&id) {
-                        self.shared.deliver(asker, &reply, None).await;
+                        self.shared.deliver(asker, &reply).await;
                     }
                     if reply.is_last() {
                         self.askers.remove(&id);

@@ -46,6 +46,15 @@ fn core_knows_no_network_and_no_a2a() {
 }
 
 #[test]
+fn schemas_of_tools_are_checked_by_what_only_that_feature_brings() {
+    assert_free_of("agentchat-core", &[], &["jsonschema", "schemars", "redb"]);
+    assert!(tree("agentchat-core", &["--features", "tools"]).contains("jsonschema"));
+    // Nothing that could fetch a schema, and no generator: that is the tool's own dependency.
+    let forbidden = ["reqwest", "hyper", "rustls", "schemars", "url"];
+    assert_free_of("agentchat-core", &["--features", "tools"], &forbidden);
+}
+
+#[test]
 fn the_mq9_client_is_useful_without_the_rest() {
     assert_free_of("mq9-client", &["--all-features"], &["agentchat-core", "a2a-envelope", "transport-mq9"]);
 }

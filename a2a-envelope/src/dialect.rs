@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 use crate::headers::Headers;
 use crate::json::{self, Node};
-use crate::limits::Limits;
+use crate::limits::{LimitKind, Limits};
 use crate::names;
 use crate::wrapped;
 
@@ -45,10 +45,13 @@ impl Dialect {
         if headers.contains(names::ENVELOPE) {
             return Ok(Self::Envelope);
         }
-        match json::parse_body(body, limits) {
-            Ok(root) => Ok(by_body(headers, root)),
+        // A wrapped body may be larger than a plain one; only its mark can tell.
+        let size = if body.len() > limits.max_body { LimitKind::Wrapped } else { LimitKind::Body };
+        match json::parse(body, size, limits) {
+            Ok(root) if wrapped::is_wrapped(root) => Ok(Self::Envelope),
+            Ok(root) => limits.check(LimitKind::Body, body.len()).map(|()| by_body(headers, root)),
             Err(limit @ Error::Limit { .. }) => Err(limit),
-            Err(_) => Ok(by_headers(headers)),
+            Err(_) => limits.check(LimitKind::Body, body.len()).map(|()| by_headers(headers)),
         }
     }
 

@@ -89,13 +89,12 @@ fn the_answer_address_is_found_in_every_dialect_and_a_reply_has_none() {
 fn where_headers_suffice_the_body_is_not_looked_at() {
     let (headers, _) = message("native_request.msg");
     // Nested beyond every limit: whoever looked would say so.
-    let deep = "[".repeat(10_000);
+    let deep = "[".repeat(10_000) + &"]".repeat(10_000);
     let got = Received::read(headers.clone(), deep.clone(), &Limits::default()).unwrap();
     assert_eq!((got.kind, got.operation()), (MessageKind::Request, Some(Operation::SendStreamingMessage)));
     let mut open = headers;
     open.remove(names::REPLY_TO);
-    let closed = deep.clone() + &"]".repeat(10_000);
-    let looked = Received::read(open, closed, &Limits::default());
+    let looked = Received::read(open, deep, &Limits::default());
     assert!(matches!(looked, Err(Error::Limit { limit: LimitKind::Depth, .. })));
 }
 
@@ -192,6 +191,7 @@ fn a_wrapped_body_may_be_larger_than_a_plain_one() {
     assert!(wrapped.len() > 2_000);
     let got = Received::read(Headers::new(), wrapped.clone(), &limits).unwrap();
     assert_eq!((got.envelope, got.carriage), (envelope, Carriage::Wrapped));
+    assert_eq!(Dialect::detect_within(&Headers::new(), &wrapped, &limits), Ok(Dialect::Envelope));
     let plain = format!("[\"{}\"]", "x".repeat(2_000));
     for body in [plain, "x".repeat(2_000)] {
         let refused = Received::read(Headers::new(), body, &limits);

@@ -14,6 +14,12 @@ pub struct Capabilities {
     pub schemes: &'static [&'static str],
     /// It has a directory: `register`, `unregister`, `discover`.
     pub directory: bool,
+    /// The directory keeps cards, under the names that agents give themselves there: a card comes back byte
+    /// for byte, registering takes a name from whoever holds it, and unregistering takes the entry out.
+    /// Otherwise an agent is in the directory under the name of its account, as long as it has one:
+    /// registering shows there of its card what the network has a place for, unregistering says that it is
+    /// away, and queries by tag, by meaning and for everybody are unsupported.
+    pub cards: bool,
     /// The directory compares meanings by itself. Otherwise a query by meaning falls back to text.
     pub semantic_search: bool,
     /// Others can read the status an agent reports.
@@ -93,6 +99,7 @@ impl Capabilities {
         Self {
             schemes,
             directory: false,
+            cards: false,
             semantic_search: false,
             readable_status: false,
             durable_inbox: false,

@@ -17,8 +17,9 @@ use crate::numbers::NumberMap;
 #[derive(Debug)]
 pub(crate) struct Dedup {
     in_progress: HashSet<Arc<str>>,
-    /// Settled ids in the order they were settled, the oldest to be forgotten first.
-    settled: VecDeque<(Instant, Arc<str>)>,
+    /// Settled ids in the order they were settled, the oldest to be forgotten first, with their hashes: what
+    /// was put in long ago is in no cache any more.
+    settled: VecDeque<(Instant, Arc<str>, u64)>,
     /// By hash: how many ids were settled before this one.
     index: NumberMap<u64>,
     forgotten: u64,
@@ -82,25 +83,24 @@ impl Dedup {
         let hash = self.hasher.hash_one(&*id);
         if !self.knows(hash, &id) {
             self.index.insert(hash, self.forgotten + self.settled.len() as u64);
-            self.settled.push_back((now, id));
+            self.settled.push_back((now, id, hash));
         }
         self.forget_old(now);
     }
 
     fn knows(&self, hash: u64, id: &str) -> bool {
         let place = self.index.get(&hash).and_then(|number| usize::try_from(number - self.forgotten).ok());
-        place.and_then(|at| self.settled.get(at)).is_some_and(|(_, known)| **known == *id)
+        place.and_then(|at| self.settled.get(at)).is_some_and(|(_, known, _)| **known == *id)
     }
 
     fn forget_old(&mut self, now: Instant) {
-        while let Some((at, id)) = self.settled.front() {
+        while let Some((at, _, hash)) = self.settled.front() {
             let expired = now.saturating_duration_since(*at) >= self.max_age;
             if self.settled.len() <= self.capacity && !expired {
                 break;
             }
-            let hash = self.hasher.hash_one(&**id);
-            if self.index.get(&hash) == Some(&self.forgotten) {
-                self.index.remove(&hash);
+            if self.index.get(hash) == Some(&self.forgotten) {
+                self.index.remove(hash);
             }
             self.forgotten += 1;
             self.settled.pop_front();

@@ -98,6 +98,11 @@ impl AckTag {
     pub(crate) fn pair(first: u64, second: u64) -> Self {
         Self(Text::pair(first, second))
     }
+
+    /// The tag that is the number behind `prefix`, which is within the rule.
+    pub(crate) fn below(prefix: &str, number: u64) -> Self {
+        Self(Text::below(prefix, number))
+    }
 }
 
 impl ClientMsgId {

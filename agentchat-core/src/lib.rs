@@ -2,6 +2,9 @@
 
 mod address;
 pub mod agent;
+#[cfg(feature = "anchor")]
+mod anchor;
+mod beacon;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
@@ -14,11 +17,15 @@ mod dedup;
 mod delivery;
 mod directory;
 mod disabled;
+pub mod doctor;
+mod env;
 mod error;
 #[cfg(test)]
 mod fuzz;
 mod header;
 mod id;
+#[cfg(feature = "leader-lock")]
+mod leader_lock;
 mod loopback;
 mod media_type;
 mod message;
@@ -29,6 +36,8 @@ mod session;
 pub mod store;
 pub mod telemetry;
 mod text;
+#[cfg(feature = "tools")]
+pub mod tools;
 mod trace_context;
 mod transport;
 
@@ -37,13 +46,19 @@ pub use agent::{
     Agent, Call, CallRequest, Handler, HandlerError, HandlerResult, Reply, Request, ServeOptions,
     ServePolicy, Serving, batch_handler,
 };
+#[cfg(feature = "anchor")]
+pub use anchor::{Anchor, AnchorChange, AnchorState};
+pub use beacon::{Beacon, BeaconSight, BeaconState};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
 pub use directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, SearchBy, SearchRan};
+pub use env::EnvReader;
 pub use error::{Advice, Error, ErrorKind, Reached, Result};
 pub use header::Headers;
 pub use id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
+#[cfg(feature = "leader-lock")]
+pub use leader_lock::{LeaderLock, LockState};
 pub use loopback::{Loopback, LoopbackConnector, LoopbackFaults};
 pub use media_type::MediaType;
 pub use message::{Body, Outbound, Priority};
@@ -54,4 +69,6 @@ pub use resilient::{
 };
 pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
 pub use trace_context::TraceContext;
-pub use transport::{Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport};
+pub use transport::{
+    ConnectionState, Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport,
+};

@@ -28,14 +28,27 @@ impl Text {
     pub(crate) fn pair(first: u64, second: u64) -> Self {
         let mut short = Short { len: 0, bytes: [0; INLINE] };
         short.write_number(first);
-        let rest = Self::number(second);
-        // Two numbers have 40 digits at most, which is too long by two.
-        match fmt::Write::write_char(&mut short, '.')
-            .and_then(|()| fmt::Write::write_str(&mut short, rest.as_str()))
-        {
-            Ok(()) => short.into(),
-            Err(_) => Self(Held::Long(format!("{first}.{second}").into())),
+        short.bytes[short.len] = b'.';
+        short.len += 1;
+        // Two numbers have 40 digits at most, which is too long by three.
+        match short.len + LONGEST_NUMBER <= INLINE {
+            true => short.write_number(second),
+            false => return Self::from(format!("{first}.{second}").as_str()),
         }
+        short.into()
+    }
+
+    /// `prefix` and the number behind it, written out.
+    pub(crate) fn below(prefix: &str, number: u64) -> Self {
+        let mut short = Short { len: prefix.len(), bytes: [0; INLINE] };
+        match short.bytes.get_mut(..prefix.len()) {
+            Some(place) if prefix.len() + LONGEST_NUMBER <= INLINE => {
+                place.copy_from_slice(prefix.as_bytes())
+            }
+            _ => return Self::from(format!("{prefix}{number}").as_str()),
+        }
+        short.write_number(number);
+        short.into()
     }
 
     /// What `args` print, without an allocation when it is short.
@@ -124,14 +137,24 @@ struct Short {
 impl Short {
     /// At the beginning or behind what is there: a number has 20 digits at most.
     fn write_number(&mut self, number: u64) {
-        let digits = number.checked_ilog10().map_or(1, |log| log as usize + 1);
-        let mut rest = number;
-        for place in self.bytes[self.len..self.len + digits].iter_mut().rev() {
-            *place = b'0' + (rest % 10) as u8;
-            rest /= 10;
+        let (mut digits, mut at, mut rest) = ([0; 20], 20, number);
+        while rest >= 100 {
+            at -= 2;
+            digits[at..at + 2].copy_from_slice(&two_digits(rest % 100));
+            rest /= 100;
         }
-        self.len += digits;
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&two_digits(rest));
+        at += usize::from(rest < 10);
+        self.bytes[self.len..self.len + 20 - at].copy_from_slice(&digits[at..]);
+        self.len += 20 - at;
     }
+}
+
+fn two_digits(number: u64) -> [u8; 2] {
+    // Less than a hundred.
+    let number = number as u8;
+    [b'0' + number / 10, b'0' + number % 10]
 }
 
 impl From<Short> for Text {
@@ -149,6 +172,8 @@ impl fmt::Write for Short {
     }
 }
 
+/// The digits of the largest number.
+const LONGEST_NUMBER: usize = 20;
 /// A UUID has 36 bytes. With 38 the whole takes 40, and so does an `Option` of it.
 const INLINE: usize = 38;
 
@@ -165,9 +190,14 @@ mod tests {
     proptest! {
         #[test]
         fn numbers_are_written_as_they_print(first: u64, second: u64, small in 0_u64..200) {
-            for (first, second) in [(first, second), (small, first), (0, u64::MAX), (u64::MAX, small)] {
+            for (first, second) in
+                [(first, second), (small, first), (0, u64::MAX), (u64::MAX, small), (9, 10), (99, 100)]
+            {
                 prop_assert_eq!(Text::number(first).to_string(), first.to_string());
                 prop_assert_eq!(Text::pair(first, second).to_string(), format!("{first}.{second}"));
+                for prefix in ["", "0123456789abcdef.", "0123456789abcdef0123456789abcdef"] {
+                    prop_assert_eq!(Text::below(prefix, first).to_string(), format!("{prefix}{first}"));
+                }
             }
         }
 

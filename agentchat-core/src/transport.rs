@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::address::Address;
+use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::delivery::{Delivery, Receipt};
@@ -70,7 +71,7 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// | `priority` | what waits comes the most urgent class first |
 /// | `ttl`, `delay` | nothing is delivered after its time, or before it |
 /// | `keyed_state` | `put` and `get`; of unread messages under one `key` the newest is kept |
-/// | `extra_inbox` | `subscribe` opens fresh inboxes that nobody can guess, and reads them again by address; calls need it |
+/// | `extra_inbox` | `subscribe` opens fresh inboxes that nobody can guess, and reads them again by address; without, calls are answered in the agent's own inbox |
 /// | `replay` | `replay` gives a stretch of a conversation by `seq`, settled or not |
 /// | `numbered` | `seq` counts each conversation of an inbox without holes, what its owner sends included |
 /// | `reconnects` | only for transports over many connections, such as [`Resilient`](crate::Resilient) |
@@ -109,6 +110,17 @@ pub trait Transport: Debug + Send + Sync + 'static {
 
     /// The agent's own inbox.
     fn address(&self) -> &Address;
+
+    /// Whether it is connected now, where it knows. Never waits. What wraps another attachment and connects
+    /// again should say so; for others the default will do.
+    fn connection(&self) -> ConnectionState {
+        ConnectionState::Unknown
+    }
+
+    /// Takes note of the role its agent has among those that share a lock, for what it reports of itself.
+    /// Nothing else may depend on it. What wraps another attachment passes it on; for others the default,
+    /// which does nothing, will do.
+    fn set_role(&self, _role: Role) {}
 
     /// Puts the agent into the directory under the card's name, replacing whoever holds that name. Dropping
     /// the future may leave it registered or not.
@@ -208,6 +220,20 @@ pub trait Transport: Debug + Send + Sync + 'static {
     async fn get(&self, _at: &Address, _key: &str) -> Result<Option<KeyedValue>> {
         Err(Error::unsupported("get", "this network keeps no keyed state"))
     }
+}
+
+/// Whether there is a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// The attachment does not tell.
+    Unknown,
+    /// There is none now, and one is being made or will be.
+    Connecting,
+    /// There is one, as far as anybody can know.
+    Connected,
+    /// There is none, and none will be made.
+    Closed,
 }
 
 /// Makes fresh attachments. Reconnecting is dropping the old [`Transport`] and connecting again; the new

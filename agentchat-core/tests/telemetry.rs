@@ -1,5 +1,6 @@
 //! What the library tells is what its page says, and nothing that is not to be told. Alone in its file: what
 //! one thread logs depends on the others of a process.
+#![cfg(feature = "leader-lock")]
 
 #[path = "support/agent_scenes.rs"]
 mod agent_scenes;
@@ -56,6 +57,7 @@ async fn exactly_what_the_page_says_is_told_and_no_body_header_key_or_address() 
         agent_scenes::replying().await;
         agent_scenes::acknowledging().await;
         agent_scenes::leaving().await;
+        agent_scenes::leading().await;
     }
     let told = log.told();
     for (site, field, value) in &told.values {

@@ -1,9 +1,9 @@
 //! The project's figures: `cargo bench --bench figures`, or `-- PREFIX` for those whose name begins so.
 //!
 //! Each is alone on a line, `figure NAME VALUE UNIT`. Ratios are ours over the raw limit measured beside
-//! it, run by turns in one process; the value is the median of the paired runs. The figures named `mq9` keep
-//! their clients on one thread of the second core, and their servers on one of the first; those named
-//! `core` take both cores as they come.
+//! it, run by turns in one process; the value is the median of the paired runs. The figures named `mq9` and
+//! `ws` keep their clients on one thread of the second core, and their servers on one of the first; those
+//! named `core` take both cores as they come.
 
 mod a2a;
 mod a2a_stream;
@@ -14,6 +14,7 @@ mod engine;
 mod idle;
 mod rig;
 mod send;
+mod ws;
 
 use crate::core::pair::Kind;
 use crate::core::{flood, loopback, machines};
@@ -26,7 +27,10 @@ fn main() {
     if asked == flood::CHILD {
         return flood::child();
     }
-    let figures: [(&str, fn()); 23] = [
+    if asked == ws::OURS || asked == ws::RAW {
+        return ws::child(&asked, &std::env::args().nth(2).expect("the server's URL"));
+    }
+    let figures: &[(&str, fn())] = &[
         ("a2a.stream", a2a_stream::traffic),
         ("a2a.wrap", a2a::wrap),
         ("a2a.read", a2a::read),
@@ -54,12 +58,21 @@ fn main() {
         ("mq9.idle_latency.p50", idle::latency),
         ("mq9.idle_cpu.1000", idle::many_mailboxes),
         ("mq9.double.commands", engine::commands),
+        ("ws.inbound", || ws::inbound("ws.inbound", false)),
+        ("ws.inbound_acked", || ws::inbound("ws.inbound_acked", true)),
+        ("ws.catchup", || ws::catchup("ws.catchup")),
+        ("ws.first_delivery", || ws::first_delivery("ws.first_delivery")),
+        ("ws.reply_then_inbound", || ws::reply_then_inbound("ws.reply_then_inbound")),
+        ("ws.idle_agent.bytes", || ws::idle_agent("ws.idle_agent.bytes")),
+        ("a2a.wrap", a2a::wrap),
+        ("a2a.read", a2a::read),
+        ("a2a.wrapped", a2a::wrapped),
     ];
     let mut ran = 0;
     let mut pinned = false;
-    for (name, figure) in figures {
+    for &(name, figure) in figures {
         // Threads begin where the one that starts them is kept: the figures of the core come before.
-        if name.starts_with("mq9") && !std::mem::replace(&mut pinned, true) {
+        if !name.starts_with("core") && !name.starts_with("a2a") && !std::mem::replace(&mut pinned, true) {
             rig::pin(1);
         }
         // One run gives both figures of the idle mailboxes, or all of the stream.

@@ -1,6 +1,8 @@
 //! What the examples share: where the broker is, and further processes of the same program.
 #![allow(dead_code, reason = "each example uses a part of it")]
 
+pub mod agentchat;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::{Command as StdCommand, ExitCode, Stdio};
@@ -40,6 +42,11 @@ impl Args {
     pub fn value(&self, name: &str) -> Option<&str> {
         let at = self.0.iter().position(|arg| arg.strip_prefix("--") == Some(name))?;
         self.0.get(at + 1).map(String::as_str)
+    }
+
+    /// Whether `--name` is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|arg| arg.strip_prefix("--") == Some(name))
     }
 
     /// The value behind `--name`, which this role of the program cannot do without.

@@ -3,6 +3,8 @@
 mod address;
 mod connector;
 mod directory;
+pub mod doctor;
+mod env;
 mod headers;
 mod identity;
 mod inboxes;

@@ -47,6 +47,7 @@ impl Mq9Transport {
         capabilities.ttl = true;
         capabilities.delay = true;
         capabilities.keyed_state = true;
+        capabilities.cards = true;
         capabilities.extra_inbox = true;
         capabilities.max_body = Some(max_body(client.max_payload()));
         let inboxes = Arc::new(Inboxes::new(client.clone()));

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agentchat_core::conformance::{Harness, Skip};
-use agentchat_core::{BackoffPolicy, Connector, ResilientConnector, ResilientOptions};
+use agentchat_core::Connector;
+use agentchat_core::conformance::{Harness, InSessions, Skip};
 use async_trait::async_trait;
 use mq9_client::ConnectOptions;
 use mq9_client::testing::{
@@ -145,59 +145,9 @@ mod with_search {
 mod resilient {
     use super::*;
 
-    /// Every agent is a session over the broker as recorded.
-    struct Sessions(Embedded);
-
-    #[async_trait]
-    impl Harness for Sessions {
-        async fn connector(&self, name: &str) -> Arc<dyn Connector> {
-            let soon = BackoffPolicy::new().with_base(Duration::from_millis(20));
-            let options = ResilientOptions::new()
-                .with_reconnect(soon)
-                .with_retry(soon)
-                .with_connect_timeout(2 * DEADLINE)
-                .with_call_timeout(2 * DEADLINE)
-                .with_send_timeout(2 * DEADLINE)
-                .with_drain_timeout(DEADLINE / 4);
-            Arc::new(ResilientConnector::new(self.0.connector(name).await, options))
-        }
-
-        fn expected_skips(&self) -> Vec<Skip> {
-            vec![Skip::ServerDedup, Skip::Replay, Skip::Numbered, Skip::Reconnects]
-        }
-
-        fn patience(&self) -> Duration {
-            6 * DEADLINE
-        }
-
-        async fn cut(&self) -> bool {
-            self.0.cut().await
-        }
-
-        async fn outage(&self) -> bool {
-            self.0.outage().await
-        }
-
-        async fn restart(&self) -> bool {
-            self.0.restart().await
-        }
-
-        async fn stall(&self) -> bool {
-            self.0.stall().await
-        }
-
-        async fn expire(&self) -> bool {
-            self.0.expire().await
-        }
-
-        async fn heal(&self) {
-            self.0.heal().await;
-        }
-    }
-
     agentchat_core::conformance_tests!(
         "resilient-mq9",
-        Sessions(Embedded::in_memory(EngineProfile::robustmq(), WireProfile::RobustMq).await)
+        InSessions::new(Embedded::in_memory(EngineProfile::robustmq(), WireProfile::RobustMq).await)
     );
 }
 

@@ -1,6 +1,9 @@
 //! The API key: it opens the account, so it cannot print.
 
 use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use agentchat_core::{Error, ErrorKind, Result};
@@ -9,6 +12,10 @@ use zeroize::Zeroizing;
 /// An agent's API key. Opaque: its prefix and length have changed before.
 ///
 /// `Debug` and `Display` show `***`. The memory is overwritten when the last clone is dropped.
+///
+/// Nothing that this crate logs or answers has it, also not where a server says it back. What the WebSocket
+/// library logs by itself at level `trace` are whole frames and upgrades, the key in them: leave its target
+/// `tungstenite` at `debug` or above.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(Arc<Zeroizing<String>>);
 
@@ -33,6 +40,34 @@ impl ApiKey {
         Ok(Self(Arc::new(text)))
     }
 
+    /// Reads a key from a file that holds it and nothing else but blanks around it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the file cannot be read, and as [`ApiKey::new`].
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
+        let text = fs::read_to_string(path).map(Zeroizing::new);
+        let text = text.map_err(|error| {
+            Error::new(ErrorKind::Config, "api key", "the key file cannot be read").with_source(error)
+        })?;
+        Self::new(text.trim())
+    }
+
+    /// Writes the key to a new file, on Unix one that only its owner can read (mode 0600). It is on the disk
+    /// when this returns: a key is told once.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when the file is there already or cannot be written.
+    pub fn to_new_file(&self, path: impl AsRef<Path>) -> Result<()> {
+        let written = new_private_file(path.as_ref()).and_then(|mut file| {
+            file.write_all(self.expose().as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        });
+        written.map_err(|error| {
+            Error::new(ErrorKind::Config, "api key", "the key file cannot be written").with_source(error)
+        })
+    }
+
     /// The key itself, for the wire.
     pub(crate) fn expose(&self) -> &str {
         &self.0
@@ -51,6 +86,14 @@ impl fmt::Display for ApiKey {
     }
 }
 
+fn new_private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 const SHORTEST: usize = 20;
 /// Longer ones would not fit into the header block that servers accept.
 const LONGEST: usize = 4096;
@@ -58,6 +101,24 @@ const LONGEST: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_keeps_a_key_for_its_owner_and_is_never_replaced() {
+        let path = std::env::temp_dir().join(format!("agentchat-key-{}", uuid::Uuid::new_v4()));
+        let key = ApiKey::new("ac_0123456789abcdefghij").expect("valid");
+        key.to_new_file(&path).expect("written");
+        assert_eq!(ApiKey::from_file(&path).expect("read"), key);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        }
+        let again = ApiKey::new("ac_another_0123456789").expect("valid").to_new_file(&path);
+        assert_eq!(again.expect_err("it is there").kind(), ErrorKind::Config);
+        assert_eq!(ApiKey::from_file(&path).expect("read"), key);
+        fs::remove_file(&path).expect("removed");
+        assert_eq!(ApiKey::from_file(&path).expect_err("gone").kind(), ErrorKind::Config);
+    }
 
     const KEY: &str = "ac_0123456789abcdefghij";
 

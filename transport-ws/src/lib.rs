@@ -2,6 +2,11 @@
 
 pub mod api;
 mod config;
+#[cfg(feature = "doctor")]
+pub mod doctor;
+mod etiquette;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 mod key;
 mod map_error;
@@ -12,11 +17,14 @@ mod transport;
 pub mod wire;
 
 pub use api::AgentChat;
-pub use config::{AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake};
+pub use config::{
+    AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake, InvitationPolicy,
+};
+pub use etiquette::etiquette;
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
-pub use transport::{AgentChatConnector, AgentChatTransport};
+pub use transport::{AgentChatConnector, AgentChatPollConnector, AgentChatTransport, Invitations, Invited};
 #[cfg(feature = "test-server")]
 pub mod testing;

@@ -1,5 +1,6 @@
 //! TLS by rustls with the ring provider named explicitly, so that no process-wide default decides.
 
+use std::error::Error as StdError;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -13,16 +14,64 @@ use crate::config::AgentChatConfig;
 /// The TLS configuration of both HTTP and WebSocket. There is always one, even where the base is plain:
 /// uploads go to other hosts.
 pub(crate) fn config(config: &AgentChatConfig) -> Result<ClientConfig> {
-    let roots = match config.tls_roots() {
-        Some(path) => given_roots(path)?,
-        None => match system_roots() {
-            Some(roots) => roots.clone(),
+    if let Some(path) = config.extra_tls_roots() {
+        return with_extra(path, config.tls_roots());
+    }
+    match config.tls_roots() {
+        Some(path) => with_roots(given_roots(path)?),
+        None => match system() {
+            Some(shared) => Ok(shared.clone()),
             None if config.base.is_tls() => {
-                return Err(fault("the system has no trusted certificates: give TLS roots"));
+                Err(fault("the system has no trusted certificates: give TLS roots"))
             }
-            None => RootCertStore::empty(),
+            None => with_roots(RootCertStore::empty()),
         },
+    }
+}
+
+/// What is wrong with the server's certificate, when that is why a connection failed, and whether only other
+/// settings can help: a certificate that has expired may be renewed.
+pub(crate) fn untrusted(error: &(dyn StdError + 'static)) -> Option<(&'static str, bool)> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref() {
+            use rustls::CertificateError::{
+                Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+                NotValidYetContext, UnknownIssuer,
+            };
+            return Some(match fault {
+                UnknownIssuer => ("TLS: no trusted root has signed the server's certificate", true),
+                NotValidForName | NotValidForNameContext { .. } => {
+                    ("TLS: the server's certificate is for another host", true)
+                }
+                Expired | ExpiredContext { .. } => ("TLS: the server's certificate has expired", false),
+                NotValidYet | NotValidYetContext { .. } => {
+                    ("TLS: the server's certificate is not valid yet", false)
+                }
+                _ => ("TLS: the server's certificate is not valid", false),
+            });
+        }
+        // An I/O error leaves out what it is made of when it is asked for its source.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = inner.map_or_else(|| error.source(), |inner| Some(inner as &(dyn StdError + 'static)));
+    }
+    None
+}
+
+fn with_extra(extra: &Path, roots: Option<&Path>) -> Result<ClientConfig> {
+    let mut store = match roots {
+        Some(path) => given_roots(path)?,
+        None => {
+            let mut store = RootCertStore::empty();
+            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            store
+        }
     };
+    store.roots.extend(given_roots(extra)?.roots);
+    with_roots(store)
+}
+
+fn with_roots(roots: RootCertStore) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -49,16 +98,17 @@ fn given_roots(path: &Path) -> Result<RootCertStore> {
     Ok(store)
 }
 
-/// The system's roots, read once for the life of the process. `SSL_CERT_FILE` and `SSL_CERT_DIR` take
-/// their place where set.
-fn system_roots() -> Option<&'static RootCertStore> {
-    static ROOTS: OnceLock<Option<RootCertStore>> = OnceLock::new();
-    ROOTS
+/// The configuration with the system's roots, which are read once for the life of the process.
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` take their place where set. Clones share the roots and the sessions to
+/// resume: a set of its own for each agent is a hundred kilobytes.
+fn system() -> Option<&'static ClientConfig> {
+    static SYSTEM: OnceLock<Option<ClientConfig>> = OnceLock::new();
+    SYSTEM
         .get_or_init(|| {
             let mut store = RootCertStore::empty();
             // One odd certificate in the system's bundle must not cost all the others.
             store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            (!store.is_empty()).then_some(store)
+            if store.is_empty() { None } else { with_roots(store).ok() }
         })
         .as_ref()
 }
@@ -76,10 +126,12 @@ mod tests {
     fn unreadable_roots_are_named() {
         for path in ["/nonexistent/roots.pem", file!()] {
             let key = ApiKey::new("ac_0123456789abcdefghij").expect("valid");
-            let settings = AgentChatConfig::builder(key).with_tls_roots(path).build().expect("checked later");
-            let error = config(&settings).expect_err(path);
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(error.to_string().contains("TLS roots file"), "{error}");
+            let builder = AgentChatConfig::builder(key);
+            for builder in [builder.clone().with_tls_roots(path), builder.with_extra_tls_roots(path)] {
+                let error = config(&builder.build().expect("checked later")).expect_err(path);
+                assert_eq!(error.kind(), ErrorKind::Config);
+                assert!(error.to_string().contains("TLS roots file"), "{error}");
+            }
         }
     }
 }

@@ -471,3 +471,31 @@ async fn c90_system_event_row_is_delivered() {
     assert_eq!(found[0].body.media_type, "application/vnd.agentchat.system+json");
     assert_eq!(found[0].conversation.as_ref().map(|it| it.as_str()), Some("grp_1"));
 }
+
+#[tokio::test]
+async fn a_burst_holds_the_server_back_and_costs_no_request() {
+    let world = World::new().await;
+    let bob = world.attach("bob").await;
+    let mut events = read(&bob).await;
+    assert!(backlog(&mut events).await.is_empty());
+    let asked = world.requests("GET", "/v1/messages/sync");
+    for number in 0..BURST {
+        // On no list of the server's: one that is not taken from the socket never comes.
+        let seq = number + 1;
+        let ids = format!(r#""id":"msg_{number}","conversation_id":"conv_1","client_msg_id":"c{number}""#);
+        let row = format!(r#"{{{ids},"seq":{seq},"sender":"alice","content":{{"text":"{number}"}}}}"#);
+        let frame = format!(r#"{{"type":"message.new","payload":{row}}}"#);
+        assert_eq!(world.server.push_text("bob", &frame), 1);
+    }
+    let mut found = Vec::new();
+    while found.len() < BURST {
+        let delivery = message(&mut events).await;
+        bob.ack(std::slice::from_ref(&delivery.tag)).await.expect("settled");
+        found.push(word(&delivery));
+    }
+    assert_eq!(found, numbers(0..BURST));
+    assert_eq!(world.requests("GET", "/v1/messages/sync"), asked);
+}
+
+/// More than an attachment keeps for a reader that is behind.
+const BURST: usize = 3_000;

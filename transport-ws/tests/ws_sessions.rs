@@ -26,6 +26,16 @@ async fn c43_hello_shape() {
 }
 
 #[tokio::test]
+async fn a_key_of_another_account_than_the_configured_one_opens_no_socket() {
+    let world = World::new().await;
+    connector(world.config("bob").with_handle("@Bob")).connect().await.expect("it is bob's key");
+    let sockets = world.received().len();
+    let error = connector(world.config("bob").with_handle("alice")).connect().await.expect_err("bob's key");
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("another account"), "{error}");
+    assert_eq!(world.received().len(), sockets, "it said hello");
+}
+
+#[tokio::test]
 async fn a_header_opens_a_session_on_both_servers() {
     for profile in [Profile::Current, Profile::Legacy] {
         let world = World::of(profile).await;

@@ -1,5 +1,6 @@
 //! An envelope as a whole: headers, body, and the rules that bind both.
 
+mod request;
 mod typed;
 
 use std::fmt;

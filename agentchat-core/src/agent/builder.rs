@@ -2,17 +2,24 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
+#[cfg(feature = "leader-lock")]
+use super::election::{self, Candidate};
+use super::role::{Role, Seat};
+use super::serve::Source;
 use super::start::{CardSource, Starting};
 use super::tasks::{AgentShared, Tasks};
-use super::{Agent, Handler, ServeOptions, StartContext, heartbeat, serve};
+use super::{Agent, Handler, ServeOptions, StartContext, heartbeat, own_inbox, serve};
+use crate::beacon::{Beacon, BeaconState};
 use crate::card::AgentCard;
 use crate::error::{Error, ErrorKind, Result};
-use crate::transport::Connector;
+use crate::transport::{ConnectionState, Connector, Transport};
 
 /// What an agent is started with.
 #[must_use]
@@ -23,11 +30,24 @@ pub struct AgentBuilder<C> {
     traces: bool,
     seed: Option<u64>,
     serving: Option<(Arc<dyn Handler>, ServeOptions)>,
+    beacon: Option<PathBuf>,
+    #[cfg(feature = "leader-lock")]
+    leader_lock: Option<PathBuf>,
 }
 
 impl<C: Connector> AgentBuilder<C> {
     pub(crate) fn new(connector: C) -> Self {
-        Self { connector, card: None, heartbeat: None, traces: true, seed: None, serving: None }
+        Self {
+            connector,
+            card: None,
+            heartbeat: None,
+            traces: true,
+            seed: None,
+            serving: None,
+            beacon: None,
+            #[cfg(feature = "leader-lock")]
+            leader_lock: None,
+        }
     }
 
     /// Registers the agent with this card. Without one it is not in the directory.
@@ -96,6 +116,37 @@ impl<C: Connector> AgentBuilder<C> {
         self
     }
 
+    /// Keeps a sign of life in the file at `path` from when the network is reached until the agent is closed:
+    /// a [`Beacon`], which says whether the agent is connected where its attachment
+    /// [tells](crate::Transport::connection).
+    pub fn beacon(mut self, path: impl Into<PathBuf>) -> Self {
+        self.beacon = Some(path.into());
+        self
+    }
+
+    /// Lets at most one lead of all agents that are given the file at `path`, in any number of processes: see
+    /// [`LeaderLock`](crate::LeaderLock) for the file. Who starts first leads. Each other one starts as a
+    /// [follower](Role::Follower): it attaches, sends and calls, but is not put into the directory, does not
+    /// report, and its own inbox is not read; what serves it waits, and does nothing until then. When the
+    /// leader is closed or dropped, or its process ends in whatever way, one of the followers takes over within
+    /// about a second: it registers, reads the inbox, and reports. The lock is given back last, behind the
+    /// attachment; a [`Request`](super::Request) that is kept keeps both, unless the agent is closed.
+    ///
+    /// A follower has an attachment of its own. Where the network pushes messages to whoever is attached, whether
+    /// read or not, and counts them as delivered ([`AckGuarantee::None`](crate::AckGuarantee::None)), it may
+    /// catch some of the leader's.
+    ///
+    /// [`Agent::role`] tells the role, and [`Agent::lead`] waits for the lead; the event `agent.role` and the
+    /// reports of a session's status say it too. A follower that retires leaves the leader's registration
+    /// alone. A card that the network refuses for good ends the wait of a follower with that error, and
+    /// another one leads. Where messaging is [disabled](Agent::is_enabled) there is nothing to lead, and the
+    /// lock is left alone.
+    #[cfg(feature = "leader-lock")]
+    pub fn leader_lock(mut self, path: impl Into<PathBuf>) -> Self {
+        self.leader_lock = Some(path.into());
+        self
+    }
+
     /// Connects, which makes sure of the inbox; then registers; then subscribes; and last begins to handle
     /// and to report. An agent that can be found must have its inbox already: whoever finds it may write to
     /// it at once, and what comes before anybody reads waits there. Where the network keeps nothing for an
@@ -112,31 +163,83 @@ impl<C: Connector> AgentBuilder<C> {
     ///
     /// # Errors
     /// Whatever a step answered; [`Invalid`](ErrorKind::Invalid) for a heartbeat of zero;
+    /// [`Config`](ErrorKind::Config) for a beacon that cannot be written, and a lock that cannot be used;
     /// [`Unsupported`](ErrorKind::Unsupported) for a card on a network without a directory.
     pub async fn start(self) -> Result<Agent> {
         if self.heartbeat.is_some_and(|interval| interval.is_zero()) {
             return Err(Error::new(ErrorKind::Invalid, "start", "the heartbeat interval is zero"));
         }
+        let mut seat = self.seat().await?;
         let mut starting = Starting::new(self.connector.connect().await?);
-        let options = self.serving.as_ref().map(|(_, options)| options.subscribe.clone());
-        if let Err(error) = starting.run(self.card, options).await {
+        if starting.transport().capabilities().disabled {
+            seat = Seat::new(Role::Leader);
+        }
+        let follows = seat.role() == Role::Follower;
+        let transport = Arc::clone(starting.transport());
+        let wide = |options: &ServeOptions| own_inbox::ahead(&*transport, &options.subscribe);
+        let options = self.serving.as_ref().map(|(_, options)| wide(options));
+        let (now, later) = if follows { (None, self.card) } else { (self.card, None) };
+        let now_read = options.clone().filter(|_| !follows);
+        let known = if later.is_some() { starting.check_directory() } else { Ok(()) };
+        let begun = match known {
+            Ok(()) => starting.run(now, now_read).await,
+            unknown => unknown,
+        };
+        if let Err(error) = begun {
             return Err(starting.undo(error).await);
         }
-        let (transport, events, registered) = starting.into_parts();
-        let mut shared = AgentShared::new(transport);
+        let beacon = match self.beacon.map(|path| light(path, starting.transport())).transpose() {
+            Ok(beacon) => beacon,
+            Err(error) => return Err(starting.undo(error).await),
+        };
+        let (transport, mut events, registered) = starting.into_parts();
+        let mut shared = AgentShared::new(transport, Arc::new(seat));
         shared.traces = self.traces;
         let shared = Arc::new(shared);
         let mut owner = Tasks::new(Arc::clone(&shared));
-        if let Some((handler, options)) = self.serving {
-            let serving = events.map(|events| serve::start(Arc::clone(&shared), events, handler, options));
+        let serves = self.serving.is_some();
+        if let Some((handler, serving)) = self.serving {
+            if follows {
+                events = options.map(|wide| shared.seat.inbox(&shared.transport, wide));
+            }
+            let serving = events.map(|events| {
+                let (source, options) = match &shared.replies.own {
+                    Some(own) if own.is_read_by(&serving.subscribe) => own.adopt(events, serving),
+                    _ => (Source::new(events, &shared), serving),
+                };
+                serve::start(Arc::clone(&shared), source, handler, options)
+            });
             owner.own(serving);
         }
-        if registered {
-            let interval = self.heartbeat.unwrap_or(HEARTBEAT);
-            let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
-            owner.set_heartbeat(tokio::spawn(heartbeat::beat(Arc::clone(&shared), interval, rng)));
+        if let Some(beacon) = beacon {
+            owner.set_beacon(beacon);
         }
+        let interval = self.heartbeat.unwrap_or(HEARTBEAT);
+        let rng = self.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        if registered {
+            owner.set_heartbeat(tokio::spawn(heartbeat::beat(Arc::clone(&shared), interval, rng.clone())));
+        }
+        #[cfg(feature = "leader-lock")]
+        if let Some(lock) = self.leader_lock.filter(|_| !shared.capabilities().disabled) {
+            election::tell(&shared);
+            if follows {
+                let agent = Arc::clone(&shared);
+                let candidate = Candidate { agent, lock, card: later, serves, interval, rng };
+                owner.set_heartbeat(tokio::spawn(candidate.run()));
+            }
+        }
+        #[cfg(not(feature = "leader-lock"))]
+        let _ = (later, serves);
         Ok(Agent { shared, owner: Arc::new(owner) })
+    }
+
+    /// Who leads without a lock is nobody's question.
+    async fn seat(&self) -> Result<Seat> {
+        #[cfg(feature = "leader-lock")]
+        if let Some(path) = &self.leader_lock {
+            return election::seat(path).await;
+        }
+        Ok(Seat::new(Role::Leader))
     }
 }
 
@@ -149,6 +252,17 @@ impl<C: fmt::Debug> fmt::Debug for AgentBuilder<C> {
             .field("serving", &self.serving.as_ref().map(|(_, options)| options))
             .finish_non_exhaustive()
     }
+}
+
+/// A beacon that shows how `transport` stands.
+fn light(path: PathBuf, transport: &Arc<dyn Transport>) -> Result<Beacon> {
+    // It holds no attachment: the beacon must not keep one open.
+    let (transport, stood) = (Arc::downgrade(transport), AtomicBool::new(false));
+    Beacon::light(path, move || {
+        let connection = transport.upgrade().map_or(ConnectionState::Closed, |it| it.connection());
+        let connected = connection == ConnectionState::Connected;
+        BeaconState::of(connection, stood.fetch_or(connected, Ordering::Relaxed))
+    })
 }
 
 /// How often an agent reports when it is not told otherwise.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -43,7 +44,8 @@ impl Reply {
 /// - [`Disconnected`](ErrorKind::Disconnected), [`Closed`](ErrorKind::Closed) or whatever else ended the
 ///   reply inbox, after what had arrived until then;
 /// - [`Backpressure`](ErrorKind::Backpressure) when replies were left unread for long while other calls to
-///   the peer waited behind them: then some of them were dropped;
+///   the peer waited behind them: then some of them were dropped; and where the agent has one inbox, which
+///   nobody serves, when more messages wait in it than are kept for a later serving;
 /// - [`Protocol`](ErrorKind::Protocol) when the peer sends ever more replies while an earlier one is
 ///   missing.
 ///
@@ -107,6 +109,9 @@ impl Call {
             Some(later) => format!("reply {} is missing at the deadline, though {later} came", self.due),
             None => "no last reply came before the deadline".to_owned(),
         };
+        let crowded = self.registered.as_ref().is_some_and(|it| it.crowded.load(Ordering::Relaxed));
+        let behind = if crowded { "; the inbox is full of messages that are not settled" } else { "" };
+        let what = what + behind;
         Error::new(ErrorKind::Timeout, "call", what)
     }
 

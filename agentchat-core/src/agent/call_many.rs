@@ -30,8 +30,7 @@ impl Agent {
     /// Dropping the future gives every call up; any of the requests may have been sent.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) on a network that cannot open reply inboxes, and
-    /// [`Closed`](ErrorKind::Closed) after [`Agent::close`]. A target that fails is no error here: see
+    /// [`Unsupported`](ErrorKind::Unsupported) where there is no network, and [`Closed`](ErrorKind::Closed) after [`Agent::close`]. A target that fails is no error here: see
     /// [`FanOut::into_chosen`].
     ///
     /// ```

@@ -30,7 +30,8 @@ pub struct CallRequest {
     /// The moment the message carries, where it is another than the end of the timeout: a caller may listen for
     /// longer than it wants its peer to begin.
     pub deadline: Option<SystemTime>,
-    /// Use a reply inbox for this call alone instead of the one kept for the peer (default off).
+    /// Use a reply inbox for this call alone instead of the one kept for the peer (default off). Where agents
+    /// have one inbox it is used all the same.
     pub private_inbox: bool,
 }
 

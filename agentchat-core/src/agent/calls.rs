@@ -1,22 +1,30 @@
 //! Which calls are under way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::pending::Pending;
 use super::replies::PeerInbox;
+use super::request::is_reply;
 use crate::address::Address;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::CorrelationId;
+use crate::id::{AckTag, ClientMsgId, CorrelationId};
 
 /// The calls under way, by correlation id.
 #[derive(Debug, Default)]
-pub(crate) struct Calls(Mutex<Table>);
+pub(crate) struct Calls {
+    table: Mutex<Table>,
+    /// Replies that no call waited for.
+    late: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Table {
     calls: HashMap<CorrelationId, Waiting>,
+    /// What was sent under a correlation id and is no call, by that id: the newer half and the older.
+    asked: [HashSet<CorrelationId>; 2],
     closed: bool,
 }
 
@@ -25,6 +33,8 @@ struct Table {
 struct Waiting {
     inbox: Arc<PeerInbox>,
     pending: Arc<Pending>,
+    /// The id of the request, which may come back to the inbox it names.
+    request: ClientMsgId,
 }
 
 /// A call's entry; dropping it removes the entry, and its inbox when that was its own.
@@ -33,6 +43,8 @@ pub(crate) struct Registered {
     correlation_id: CorrelationId,
     calls: Arc<Calls>,
     pub(crate) pending: Arc<Pending>,
+    /// Whether the replies are behind messages that nobody has settled.
+    pub(crate) crowded: Arc<AtomicBool>,
 }
 
 impl Calls {
@@ -43,6 +55,7 @@ impl Calls {
     pub(crate) fn register(
         self: &Arc<Self>,
         correlation_id: CorrelationId,
+        request: ClientMsgId,
         inbox: Arc<PeerInbox>,
         pending: Pending,
     ) -> Result<Registered> {
@@ -55,9 +68,10 @@ impl Calls {
             return Err(Error::new(ErrorKind::Conflict, "call", what).with_reached(crate::Reached::No));
         }
         let pending = Arc::new(pending);
-        let waiting = Waiting { inbox, pending: Arc::clone(&pending) };
+        let crowded = Arc::clone(&inbox.crowded);
+        let waiting = Waiting { inbox, pending: Arc::clone(&pending), request };
         table.calls.insert(correlation_id.clone(), waiting);
-        Ok(Registered { correlation_id, calls: Arc::clone(self), pending })
+        Ok(Registered { correlation_id, calls: Arc::clone(self), pending, crowded })
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -70,6 +84,56 @@ impl Calls {
         let table = self.lock();
         let waiting = table.calls.get(delivery.correlation_id.as_ref()?)?;
         (waiting.inbox.address == *inbox).then(|| Arc::clone(&waiting.pending))
+    }
+
+    /// The call that a delivery in the agent's own inbox answers. Requests come there too, under whatever
+    /// correlation id their senders chose: one that names where to answer it is no answer, unless it says so.
+    pub(crate) fn answered(&self, delivery: &Delivery) -> Option<Arc<Pending>> {
+        let table = self.lock();
+        let waiting = table.calls.get(delivery.correlation_id.as_ref()?)?;
+        let own = delivery.client_msg_id.as_ref() == Some(&waiting.request);
+        let answers = is_reply(delivery) || (delivery.reply_to.is_none() && !own);
+        answers.then(|| Arc::clone(&waiting.pending))
+    }
+
+    /// Whether a delivery in the agent's own inbox is a reply that nobody waits for: it says that it is one,
+    /// and not to something that was sent otherwise than by a call.
+    pub(crate) fn is_late(&self, delivery: &Delivery) -> bool {
+        let Some(correlation_id) = delivery.correlation_id.as_ref().filter(|_| is_reply(delivery)) else {
+            return false;
+        };
+        !self.lock().asked.iter().any(|asked| asked.contains(correlation_id))
+    }
+
+    /// Something is sent under `correlation_id` that is no call: its replies are for the handler.
+    pub(crate) fn ask(&self, correlation_id: &CorrelationId) {
+        let [newer, older] = &mut self.lock().asked;
+        if newer.len() >= ASKED {
+            *older = std::mem::take(newer);
+        }
+        newer.insert(correlation_id.clone());
+    }
+
+    /// Counts a reply that no call waits for, and says what settles it.
+    pub(crate) fn late(&self, reply: &Delivery) -> AckTag {
+        self.late.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(name: "reply.late", id = %reply.id, "no call waits for this reply");
+        reply.tag.clone()
+    }
+
+    /// How many replies came that no call waited for.
+    pub(crate) fn late_replies(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
+    }
+
+    /// Whether any call is under way.
+    pub(crate) fn any(&self) -> bool {
+        !self.lock().calls.is_empty()
+    }
+
+    /// Ends every call with what `error` makes.
+    pub(crate) fn fail(&self, error: impl Fn() -> Error) {
+        self.take(|_| true).iter().for_each(|waiting| waiting.pending.end(error()));
     }
 
     /// Whether more than one call waits on `inbox`.
@@ -102,7 +166,7 @@ impl Calls {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -123,3 +187,6 @@ impl Drop for Registered {
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "call", "the agent was closed")
 }
+
+/// At least so many, and at most twice as many, messages that are no calls and may be answered.
+const ASKED: usize = 8_192;

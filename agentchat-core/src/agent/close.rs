@@ -62,15 +62,21 @@ impl Agent {
         report.unacknowledged = left().map(|(_, unacknowledged)| unacknowledged).sum();
         report.calls_ended += self.shared.replies.close();
         owner.mark_closed(mode);
+        self.shared.seat.fail(Error::new(ErrorKind::Closed, "lead", "the agent was closed"));
         self.detach(report, end).await.map_err(|error| report.explain(error))?;
         *done = true;
+        // Last: who leads next finds nothing of this agent in its way.
+        self.shared.seat.release();
+        owner.put_out_beacon().await;
         Ok(*report)
     }
 
     /// Unregisters where that is asked for, and closes the attachment.
     async fn detach(&self, report: &mut CloseReport, end: Instant) -> Result<()> {
         let transport = &self.shared.transport;
-        let retires = report.mode == CloseMode::Retire && self.capabilities().directory;
+        // A follower has nothing in the directory, but what is there may bear its name.
+        let registered = self.shared.seat.may_be_registered();
+        let retires = report.mode == CloseMode::Retire && self.capabilities().directory && registered;
         if retires && !report.unregistered {
             let unregister = observed(verb_span!(INFO, "agent.unregister"), transport.unregister());
             let failed = match timeout_at(grace(end), unregister).await {
@@ -89,7 +95,7 @@ impl Agent {
                 );
             }
         }
-        let mode = if report.unregistered { CloseMode::Detach } else { report.mode };
+        let mode = if report.unregistered || !registered { CloseMode::Detach } else { report.mode };
         let close = observed(verb_span!(INFO, "agent.close"), transport.close(mode));
         let closed = timeout_at(grace(end), close).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "close", "the attachment did not close in time"))

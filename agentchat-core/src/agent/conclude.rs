@@ -45,7 +45,7 @@ pub(super) async fn bury(
         true => format!("rejected: {error}"),
         false => format!("given up after {failures} failures"),
     };
-    if !quiet || only_waits(&delivery) {
+    if !quiet || only_waits(&agent, &delivery) {
         tell(Arc::clone(&agent), Arc::clone(&delivery), &why, tries).await?;
     }
     let id = delivery.id.clone();
@@ -88,9 +88,12 @@ async fn tell(agent: Arc<AgentShared>, delivery: Arc<Delivery>, why: &str, tries
     }
 }
 
-/// Whether what the sender is told comes to an inbox for replies. In its own inbox a handler may answer it,
-/// and so keep up what it is to end.
-fn only_waits(delivery: &Delivery) -> bool {
+/// Whether what the sender is told comes to an inbox for replies, or to one in which replies are kept from
+/// the handler. In its own inbox a handler may answer it, and so keep up what it is to end.
+fn only_waits(agent: &AgentShared, delivery: &Delivery) -> bool {
+    if !agent.capabilities().extra_inbox {
+        return true;
+    }
     let sender = delivery.sender.as_ref().map(Address::name);
     delivery.reply_to.as_ref().is_some_and(|reply_to| Some(reply_to.name()) != sender)
 }

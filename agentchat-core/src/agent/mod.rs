@@ -2,6 +2,7 @@
 
 mod acks;
 mod answers;
+mod aside;
 mod builder;
 mod call;
 mod call_many;
@@ -13,17 +14,22 @@ mod close_report;
 mod conclude;
 mod dead_letter;
 mod dispatch;
+#[cfg(feature = "leader-lock")]
+mod election;
 mod fan_out;
 mod handler;
 mod headers;
 mod heartbeat;
+mod intake;
 mod outcome;
+mod own_inbox;
 mod own_serving;
 mod pending;
 mod rehearsal;
 mod replies;
 mod reply_reader;
 mod request;
+mod role;
 mod sent;
 mod serve;
 mod serve_options;
@@ -52,6 +58,7 @@ pub use headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 pub use outcome::{HandlerError, HandlerResult};
 pub use rehearsal::Rehearsal;
 pub use request::Request;
+pub use role::Role;
 pub use serve_options::{ServeOptions, ServePolicy};
 pub use serve_stats::ServeStats;
 pub use serving::{Served, Serving};
@@ -68,7 +75,8 @@ use crate::id::CorrelationId;
 use crate::message::{Body, Outbound};
 use crate::options::Inbox;
 use crate::telemetry::{observed, verb_span};
-use crate::transport::{Connector, KeyedValue, Transport};
+use crate::transport::{ConnectionState, Connector, KeyedValue, Transport};
+use serve::Source;
 use serving::Stop;
 use tasks::Tasks;
 
@@ -110,6 +118,11 @@ impl Agent {
         self.shared.capabilities()
     }
 
+    /// Whether the agent is connected now, where its attachment tells.
+    pub fn connection(&self) -> ConnectionState {
+        self.shared.transport.connection()
+    }
+
     /// The attachment underneath, for what the agent does not wrap.
     pub fn transport(&self) -> &Arc<dyn Transport> {
         &self.shared.transport
@@ -141,18 +154,31 @@ impl Agent {
     pub async fn send(&self, message: &Outbound) -> Result<Receipt> {
         self.owner.check_alive("send")?;
         self.capabilities().check(message)?;
+        if self.shared.replies.own.is_some()
+            && let Some(correlation_id) = &message.correlation_id
+        {
+            self.shared.replies.calls.ask(correlation_id);
+        }
         self.shared.transmit_once(message, message).await
     }
 
     /// Asks `peer` and returns the stream of its replies. The request is with the network when this
     /// returns. Dropping the future gives the call up; the request may have been sent.
     ///
+    /// Where the network opens no reply inboxes ([`extra_inbox`](Capabilities::extra_inbox) is off) the peer
+    /// answers to the agent's own inbox, in which replies are told by their correlation id and never reach
+    /// the handler that serves it. There whoever knows the id of a call could answer it: leave it random. If
+    /// nobody serves the inbox, the first call begins to read it while a call waits, and up to 1,024 messages
+    /// and 8 MiB that are no replies are kept, unsettled, for a later [`Agent::serve`]; a serving reads as far
+    /// ahead of its handlers while a call waits.
+    ///
     /// # Errors
     /// As [`Agent::send`], where a repeated call may have another deadline; [`Timeout`](ErrorKind::Timeout)
     /// when the call's own time is over before the request is with the network;
-    /// [`Unsupported`](ErrorKind::Unsupported) on a network that cannot open reply inboxes;
+    /// [`Unsupported`](ErrorKind::Unsupported) where there is no network;
     /// [`Conflict`](ErrorKind::Conflict) when a call under this correlation id is under way;
-    /// [`Backpressure`](ErrorKind::Backpressure) when calls to more than 1,024 peers are.
+    /// [`Backpressure`](ErrorKind::Backpressure) when calls to more than 1,024 peers are, or where the own inbox is full of messages
+    /// that nobody serves.
     pub async fn call(&self, peer: &Address, request: CallRequest) -> Result<Call> {
         self.check_calls("call")?;
         let end = after(Instant::now(), request.timeout);
@@ -171,7 +197,13 @@ impl Agent {
         content.headers = request.headers.clone();
         content.conversation = request.conversation.clone();
         self.capabilities().check(&content)?;
-        let inbox = self.shared.replies.expect(peer, correlation_id.clone(), end, request.private_inbox);
+        let inbox = self.shared.replies.expect(
+            peer,
+            &request.client_msg_id,
+            correlation_id.clone(),
+            end,
+            request.private_inbox,
+        );
         let (inbox, registered) = timeout_at(end, inbox).await.map_err(|_| late(Reached::No))??;
         let mut message = content.clone().with_reply_to(inbox);
         message.deadline = request.deadline();
@@ -206,10 +238,15 @@ impl Agent {
                 }
             }
         }
-        let opened = self.shared.transport.subscribe(options.subscribe.clone());
-        let subscription = observed(verb_span!(INFO, "agent.subscribe"), opened).await?;
-        let handler = Arc::new(handler);
-        let serving = serve::start(Arc::clone(&self.shared), subscription.events, handler, options);
+        let own = self.shared.replies.own.as_ref().filter(|own| own.is_read_by(&options.subscribe));
+        let (source, options) = match own {
+            Some(own) => own.serve(options).await?,
+            None => {
+                let events = self.shared.open(options.subscribe.clone()).await?;
+                (Source::new(events, &self.shared), options)
+            }
+        };
+        let serving = serve::start(Arc::clone(&self.shared), source, Arc::new(handler), options);
         self.owner.add_serving(serving.control());
         // Either closing has seen it, or this sees the closing.
         self.owner.check_open("serve")?;
@@ -243,6 +280,11 @@ impl Agent {
         observed(verb_span!(INFO, "agent.get"), self.shared.transport.get(of, key)).await
     }
 
+    /// How many replies came that no call waited for any more. They were settled and dropped.
+    pub fn late_replies(&self) -> u64 {
+        self.shared.replies.calls.late_replies()
+    }
+
     fn check_state(&self, operation: &'static str) -> Result<()> {
         self.owner.check_alive(operation)?;
         match self.capabilities().keyed_state {
@@ -253,9 +295,9 @@ impl Agent {
 
     fn check_calls(&self, operation: &'static str) -> Result<()> {
         self.owner.check_alive(operation)?;
-        match self.capabilities().extra_inbox {
-            true => Ok(()),
-            false => Err(self.shared.lacks(operation, "this network cannot open an inbox for replies")),
+        match self.capabilities().disabled {
+            false => Ok(()),
+            true => Err(self.shared.lacks(operation, "there is no network")),
         }
     }
 }

@@ -53,7 +53,11 @@ impl Request {
     pub fn rehearsal(delivery: Delivery, attempt: u32) -> (Self, Rehearsal) {
         let stage = Arc::new(Stage::new());
         let transport: Arc<dyn Transport> = Arc::clone(&stage) as _;
-        let request = Self::new(Arc::new(delivery), attempt.max(1), Arc::new(AgentShared::new(transport)));
+        let request = Self::new(
+            Arc::new(delivery),
+            attempt.max(1),
+            Arc::new(AgentShared::new(transport, Arc::default())),
+        );
         (request, Rehearsal(stage))
     }
 }

@@ -12,12 +12,14 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::calls::{Calls, Registered};
+use super::own_inbox::OwnInbox;
 use super::pending::Pending;
 use super::reply_reader::ReplyReader;
+use super::role::Seat;
 use crate::address::Address;
-use crate::clock::after;
+use crate::clock::{FAR, after};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::CorrelationId;
+use crate::id::{ClientMsgId, CorrelationId};
 use crate::options::SubscribeOptions;
 use crate::telemetry::{observed, verb_span};
 use crate::transport::Transport;
@@ -26,7 +28,9 @@ use crate::transport::Transport;
 #[derive(Debug)]
 pub(crate) struct Replies {
     transport: Arc<dyn Transport>,
-    calls: Arc<Calls>,
+    pub(super) calls: Arc<Calls>,
+    /// Where the network has no inboxes but the agent's own.
+    pub(super) own: Option<OwnInbox>,
     peers: Mutex<HashMap<Address, Peer>>,
 }
 
@@ -45,34 +49,44 @@ pub(crate) struct PeerInbox {
     pub(crate) address: Address,
     opened: Instant,
     ends: Instant,
-    room: Arc<Notify>,
+    pub(super) room: Arc<Notify>,
+    /// Whether replies are behind messages that nobody has settled. Only the agent's own inbox has such.
+    pub(super) crowded: Arc<AtomicBool>,
     /// Replies that are not read fill it up: further calls go elsewhere.
     congested: Arc<AtomicBool>,
     reader: AbortHandle,
 }
 
 impl Replies {
-    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
-        Self { transport, calls: Arc::default(), peers: Mutex::default() }
+    pub(crate) fn new(transport: Arc<dyn Transport>, seat: Arc<Seat>) -> Self {
+        let able = transport.capabilities();
+        let calls = Arc::<Calls>::default();
+        let own = (!able.extra_inbox && !able.disabled)
+            .then(|| OwnInbox::new(Arc::clone(&transport), Arc::clone(&calls), seat));
+        Self { transport, calls, own, peers: Mutex::default() }
     }
 
-    /// Makes room for the replies to `correlation_id` from `peer` until `deadline`, and says where they
-    /// should go.
+    /// Makes room for the replies of `peer` to `request` until `deadline`, and says where they should go.
     pub(crate) async fn expect(
         &self,
         peer: &Address,
+        request: &ClientMsgId,
         correlation_id: CorrelationId,
         deadline: Instant,
         private: bool,
     ) -> Result<(Address, Registered)> {
         self.calls.check_open()?;
-        let inbox = match private {
-            true => self.open(deadline).await?,
-            false => self.inbox_of(peer, deadline).await?,
+        let inbox = match (&self.own, private) {
+            (Some(own), _) => own.open().await?,
+            (None, true) => self.open(deadline).await?,
+            (None, false) => self.inbox_of(peer, deadline).await?,
         };
-        let address = inbox.address.clone();
-        let pending = Pending::new(Arc::clone(&inbox.room), deadline);
-        Ok((address, self.calls.register(correlation_id, inbox, pending)?))
+        let (address, room) = (inbox.address.clone(), Arc::clone(&inbox.room));
+        let pending = Pending::new(Arc::clone(&room), deadline);
+        let registered = self.calls.register(correlation_id, request.clone(), inbox, pending)?;
+        // The own inbox is read while a call waits.
+        room.notify_one();
+        Ok((address, registered))
     }
 
     /// Ends every call under way, and says how many there were.
@@ -80,6 +94,9 @@ impl Replies {
         let ended = self.calls.close();
         let peers = std::mem::take(&mut *self.lock());
         drop(peers);
+        if let Some(own) = &self.own {
+            own.close();
+        }
         ended
     }
 
@@ -127,7 +144,8 @@ impl Replies {
         );
         let reader = tokio::spawn(reader.run(subscription.events, Arc::clone(&room))).abort_handle();
         let ends = after(opened, ttl);
-        Ok(Arc::new(PeerInbox { address, opened, ends, room, congested, reader }))
+        let crowded = Arc::default();
+        Ok(Arc::new(PeerInbox { address, opened, ends, room, crowded, congested, reader }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Address, Peer>> {
@@ -150,6 +168,17 @@ impl Peer {
 }
 
 impl PeerInbox {
+    /// The agent's own inbox, and the task that reads it.
+    pub(super) fn own(
+        address: Address,
+        room: Arc<Notify>,
+        crowded: Arc<AtomicBool>,
+        reader: AbortHandle,
+    ) -> Self {
+        let opened = Instant::now();
+        Self { address, opened, ends: after(opened, FAR), room, crowded, congested: Arc::default(), reader }
+    }
+
     /// Whether a call that waits until `deadline` may use it.
     fn serves(&self, deadline: Instant) -> bool {
         self.opened.elapsed() < REPLY_TTL / 2

@@ -1,6 +1,5 @@
 //! The task that reads one reply inbox.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::acks::Acks;
+use super::aside::Aside;
 use super::calls::Calls;
-use super::pending::Pending;
 use crate::address::Address;
 use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
@@ -30,8 +29,7 @@ pub(crate) struct ReplyReader {
     calls: Arc<Calls>,
     inbox: Address,
     acks: Acks,
-    aside: VecDeque<(Arc<Pending>, Delivery)>,
-    aside_bytes: usize,
+    aside: Aside,
     max_messages: usize,
     max_bytes: usize,
     congested: Arc<AtomicBool>,
@@ -49,8 +47,7 @@ impl ReplyReader {
             calls,
             inbox,
             acks: Acks::new(transport),
-            aside: VecDeque::new(),
-            aside_bytes: 0,
+            aside: Aside::default(),
             max_messages: options.max_unsettled,
             max_bytes: options.max_unsettled_bytes,
             congested,
@@ -64,8 +61,8 @@ impl ReplyReader {
             self.congested.store(congested, Ordering::Relaxed);
             check_at = congested.then(|| check_at.unwrap_or_else(|| Instant::now() + CHECK));
             let check = check_at.unwrap_or_else(|| after(Instant::now(), FAR));
-            let full =
-                self.aside.len() + self.acks.len() >= self.max_messages || self.aside_bytes >= self.max_bytes;
+            let full = self.aside.len() + self.acks.len() >= self.max_messages
+                || self.aside.bytes() >= self.max_bytes;
             tokio::select! {
                 event = events.next(), if !full => match event {
                     Some(Ok(Event::Message(reply))) => self.route(reply),
@@ -80,69 +77,28 @@ impl ReplyReader {
                     }
                 },
                 () = self.acks.work() => {}
-                () = room.notified() => self.hand_over(),
+                () = room.notified() => self.acks.extend(self.aside.hand_over()),
                 () = tokio::time::sleep_until(check) => {
                     check_at = None;
-                    self.relieve(Instant::now());
+                    let others_wait = self.calls.share(&self.inbox);
+                    self.acks.extend(self.aside.relieve(Instant::now(), others_wait));
                 }
             }
         }
     }
 
     fn route(&mut self, reply: Delivery) {
-        let tag = reply.tag.clone();
-        let Some(call) = self.calls.find(&self.inbox, &reply) else {
-            tracing::debug!(name: "reply.late", id = %reply.id, "no call waits for this reply");
-            return self.acks.extend([tag]);
-        };
-        let behind = self.aside.iter().any(|(other, _)| Arc::ptr_eq(other, &call));
-        let refused = if behind { Err(Box::new(reply)) } else { call.offer(reply) };
-        match refused {
-            Ok(()) => self.acks.extend([tag]),
-            Err(reply) => {
-                self.aside_bytes += reply.size();
-                self.aside.push_back((call, *reply));
-            }
-        }
-    }
-
-    /// Hands over what was set aside, as far as there is room now.
-    fn hand_over(&mut self) {
-        let mut full: Vec<Arc<Pending>> = Vec::new();
-        for (call, reply) in std::mem::take(&mut self.aside) {
-            let (tag, size) = (reply.tag.clone(), reply.size());
-            let waits = full.iter().any(|other| Arc::ptr_eq(other, &call));
-            match if waits { Err(Box::new(reply)) } else { call.offer(reply) } {
-                Ok(()) => {
-                    self.aside_bytes -= size;
-                    self.acks.extend([tag]);
-                }
-                Err(reply) => {
-                    if !waits {
-                        full.push(Arc::clone(&call));
-                    }
-                    self.aside.push_back((call, *reply));
-                }
-            }
+        match self.calls.find(&self.inbox, &reply) {
+            Some(call) => self.acks.extend(self.aside.offer(call, reply)),
+            None => self.acks.extend([self.calls.late(&reply)]),
         }
     }
 
     /// Whether what is set aside takes up half of what the subscription allows.
     fn is_filling(&self) -> bool {
-        self.aside.len() >= self.max_messages.div_ceil(2) || self.aside_bytes >= self.max_bytes.div_ceil(2)
-    }
-
-    /// Ends the calls that hold up others.
-    fn relieve(&mut self, now: Instant) {
-        let others_wait = self.calls.share(&self.inbox);
-        for (call, _) in self.aside.iter().filter(|(call, _)| call.is_stuck(now, others_wait)) {
-            let what = "its replies were not read, and other calls waited behind them; the rest was dropped";
-            let error = Error::new(ErrorKind::Backpressure, "call", what);
-            call.end(error.with_reached(crate::Reached::Yes).with_advice(crate::Advice::Never));
-        }
-        self.hand_over();
+        self.aside.len() >= self.max_messages.div_ceil(2) || self.aside.bytes() >= self.max_bytes.div_ceil(2)
     }
 }
 
 /// How often it is checked whether a call holds up others.
-const CHECK: Duration = Duration::from_secs(1);
+pub(crate) const CHECK: Duration = Duration::from_secs(1);

@@ -206,9 +206,12 @@ impl fmt::Debug for Request {
 /// Whether a sender waits for an answer to `delivery`. Who sent a reply does not: answering it by itself could
 /// go on for ever.
 pub(crate) fn waits_for_reply(delivery: &Delivery) -> bool {
-    let headers = &delivery.headers;
-    let is_reply = [REPLY_SEQ, REPLY_LAST, REPLY_ERROR].iter().any(|name| headers.get(name).is_some());
-    delivery.correlation_id.is_some() && delivery.answer_address().is_some() && !is_reply
+    delivery.correlation_id.is_some() && delivery.answer_address().is_some() && !is_reply(delivery)
+}
+
+/// Whether a message says of itself that it is a reply.
+pub(crate) fn is_reply(delivery: &Delivery) -> bool {
+    [REPLY_SEQ, REPLY_LAST, REPLY_ERROR].iter().any(|name| delivery.headers.get(name).is_some())
 }
 
 fn is_last(reply: &Outbound) -> bool {

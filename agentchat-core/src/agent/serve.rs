@@ -19,7 +19,7 @@ use super::outcome::{HandlerError, HandlerResult, contained};
 use super::request::Request;
 use super::serve_options::{ServeOptions, ServePolicy};
 use super::serving::{Control, Served, Serving, Stop};
-use super::settled::Settled;
+use super::settled::SharedSettled;
 use super::trace::Handling;
 use crate::clock::{FAR, after};
 use crate::delivery::Delivery;
@@ -28,13 +28,22 @@ use crate::options::Inbox;
 use crate::telemetry::Hole;
 use crate::transport::{Event, EventStream};
 
-/// Begins to serve what `events` brings.
+/// What a serving task reads.
+pub(crate) struct Source {
+    pub(crate) events: EventStream,
+    pub(crate) settled: SharedSettled,
+    /// Whether the task notes arrivals itself, and nobody did before it.
+    pub(crate) raw: bool,
+}
+
+/// Begins to serve what `source` brings.
 pub(crate) fn start(
     agent: Arc<AgentShared>,
-    events: EventStream,
+    source: Source,
     handler: Arc<dyn Handler>,
     options: ServeOptions,
 ) -> Serving {
+    let Source { events, settled, raw } = source;
     let control = Arc::new(Control::new(options.subscribe.inbox == Inbox::Own));
     let stop = control.subscribe();
     let slots = u32::try_from(options.concurrency).unwrap_or(u32::MAX);
@@ -43,7 +52,8 @@ pub(crate) fn start(
         running: JoinSet::new(),
         jobs: HashMap::new(),
         acks: Acks::new(Arc::clone(&agent.transport)),
-        settled: Settled::new(agent.capabilities()),
+        settled,
+        raw,
         _slots: Counted::new(Arc::clone(&agent), |agent| &agent.slots, slots),
         agent,
         handler,
@@ -53,6 +63,13 @@ pub(crate) fn start(
     Serving::new(tokio::spawn(server.run(events, stop)), control)
 }
 
+impl Source {
+    /// A subscription of its own.
+    pub(crate) fn new(events: EventStream, agent: &AgentShared) -> Self {
+        Self { events, settled: SharedSettled::new(agent.capabilities()), raw: true }
+    }
+}
+
 /// The task behind a [`Serving`].
 struct Server {
     dispatcher: Dispatcher,
@@ -60,7 +77,8 @@ struct Server {
     /// What each running task works on, so that one that panics is known too.
     jobs: HashMap<Id, LaneKey>,
     acks: Acks,
-    settled: Settled,
+    settled: SharedSettled,
+    raw: bool,
     _slots: Counted,
     agent: Arc<AgentShared>,
     handler: Arc<dyn Handler>,
@@ -122,7 +140,9 @@ impl Server {
     fn take_in(&mut self, event: Event) {
         match event {
             Event::Message(delivery) => {
-                self.settled.arrived(&delivery.tag);
+                if self.raw {
+                    self.settled.arrived(&delivery.tag);
+                }
                 let settled = self.dispatcher.admit(delivery, Instant::now());
                 self.acks.extend(self.settled.settle(settled));
             }

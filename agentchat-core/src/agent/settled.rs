@@ -1,6 +1,7 @@
 //! Which settled deliveries may be acknowledged now.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::capability::{AckGuarantee, Capabilities};
 use crate::id::AckTag;
@@ -12,6 +13,10 @@ use crate::session::inbox::{AckLog, AckStyle, Wire};
 pub(crate) struct Settled {
     prefix: Option<Prefix>,
 }
+
+/// The same for one subscription that several tasks settle deliveries of.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedSettled(Arc<Mutex<Settled>>);
 
 #[derive(Debug)]
 struct Prefix {
@@ -49,6 +54,28 @@ impl Settled {
     /// How many settled deliveries wait for one before them.
     pub(crate) fn held_back(&self) -> usize {
         self.prefix.as_ref().map_or(0, |prefix| prefix.log.settled())
+    }
+}
+
+impl SharedSettled {
+    pub(crate) fn new(capabilities: &Capabilities) -> Self {
+        Self(Arc::new(Mutex::new(Settled::new(capabilities))))
+    }
+
+    pub(crate) fn arrived(&self, tag: &AckTag) {
+        self.lock().arrived(tag);
+    }
+
+    pub(crate) fn settle(&self, tags: Vec<AckTag>) -> Vec<AckTag> {
+        self.lock().settle(tags)
+    }
+
+    pub(crate) fn held_back(&self) -> usize {
+        self.lock().held_back()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Settled> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -31,13 +31,27 @@ pub(crate) enum CardSource {
     Made(MakeCard),
 }
 
+impl CardSource {
+    /// The card itself.
+    pub(crate) async fn made(self, transport: &dyn Transport) -> Result<AgentCard> {
+        match self {
+            Self::Given(card) => Ok(card),
+            Self::Made(make) => {
+                let make = make.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let address = transport.address().clone();
+                make(StartContext { address, capabilities: transport.capabilities().clone() }).await
+            }
+        }
+    }
+}
+
 /// Behind a lock that nobody takes, so that a builder can be shared.
 pub(crate) type MakeCard =
     Mutex<Box<dyn FnOnce(StartContext) -> BoxFuture<'static, Result<AgentCard>> + Send>>;
 
 /// What has been done so far.
 pub(crate) struct Starting {
-    transport: Arc<dyn Transport>,
+    pub(crate) transport: Arc<dyn Transport>,
     /// The agent is in the directory, or may be.
     registered: bool,
     /// Its inbox is read.
@@ -67,23 +81,22 @@ impl Starting {
 
     async fn register(&mut self, card: Option<CardSource>) -> Result<()> {
         let Some(card) = card else { return Ok(()) };
-        let capabilities = self.transport.capabilities();
-        if !capabilities.directory {
-            return Err(Error::unsupported("register", "this network has no directory"));
-        }
-        let card = match card {
-            CardSource::Given(card) => card,
-            CardSource::Made(make) => {
-                let make = make.into_inner().unwrap_or_else(PoisonError::into_inner);
-                let address = self.transport.address().clone();
-                make(StartContext { address, capabilities: capabilities.clone() }).await?
-            }
-        };
+        self.check_directory()?;
+        let card = card.made(&*self.transport).await?;
         let registered = observed(verb_span!(INFO, "agent.register"), self.transport.register(&card));
         let registered = registered.await;
         self.registered =
             registered.as_ref().map_or_else(|error| error.reached() == Reached::Unknown, |()| true);
         registered
+    }
+
+    /// # Errors
+    /// `Unsupported` where nobody can register.
+    pub(crate) fn check_directory(&self) -> Result<()> {
+        match self.transport.capabilities().directory {
+            true => Ok(()),
+            false => Err(Error::unsupported("register", "this network has no directory")),
+        }
     }
 
     async fn subscribe(&mut self, read: Option<SubscribeOptions>) -> Result<()> {
@@ -108,6 +121,10 @@ impl Starting {
             error = error.with_context("not closed cleanly", fault);
         }
         error
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.transport
     }
 
     /// The attachment, its inbox when it is read, and whether the agent is in the directory.

@@ -11,9 +11,11 @@ use super::answers::AnswerLog;
 use super::close::Closing;
 use super::own_serving::OwnServing;
 use super::replies::Replies;
+use super::role::Seat;
 use super::sent::SentIds;
 use super::serving::{Control, Serving, Stop};
 use super::trace;
+use crate::beacon::Beacon;
 use crate::capability::Capabilities;
 use crate::delivery::{Delivery, Receipt};
 use crate::disabled::disabled;
@@ -36,6 +38,8 @@ pub(crate) struct AgentShared {
     sent: Mutex<SentIds>,
     /// Whether messages that carry no trace context get one.
     pub(crate) traces: bool,
+    /// Whether the agent leads. Dropped behind the attachment.
+    pub(crate) seat: Arc<Seat>,
 }
 
 /// What ends with the last handle of an agent.
@@ -43,6 +47,7 @@ pub(crate) struct AgentShared {
 pub(crate) struct Tasks {
     shared: Arc<AgentShared>,
     heartbeat: Mutex<Option<JoinHandle<()>>>,
+    beacon: Mutex<Option<Beacon>>,
     serving: Mutex<Vec<Arc<Control>>>,
     /// What the agent was started with, if with anything.
     own: Option<OwnServing>,
@@ -63,15 +68,16 @@ enum Life {
 }
 
 impl AgentShared {
-    pub(crate) fn new(transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn new(transport: Arc<dyn Transport>, seat: Arc<Seat>) -> Self {
         Self {
-            replies: Replies::new(Arc::clone(&transport)),
+            replies: Replies::new(Arc::clone(&transport), Arc::clone(&seat)),
             transport,
             active: AtomicU32::new(0),
             slots: AtomicU32::new(0),
             answered: AnswerLog::default(),
             sent: Mutex::default(),
             traces: true,
+            seat,
         }
     }
 
@@ -129,6 +135,7 @@ impl Tasks {
         Self {
             shared,
             heartbeat: Mutex::default(),
+            beacon: Mutex::default(),
             serving: Mutex::default(),
             own: None,
             starting: tokio::sync::Mutex::default(),
@@ -139,6 +146,18 @@ impl Tasks {
 
     pub(crate) fn set_heartbeat(&self, task: JoinHandle<()>) {
         *lock(&self.heartbeat) = Some(task);
+    }
+
+    pub(crate) fn set_beacon(&self, beacon: Beacon) {
+        *lock(&self.beacon) = Some(beacon);
+    }
+
+    /// Says in the agent's beacon that it ended on purpose.
+    pub(crate) async fn put_out_beacon(&self) {
+        let Some(beacon) = lock(&self.beacon).take() else { return };
+        if let Err(error) = beacon.put_out().await {
+            tracing::warn!(name: "beacon.failed", %error, "the sign of life could not be written");
+        }
     }
 
     /// Ends the heartbeat. When this returns no report is under way any more, unless `end` has passed.

@@ -14,7 +14,6 @@ use crate::options::SubscribeOptions;
 /// Progress and the last reply arrive numbered, in order, and end the call.
 pub async fn call_gets_its_replies_in_order(harness: &dyn Harness) -> Outcome {
     let asker = start(harness, "asker").await;
-    require!(asker; ExtraInbox);
     let worker = start(harness, "worker").await;
     let handler = |request: Request| async move {
         for step in 1..=5 {
@@ -44,7 +43,6 @@ pub async fn call_gets_its_replies_in_order(harness: &dyn Harness) -> Outcome {
 /// A call that nobody answers ends by its deadline.
 pub async fn call_ends_by_its_deadline(harness: &dyn Harness) -> Outcome {
     let asker = start(harness, "asker").await;
-    require!(asker; ExtraInbox);
     let silent = start(harness, "silent").await;
     let options = SubscribeOptions::own();
     let unanswered = silent.transport().subscribe(options).await.expect("its inbox is read");

@@ -1,6 +1,6 @@
 //! `discover`.
 
-use super::kit::{attach, pair, require, unique};
+use super::kit::{attach, findable, pair, require, unique};
 use super::register::card;
 use super::{Harness, Outcome};
 use crate::card::AgentCard;
@@ -9,7 +9,7 @@ use crate::directory::{Query, SearchRan};
 /// A tag matches whole and with its case, on the card or on a skill.
 pub async fn discover_by_tag_is_exact(harness: &dyn Harness) -> Outcome {
     let (one, two) = pair(harness).await;
-    require!(one; Directory);
+    require!(one; Directory, Cards);
     let tag = unique("python");
     let (first, second) = (unique("one"), unique("two"));
     let near = [format!("{tag}x"), tag.to_uppercase()];
@@ -27,7 +27,7 @@ pub async fn discover_by_tag_is_exact(harness: &dyn Harness) -> Outcome {
 /// A sentence finds the agent whose card says it can do that, and the answer says which search ran.
 pub async fn discover_by_meaning_finds_who_can_do_it(harness: &dyn Harness) -> Outcome {
     let (coder, other) = pair(harness).await;
-    require!(coder; Directory);
+    require!(coder; Directory, Cards);
     let (coding, weather) = (unique("coder"), unique("weather"));
     coder.register(&card(&coding, "Writes Python programs such as servers")).await.expect("registered");
     other.register(&card(&weather, "Tells the forecast of a city")).await.expect("registered");
@@ -45,7 +45,7 @@ pub async fn discover_by_meaning_finds_who_can_do_it(harness: &dyn Harness) -> O
 /// A card comes back as it went in: unknown members, their order, and the form of numbers.
 pub async fn discover_returns_the_card_byte_for_byte(harness: &dyn Harness) -> Outcome {
     let coder = attach(harness, "coder").await;
-    require!(coder; Directory);
+    require!(coder; Directory, Cards);
     let name = unique("coder");
     let document =
         format!(r#"{{ "x-unknown":{{"z":1.50,"a":[1e3]}}, "name":"{name}","description":"caf\u00e9 é" }}"#);
@@ -60,7 +60,12 @@ pub async fn discover_returns_the_card_byte_for_byte(harness: &dyn Harness) -> O
 pub async fn discover_of_nobody_is_empty(harness: &dyn Harness) -> Outcome {
     let asker = attach(harness, "asker").await;
     require!(asker; Directory);
-    for query in [Query::name(unique("nobody")), Query::tag(unique("nothing"))] {
+    let mut queries = vec![Query::name(unique("nobody"))];
+    // Tags are on cards.
+    if asker.capabilities().cards {
+        queries.push(Query::tag(unique("nothing")));
+    }
+    for query in queries {
         let found = asker.discover(&query).await.expect("an answer");
         assert!(found.agents.is_empty(), "{query:?} finds {:?}", found.agents);
     }
@@ -72,10 +77,16 @@ pub async fn discover_gives_no_more_than_asked_for(harness: &dyn Harness) -> Out
     let (one, two) = pair(harness).await;
     require!(one; Directory);
     let tag = unique("shared");
-    one.register(&card_with_skill(&unique("one"), &[&tag])).await.expect("registered");
-    two.register(&card_with_skill(&unique("two"), &[&tag])).await.expect("registered");
-    for (limit, expected) in [(0, 0), (1, 1), (2, 2), (100, 2)] {
-        let found = one.discover(&Query::tag(&tag).with_limit(limit)).await.expect("an answer");
+    let (first, second) = (findable(&one, "one"), findable(&two, "two"));
+    one.register(&card_with_skill(&first, &[&tag])).await.expect("registered");
+    two.register(&card_with_skill(&second, &[&tag])).await.expect("registered");
+    // Where there are no cards there are no tags that two of them share.
+    let (query, both) = match one.capabilities().cards {
+        true => (Query::tag(&tag), 2),
+        false => (Query::name(&first), 1),
+    };
+    for (limit, expected) in [(0, 0), (1, 1), (2, both), (100, both)] {
+        let found = one.discover(&query.clone().with_limit(limit)).await.expect("an answer");
         assert_eq!(found.agents.len(), expected, "at most {limit}");
     }
     one.unregister().await.expect("unregistered");

@@ -202,6 +202,15 @@ pub(super) fn unique(name: &str) -> String {
     format!("{name}-{}", uuid::Uuid::new_v4().simple())
 }
 
+/// The name under which an agent is found once it has registered: the one on its card where the directory
+/// keeps cards, else that of its account, which is in its address.
+pub(super) fn findable(agent: &Attached, wish: &str) -> String {
+    match agent.capabilities().cards {
+        true => unique(wish),
+        false => agent.address().name().to_owned(),
+    }
+}
+
 /// How long nothing must happen to show that nothing does.
 pub(super) const QUIET: Duration = Duration::from_millis(200);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);

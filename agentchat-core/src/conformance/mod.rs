@@ -53,6 +53,8 @@
 //! # }
 //! ```
 //!
+//! [`InSessions`] makes of such a harness one whose agents are sessions: give the macro both.
+//!
 //! # No promise goes untested in silence
 //!
 //! - A case that needs a capability the transport does not declare, or a fault the harness cannot make, is
@@ -87,6 +89,7 @@ mod register;
 mod report;
 mod run;
 mod send;
+mod sessions;
 mod shutdown;
 mod skip;
 mod stall;
@@ -108,6 +111,7 @@ pub use register::*;
 pub use report::{Report, run_all};
 pub use run::{Case, CaseFuture, Outcome, print_skipped, run_as_test};
 pub use send::*;
+pub use sessions::InSessions;
 pub use shutdown::*;
 pub use skip::Skip;
 pub use stall::*;

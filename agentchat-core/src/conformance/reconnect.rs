@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::kit::{
-    Attached, DAY, attach, back, backlog, ending, in_conversation, inflict, is_quiet, next_message, numbers,
-    once_each, pair, read_own, redelivers, require, send, send_texts, tags, take, text, texts, unique,
+    Attached, DAY, attach, back, backlog, ending, findable, in_conversation, inflict, is_quiet, next_message,
+    numbers, once_each, pair, read_own, redelivers, require, send, send_texts, tags, take, text, texts,
     within, word,
 };
 use super::register::card;
@@ -169,7 +169,7 @@ pub async fn restart_keeps_what_was_accepted(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = pair(harness).await;
     require!(bob; DurableInbox);
     let able = bob.capabilities().clone();
-    let name = unique("coder");
+    let name = findable(&bob, "coder");
     if able.directory {
         bob.register(&card(&name, "Outlives its server")).await.expect("registered");
     }

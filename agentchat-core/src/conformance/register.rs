@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kit::{attach, pair, require, unique};
+use super::kit::{attach, findable, pair, require, unique};
 use super::{Harness, Outcome};
 use crate::card::AgentCard;
 use crate::directory::{Heartbeat, Query};
@@ -11,7 +11,7 @@ use crate::directory::{Heartbeat, Query};
 pub async fn register_makes_an_agent_discoverable_by_name(harness: &dyn Harness) -> Outcome {
     let (asker, coder) = pair(harness).await;
     require!(coder; Directory);
-    let name = unique("coder");
+    let name = findable(&coder, "coder");
     coder.register(&card(&name, "Writes programs")).await.expect("registered");
     let found = asker.discover(&Query::name(&name)).await.expect("an answer");
     assert_eq!(found.agents.len(), 1, "exactly one agent has this name");
@@ -25,7 +25,7 @@ pub async fn register_makes_an_agent_discoverable_by_name(harness: &dyn Harness)
 pub async fn register_replaces_the_card_of_the_same_name(harness: &dyn Harness) -> Outcome {
     let coder = attach(harness, "coder").await;
     require!(coder; Directory);
-    let name = unique("coder");
+    let name = findable(&coder, "coder");
     coder.register(&card(&name, "the first card")).await.expect("registered");
     coder.register(&card(&name, "the second card")).await.expect("registered again");
     let found = coder.discover(&Query::name(&name)).await.expect("an answer");
@@ -39,7 +39,7 @@ pub async fn register_replaces_the_card_of_the_same_name(harness: &dyn Harness) 
 /// Registering under a name that another agent holds replaces it: the name leads to the new inbox.
 pub async fn register_replaces_whoever_holds_the_name(harness: &dyn Harness) -> Outcome {
     let (first, second) = pair(harness).await;
-    require!(first; Directory);
+    require!(first; Directory, Cards);
     let name = unique("coder");
     first.register(&card(&name, "the first one")).await.expect("registered");
     second.register(&card(&name, "the second one")).await.expect("registered in its place");
@@ -53,7 +53,7 @@ pub async fn register_replaces_whoever_holds_the_name(harness: &dyn Harness) -> 
 /// An unregistered agent is not found any more; unregistering twice is fine.
 pub async fn unregister_takes_an_agent_out_of_the_directory(harness: &dyn Harness) -> Outcome {
     let coder = attach(harness, "coder").await;
-    require!(coder; Directory);
+    require!(coder; Directory, Cards);
     let name = unique("coder");
     coder.register(&card(&name, "Writes programs")).await.expect("registered");
     coder.unregister().await.expect("unregistered");
@@ -65,7 +65,7 @@ pub async fn unregister_takes_an_agent_out_of_the_directory(harness: &dyn Harnes
 /// Unregistering takes out the agent's own entry and no other: also not that of whoever took its name.
 pub async fn unregister_leaves_others_in_the_directory(harness: &dyn Harness) -> Outcome {
     let (first, second) = pair(harness).await;
-    require!(first; Directory);
+    require!(first; Directory, Cards);
     let (taken, other) = (unique("taken"), unique("other"));
     first.register(&card(&taken, "the first one")).await.expect("registered");
     second.register(&card(&taken, "the second one")).await.expect("registered in its place");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::kit::{DAY, ending, is_quiet, pair, read_own, require, start, text, unique, within};
+use super::kit::{DAY, ending, findable, is_quiet, pair, read_own, require, start, text, within};
 use super::register::card;
 use super::{Harness, Outcome};
 use crate::address::Address;
@@ -77,8 +77,7 @@ pub async fn close_makes_every_verb_answer_closed(harness: &dyn Harness) -> Outc
 pub async fn close_detached_keeps_the_agent_findable(harness: &dyn Harness) -> Outcome {
     let asker = start(harness, "asker").await;
     require!(asker; Directory, DurableInbox);
-    let name = unique("away");
-    let address = registered_then_closed(harness, &name, CloseMode::Detach).await;
+    let (name, address) = registered_then_closed(harness, "away", CloseMode::Detach).await;
     let found = asker.discover(&Query::name(&name)).await.expect("an answer");
     assert_eq!(found.agents.len(), 1);
     asker.send(&Outbound::new(address, Body::text("for later"))).await.expect("its inbox collects");
@@ -90,20 +89,21 @@ pub async fn close_detached_keeps_the_agent_findable(harness: &dyn Harness) -> O
 /// An agent that retires is not found any more.
 pub async fn close_retired_takes_the_agent_out_of_the_directory(harness: &dyn Harness) -> Outcome {
     let asker = start(harness, "asker").await;
-    require!(asker; Directory);
-    let name = unique("gone");
-    registered_then_closed(harness, &name, CloseMode::Retire).await;
+    require!(asker; Directory, Cards);
+    let (name, _) = registered_then_closed(harness, "gone", CloseMode::Retire).await;
     assert!(asker.discover(&Query::name(&name)).await.expect("an answer").agents.is_empty());
     Outcome::Held
 }
 
-async fn registered_then_closed(harness: &dyn Harness, name: &str, mode: CloseMode) -> Address {
-    let builder = Agent::builder(harness.connector("worker").await);
-    let worker = builder.card(card(name, "Comes and goes")).start().await.expect("started");
+async fn registered_then_closed(harness: &dyn Harness, wish: &str, mode: CloseMode) -> (String, Address) {
+    let connector = harness.connector("worker").await;
+    let name = findable(&connector.connect().await.expect("attached"), wish);
+    let builder = Agent::builder(connector);
+    let worker = builder.card(card(&name, "Comes and goes")).start().await.expect("started");
     let address = worker.address().clone();
     let report = worker.close(mode, Duration::from_secs(5)).await.expect("closed");
     assert!(report.drained);
-    address
+    (name, address)
 }
 
 fn is_closed<T: std::fmt::Debug>(answer: Result<T>) {

@@ -13,6 +13,8 @@ use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub enum Skip {
     /// The capability `directory` is off.
     Directory,
+    /// The capability `cards` is off, though there is a directory.
+    Cards,
     /// The capability `readable_status` is off.
     ReadableStatus,
     /// The capability `durable_inbox` is off.
@@ -64,6 +66,7 @@ impl Skip {
     pub fn follows_from(self, able: &Capabilities) -> bool {
         match self {
             Self::Directory => !able.directory,
+            Self::Cards => able.directory && !able.cards,
             Self::ReadableStatus => !able.readable_status,
             Self::DurableInbox => !able.durable_inbox,
             Self::Ack => able.ack == AckGuarantee::None,
@@ -84,8 +87,9 @@ impl Skip {
     }
 
     /// The reasons that follow from what a network declares.
-    pub(super) const OF_CAPABILITIES: [Self; 16] = [
+    pub(super) const OF_CAPABILITIES: [Self; 17] = [
         Self::Directory,
+        Self::Cards,
         Self::ReadableStatus,
         Self::DurableInbox,
         Self::Ack,
@@ -108,6 +112,7 @@ impl fmt::Display for Skip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Directory => "the network has no directory",
+            Self::Cards => "the directory lists accounts and keeps no cards",
             Self::ReadableStatus => "others cannot read an agent's status on this network",
             Self::DurableInbox => "nothing waits for an agent that is away",
             Self::Ack => "the network delivers at most once",

@@ -35,20 +35,31 @@ pub(crate) struct Stamp {
     pub(crate) seq: Option<u64>,
 }
 
-/// The hash of a message that was asked for.
+/// Makes [`Key`]s, with the network's own random seed.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys(RandomState);
+
+/// What a message is looked for by: the hash of its sender and id.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key(u64);
 
+impl Keys {
+    pub(crate) fn of(&self, sender: u64, id: &ClientMsgId) -> Key {
+        Key(self.0.hash_one((sender, id)))
+    }
+}
+
 impl Accepted {
-    /// The stamp of a message that was accepted before; else the key to remember it by.
-    pub(crate) fn find(&self, sender: u64, id: &ClientMsgId) -> Result<Stamp, Key> {
-        let key = self.hasher.hash_one((sender, id));
-        let number = self.index.get(&key).ok_or(Key(key))?;
-        let place = usize::try_from(number - self.forgotten).map_err(|_| Key(key))?;
-        match self.entries.get(place) {
-            Some(entry) if entry.sender == sender && entry.id == *id => Ok(entry.stamp),
-            _ => Err(Key(key)),
-        }
+    /// Makes keys, also for who has not got the lock.
+    pub(crate) fn keys(&self) -> Keys {
+        Keys(self.hasher.clone())
+    }
+
+    /// The stamp of a message that was accepted before.
+    pub(crate) fn find(&self, key: Key, sender: u64, id: &ClientMsgId) -> Option<Stamp> {
+        let place = usize::try_from(self.index.get(&key.0)? - self.forgotten).ok()?;
+        let entry = self.entries.get(place)?;
+        (entry.sender == sender && entry.id == *id).then_some(entry.stamp)
     }
 
     /// Remembers a message by `stamp`, and forgets the oldest beyond [`REMEMBERED`].
@@ -78,15 +89,19 @@ mod tests {
         let mut accepted = Accepted::default();
         let id = |number: usize| ClientMsgId::new(number.to_string()).expect("id");
         let stamp = |number: usize| Stamp { row: number as u64, seq: None };
+        let keys = accepted.keys();
+        let find = |accepted: &Accepted, sender, number| {
+            accepted.find(keys.of(sender, &id(number)), sender, &id(number))
+        };
         for number in 0..REMEMBERED + 10 {
-            let key = accepted.find(1, &id(number)).expect_err("it is new");
-            accepted.remember(key, 1, id(number), stamp(number));
+            assert_eq!(find(&accepted, 1, number), None, "it is new");
+            accepted.remember(keys.of(1, &id(number)), 1, id(number), stamp(number));
         }
         assert_eq!((accepted.entries.len(), accepted.index.len()), (REMEMBERED, REMEMBERED));
         for number in [10, 11, REMEMBERED, REMEMBERED + 9] {
-            assert_eq!(accepted.find(1, &id(number)).ok(), Some(stamp(number)));
-            assert!(accepted.find(2, &id(number)).is_err(), "another sender's id is another id");
+            assert_eq!(find(&accepted, 1, number), Some(stamp(number)));
+            assert_eq!(find(&accepted, 2, number), None, "another sender's id is another id");
         }
-        assert!(accepted.find(1, &id(9)).is_err(), "the oldest are forgotten");
+        assert_eq!(find(&accepted, 1, 9), None, "the oldest are forgotten");
     }
 }

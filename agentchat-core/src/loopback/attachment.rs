@@ -9,8 +9,9 @@ use tokio::sync::futures::OwnedNotified;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::accepted::Keys;
 use super::hooks::Passage;
-use super::hub::Sender;
+use super::hub::{Draft, Sender, rows_of};
 use super::reader::{Reader, gone};
 use super::{Loopback, disconnected};
 use crate::address::Address;
@@ -31,6 +32,7 @@ pub(crate) struct Attachment {
     ticket: Arc<Ticket>,
     address: Address,
     capabilities: Capabilities,
+    keys: Keys,
 }
 
 /// The right to use the network, shared by an attachment and its subscriptions.
@@ -57,9 +59,10 @@ impl Attachment {
         let mut hub = network.lock();
         let (number, inbox, life) = hub.attach(&address);
         let capabilities = hub.capabilities();
-        let gate = hub.gate.watch();
+        let (gate, keys) = (hub.gate.watch(), hub.keys());
         drop(hub);
-        Self { ticket: Arc::new(Ticket { network, life, gate, number, inbox }), address, capabilities }
+        let ticket = Arc::new(Ticket { network, life, gate, number, inbox });
+        Self { ticket, address, capabilities, keys }
     }
 
     /// The network, while the attachment lives.
@@ -79,6 +82,7 @@ impl Attachment {
     async fn send_later(
         &self,
         message: &Outbound,
+        mut draft: Draft,
         mut crowded: Option<Pin<Box<OwnedNotified>>>,
     ) -> Result<Receipt> {
         let latency = self.reach("send").await?.lock().latency();
@@ -98,7 +102,9 @@ impl Attachment {
                     }
                 }
             }
-            match self.live("send")?.lock().send(&self.sender(), message) {
+            draft.date(message);
+            let sent = self.live("send")?.lock().send(&self.sender(), message, &mut draft);
+            match sent {
                 Ok(sent) => return sent,
                 Err(full) => crowded = Some(full),
             }
@@ -174,25 +180,31 @@ impl Transport for Attachment {
         }
         // Nothing here waits: without this, who sends on and on would never let the others run.
         tokio::task::coop::consume_budget().await;
+        let network = self.live("send")?;
+        let key = self.keys.of(self.ticket.inbox, &message.client_msg_id);
+        let mut draft = Draft::new(key, message, &self.address);
         let crowded = {
-            let mut hub = self.live("send")?.lock();
+            let mut hub = network.lock();
             let at_once = hub.latency().is_zero() && !hub.gate.is_stalled();
-            match at_once.then(|| hub.send(&self.sender(), message)) {
+            match at_once.then(|| hub.send(&self.sender(), message, &mut draft)) {
                 Some(Ok(sent)) => return sent,
                 Some(Err(crowded)) => Some(crowded),
                 None => None,
             }
         };
         // Apart, so that a send that need not wait is small.
-        Box::pin(self.send_later(message, crowded)).await
+        Box::pin(self.send_later(message, draft, crowded)).await
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         let network = self.reach("subscribe").await?;
         let inbox = match options.inbox.clone() {
             Inbox::Own => self.address.clone(),
-            Inbox::Fresh { ttl } => network.lock().fresh_inbox(ttl)?,
             Inbox::Existing(address) if address == self.address => address,
+            _ if !self.capabilities.extra_inbox => {
+                return Err(Error::unsupported("subscribe", "an agent of this network has one inbox"));
+            }
+            Inbox::Fresh { ttl } => network.lock().fresh_inbox(ttl)?,
             Inbox::Existing(address) => network.lock().opened_inbox(address)?,
         };
         let reader = Reader::open(Arc::clone(&self.ticket), &inbox, &options)?;
@@ -200,7 +212,13 @@ impl Transport for Attachment {
     }
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
-        self.reach("ack").await?.lock().acknowledge(tags)
+        let rows = rows_of(tags);
+        let left = self.reach("ack").await?.lock().acknowledge(&rows);
+        drop(left);
+        match rows.len() == tags.len() {
+            true => Ok(()),
+            false => Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network")),
+        }
     }
 
     async fn close(&self, mode: CloseMode) -> Result<()> {

@@ -33,6 +33,9 @@ pub struct LoopbackFaults {
     /// Acknowledging is [`Cumulative`](crate::AckGuarantee::Cumulative): one cursor over what was given out
     /// on a subscription, or dropped there.
     pub cursor: bool,
+    /// An agent has its own inbox and can open no further one: the capability
+    /// [`extra_inbox`](crate::Capabilities::extra_inbox) is off.
+    pub one_inbox: bool,
 }
 
 impl Default for LoopbackFaults {
@@ -56,6 +59,7 @@ impl LoopbackFaults {
             numbered: false,
             echo: false,
             cursor: false,
+            one_inbox: false,
         }
     }
 
@@ -110,6 +114,12 @@ impl LoopbackFaults {
     /// Makes acknowledging move a cursor.
     pub fn with_cursor(mut self) -> Self {
         self.cursor = true;
+        self
+    }
+
+    /// Leaves every agent with its one inbox.
+    pub fn with_one_inbox(mut self) -> Self {
+        self.one_inbox = true;
         self
     }
 }

@@ -30,7 +30,8 @@ pub(crate) struct History {
 pub(crate) struct Stored {
     /// As it is handed out, but for when, and whether again. Its number in the conversation is its inbox's.
     pub(crate) delivery: Delivery,
-    pub(crate) due: Instant,
+    /// When it may be read; `None`: at once.
+    pub(crate) due: Option<Instant>,
     pub(crate) expires: Option<Instant>,
     /// How often it was handed out of the inbox.
     handed: AtomicU32,
@@ -86,49 +87,80 @@ impl History {
     }
 }
 
+impl Clone for Stored {
+    /// The same message for another inbox, where nobody has read it yet.
+    fn clone(&self) -> Self {
+        let (delivery, due, expires) = (self.delivery.clone(), self.due, self.expires);
+        Self { delivery, due, expires, handed: AtomicU32::new(0) }
+    }
+}
+
 impl Stored {
-    /// `message` of `sender` as row `id` of the inbox that has that number.
-    pub(crate) fn new(
-        (inbox, id): (u64, u64),
-        message: &Outbound,
-        sender: &Address,
-        seq: Option<u64>,
-        now: Instant,
-    ) -> Self {
-        let (name, tag) = (MessageId::numbered(id), AckTag::pair(inbox, id));
-        let mut delivery = Delivery::new(name, tag, message.body.clone());
-        delivery.client_msg_id = Some(message.client_msg_id.clone());
-        delivery.sender = Some(sender.clone());
-        delivery.conversation.clone_from(&message.conversation);
-        delivery.headers = message.headers.clone();
-        delivery.reply_to.clone_from(&message.reply_to);
-        delivery.correlation_id.clone_from(&message.correlation_id);
-        delivery.priority = message.priority;
-        delivery.key.clone_from(&message.key);
-        delivery.tags.clone_from(&message.tags);
-        delivery.deadline = message.deadline;
-        delivery.seq = seq;
-        delivery.created = Some(delivery.received);
-        let due = after(now, message.delay.unwrap_or_default());
-        Self {
-            delivery,
-            due,
-            expires: message.ttl.and_then(|ttl| due.checked_add(ttl)),
-            handed: AtomicU32::new(0),
+    /// `message` of `sender`, before it has a row: what can be made of it without the network's lock.
+    pub(crate) fn new(message: &Outbound, sender: &Address) -> Arc<Self> {
+        let now = SystemTime::now();
+        // Written out, so that it is made where it stays and not copied there part by part.
+        let delivery = Delivery {
+            id: MessageId::numbered(0),
+            client_msg_id: Some(message.client_msg_id.clone()),
+            sender: Some(sender.clone()),
+            conversation: message.conversation.clone(),
+            body: message.body.clone(),
+            headers: message.headers.clone(),
+            reply_to: message.reply_to.clone(),
+            correlation_id: message.correlation_id.clone(),
+            priority: message.priority,
+            key: message.key.clone(),
+            tags: message.tags.clone(),
+            deadline: message.deadline,
+            seq: None,
+            late: false,
+            created: Some(now),
+            received: now,
+            redelivered: false,
+            tag: AckTag::pair(0, 0),
+        };
+        let mut stored = Arc::new(Self { delivery, due: None, expires: None, handed: AtomicU32::new(0) });
+        if let Some(stored) = Arc::get_mut(&mut stored) {
+            stored.date(message);
+        }
+        stored
+    }
+
+    /// Counts its times from now.
+    pub(crate) fn date(&mut self, message: &Outbound) {
+        if message.delay.is_some() || message.ttl.is_some() {
+            let due = after(Instant::now(), message.delay.unwrap_or_default());
+            self.expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
+            self.due = message.delay.map(|_| due);
         }
     }
 
-    pub(crate) fn hand_out(&self) -> Delivery {
+    /// The same as row `id` of the inbox that has that number.
+    pub(crate) fn named(mut stored: Arc<Self>, inbox: u64, id: u64, seq: Option<u64>) -> Arc<Self> {
+        let row = Arc::make_mut(&mut stored);
+        row.delivery.id = MessageId::numbered(id);
+        row.delivery.tag = AckTag::pair(inbox, id);
+        row.delivery.seq = seq;
+        stored
+    }
+
+    /// As a reader gets it that it arrives at `now`.
+    pub(crate) fn hand_out(&self, now: SystemTime) -> Delivery {
         let again = self.handed.fetch_add(1, Ordering::Relaxed) > 0;
-        Delivery { redelivered: again, ..self.show() }
+        let mut delivery = self.delivery.clone();
+        (delivery.received, delivery.redelivered) = (now, again);
+        delivery
     }
 
     fn show(&self) -> Delivery {
-        Delivery { received: SystemTime::now(), ..self.delivery.clone() }
+        let mut delivery = self.delivery.clone();
+        delivery.received = SystemTime::now();
+        delivery
     }
 
     fn is_there(&self, now: Instant) -> bool {
-        self.due <= now && self.expires.is_none_or(|at| at > now)
+        self.due.is_none_or(|due| due <= now) && self.expires.is_none_or(|at| at > now)
     }
 
     fn size(&self) -> usize {
@@ -153,11 +185,11 @@ mod tests {
         ConversationId::new(number.to_string()).expect("id")
     }
 
-    fn row(number: usize, seq: u64, size: usize, now: Instant) -> Arc<Stored> {
+    fn row(number: usize, seq: u64, size: usize) -> Arc<Stored> {
         let to = Address::parse("loopback://b").expect("valid");
         let message = Outbound::new(to.clone(), Body::binary(vec![0; size]));
         let message = message.with_conversation(conversation(number));
-        Arc::new(Stored::new((0, seq), &message, &to, Some(seq), now))
+        Stored::named(Stored::new(&message, &to), 0, seq, Some(seq))
     }
 
     fn numbers(history: &History, number: usize, from: u64, limit: usize, now: Instant) -> Vec<u64> {
@@ -169,16 +201,16 @@ mod tests {
     fn it_is_bounded_by_conversation_by_inbox_and_by_bytes() {
         let now = Instant::now();
         let mut history = History::default();
-        (1..=1_500).for_each(|seq| history.keep(seq, &row(0, seq, 1, now)));
+        (1..=1_500).for_each(|seq| history.keep(seq, &row(0, seq, 1)));
         assert_eq!(numbers(&history, 0, 0, usize::MAX, now), (501..=1_500).collect::<Vec<_>>());
         assert_eq!(history.bytes, 1_000);
         for other in 1..=9_500 {
-            history.keep(1_500 + other as u64, &row(other, 1, 1, now));
+            history.keep(1_500 + other as u64, &row(other, 1, 1));
         }
         assert_eq!(numbers(&history, 0, 0, usize::MAX, now), (1_001..=1_500).collect::<Vec<_>>());
         assert_eq!((history.order.len(), history.bytes), (ROWS, ROWS));
         for large in 0..3 {
-            history.keep(20_000 + large, &row(0, 2_000 + large, BYTES / 2, now));
+            history.keep(20_000 + large, &row(0, 2_000 + large, BYTES / 2));
         }
         assert_eq!((history.order.len(), history.bytes, history.lines.len()), (2, BYTES, 1));
     }
@@ -188,9 +220,9 @@ mod tests {
         let now = Instant::now();
         let mut history = History::default();
         for seq in 1..=9 {
-            let mut row = Arc::into_inner(row(0, seq, 1, now)).expect("nobody else has it");
+            let mut row = Arc::into_inner(row(0, seq, 1)).expect("nobody else has it");
             row.expires = (seq == 4).then_some(now + Duration::from_secs(1));
-            row.due += Duration::from_secs(u64::from(seq == 5));
+            row.due = (seq == 5).then_some(now + Duration::from_secs(1));
             history.keep(seq, &Arc::new(row));
         }
         history.forget(6, &conversation(0));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
@@ -10,11 +11,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::SCHEME;
-use super::accepted::{Accepted, Stamp};
+use super::accepted::{Accepted, Key, Keys, Stamp};
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
+use super::history::Stored;
 use super::hooks::Gate;
 use super::inbox::{InboxLimits, InboxState, UNREAD};
+use super::moment::Moment;
 use super::registry::Registry;
 use super::view::Ahead;
 use crate::address::Address;
@@ -42,6 +45,12 @@ pub(crate) struct Sender<'a> {
     pub(crate) address: &'a Address,
 }
 
+/// A message to be stored, with what can be made of it before the network is locked.
+pub(crate) struct Draft {
+    key: Key,
+    stored: Option<Arc<Stored>>,
+}
+
 /// What a subscription reads: the number of the inbox, that of the view, and what it was given ahead.
 pub(crate) type Seat = (u64, u64, Arc<Ahead>);
 
@@ -64,6 +73,8 @@ pub(crate) struct Hub {
     dice: fastrand::Rng,
     faults: LoopbackFaults,
     pub(crate) limits: InboxLimits,
+    /// Readers to wake once the network is not locked any more.
+    pub(super) woken: Vec<Waker>,
 }
 
 impl Default for Hub {
@@ -88,6 +99,7 @@ impl Hub {
             dice: fastrand::Rng::with_seed(faults.seed),
             faults,
             limits: InboxLimits { messages: INBOX_MESSAGES, bytes: INBOX_BYTES },
+            woken: Vec::new(),
         }
     }
 
@@ -101,12 +113,16 @@ impl Hub {
         (self.next_attachment, inbox, receiver)
     }
 
+    pub(crate) fn keys(&self) -> Keys {
+        self.accepted.keys()
+    }
+
     pub(crate) fn detach(&mut self, attachment: u64) {
         self.attached.remove(&attachment);
     }
 
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let LoopbackFaults { reorder, numbered, cursor, .. } = self.faults;
+        let LoopbackFaults { reorder, numbered, cursor, one_inbox, .. } = self.faults;
         let order = match (reorder > 0.0, numbered) {
             (true, _) => OrderGuarantee::None,
             (false, true) => OrderGuarantee::Conversation,
@@ -114,6 +130,7 @@ impl Hub {
         };
         Capabilities {
             directory: true,
+            cards: true,
             readable_status: true,
             durable_inbox: true,
             ack: if cursor { AckGuarantee::Cumulative } else { AckGuarantee::Redelivers },
@@ -124,7 +141,7 @@ impl Hub {
             ttl: !numbered,
             delay: !numbered,
             keyed_state: !numbered,
-            extra_inbox: true,
+            extra_inbox: !one_inbox,
             replay: true,
             ..Capabilities::none(&[SCHEME])
         }
@@ -154,7 +171,7 @@ impl Hub {
 
     /// A fresh inbox that was opened before.
     pub(crate) fn opened_inbox(&mut self, address: Address) -> Result<Address> {
-        self.sweep(Instant::now());
+        self.sweep(&Moment::default());
         match self.inbox(&address).is_some_and(|inbox| inbox.expires.is_some()) {
             true => Ok(address),
             false => Err(super::reader::gone("subscribe")),
@@ -175,25 +192,25 @@ impl Hub {
     }
 
     /// Removes the fresh inboxes whose time is over.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        while self.expiring.first().is_some_and(|(at, _)| *at <= now) {
+    pub(crate) fn sweep(&mut self, now: &Moment) {
+        while self.expiring.first().is_some_and(|(at, _)| *at <= now.get()) {
             let Some((_, address)) = self.expiring.pop_first() else { return };
-            if let Some(inbox) = self.numbers.remove(&address).and_then(|number| self.inboxes.remove(&number))
-            {
-                inbox.end();
+            let number = self.numbers.remove(&address);
+            if let Some(mut inbox) = number.and_then(|number| self.inboxes.remove(&number)) {
+                inbox.end(&mut self.woken);
             }
         }
-        while self.unread.front().is_some_and(|(at, _)| *at <= now) {
+        while self.unread.front().is_some_and(|(at, _)| *at <= now.get()) {
             let Some((_, number)) = self.unread.pop_front() else { return };
             if let Some(inbox) = self.inboxes.get_mut(&number) {
-                inbox.clear_abandoned(now);
+                inbox.clear_abandoned(now.get());
             }
         }
     }
 
     /// Ends a view of an inbox.
     pub(crate) fn close_view(&mut self, number: u64, view: u64, now: Instant) {
-        self.sweep(now);
+        self.sweep(&Moment::at(now));
         let Some(inbox) = self.inboxes.get_mut(&number) else { return };
         inbox.close_view(view, now);
         if inbox.expires.is_some() {
@@ -221,19 +238,17 @@ impl Hub {
         Ok((inbox.number, view, ahead))
     }
 
-    /// Settles what the tags name, up to the first that is not of this network.
-    pub(crate) fn acknowledge(&mut self, tags: &[AckTag]) -> Result<()> {
-        let parsed: Vec<(u64, u64)> = tags.iter().map_while(parse).collect();
-        for rows in parsed.chunk_by(|one, other| one.0 == other.0) {
+    /// Settles rows of inboxes. Gives what left, to be dropped once the network is not locked any more.
+    pub(crate) fn acknowledge(&mut self, rows: &[(u64, u64)]) -> Vec<Arc<Stored>> {
+        let mut left = Vec::with_capacity(rows.len());
+        for rows in rows.chunk_by(|one, other| one.0 == other.0) {
             // What expired meanwhile needs no acknowledgement.
             if let Some(inbox) = rows.first().and_then(|(number, _)| self.inboxes.get_mut(number)) {
-                inbox.acknowledge(rows.iter().map(|(_, row)| *row), self.faults.cursor);
+                let ids = rows.iter().map(|(_, row)| *row);
+                inbox.acknowledge(ids, self.faults.cursor, &mut left, &mut self.woken);
             }
         }
-        match parsed.len() == tags.len() {
-            true => Ok(()),
-            false => Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network")),
-        }
+        left
     }
 
     /// Takes a message in. `Err`: the inbox that it goes to is full, and this is when to try again.
@@ -241,27 +256,34 @@ impl Hub {
         &mut self,
         from: &Sender<'_>,
         message: &Outbound,
+        draft: &mut Draft,
     ) -> std::result::Result<Result<Receipt>, Pin<Box<OwnedNotified>>> {
         let to = self.numbers.get(&message.to).copied();
         match to.and_then(|to| self.inboxes.get_mut(&to)) {
             Some(inbox) if !inbox.has_room(message, self.limits) => Err(inbox.next_room()),
-            _ => Ok(self.send_to(to, from, message)),
+            _ => Ok(self.send_to(to, from, message, draft)),
         }
     }
 
-    fn send_to(&mut self, to: Option<u64>, from: &Sender<'_>, message: &Outbound) -> Result<Receipt> {
+    fn send_to(
+        &mut self,
+        to: Option<u64>,
+        from: &Sender<'_>,
+        message: &Outbound,
+        draft: &mut Draft,
+    ) -> Result<Receipt> {
         let LoopbackFaults { lose_request, lose_answer, duplicate, cut, .. } = self.faults;
-        let now = Instant::now();
-        self.sweep(now);
+        let now = Moment::default();
+        self.sweep(&now);
         if self.throw(cut) {
             return Err(self.cut_one(from.attachment));
         }
         if self.throw(lose_request) {
             return Err(Error::new(ErrorKind::Timeout, "send", "no answer came"));
         }
-        let receipt = self.accept(to, from, message, now)?;
+        let receipt = self.accept(to, from, message, draft, &now)?;
         if self.throw(duplicate) {
-            self.store(to, from, message, now)?;
+            self.store(to, from, message, draft, &now)?;
         }
         if self.throw(cut) {
             return Err(self.cut_one(from.attachment));
@@ -288,15 +310,14 @@ impl Hub {
         to: Option<u64>,
         from: &Sender<'_>,
         message: &Outbound,
-        now: Instant,
+        draft: &mut Draft,
+        now: &Moment,
     ) -> Result<Receipt> {
-        let key = match self.accepted.find(from.inbox, &message.client_msg_id) {
-            Ok(known) => {
-                return Ok(receipt(SendOutcome::Duplicate(MessageId::numbered(known.row)), known.seq));
-            }
-            Err(key) => key,
-        };
-        let stamp = self.store(to, from, message, now)?;
+        let key = draft.key;
+        if let Some(known) = self.accepted.find(key, from.inbox, &message.client_msg_id) {
+            return Ok(receipt(SendOutcome::Duplicate(MessageId::numbered(known.row)), known.seq));
+        }
+        let stamp = self.store(to, from, message, draft, now)?;
         self.accepted.remember(key, from.inbox, message.client_msg_id.clone(), stamp);
         let delayed = message.delay.is_some_and(|delay| !delay.is_zero());
         Ok(match delayed {
@@ -310,7 +331,8 @@ impl Hub {
         to: Option<u64>,
         from: &Sender<'_>,
         message: &Outbound,
-        now: Instant,
+        draft: &mut Draft,
+        now: &Moment,
     ) -> Result<Stamp> {
         let LoopbackFaults { numbered, echo, .. } = self.faults;
         let Some(inbox) = to.and_then(|to| self.inboxes.get_mut(&to)) else {
@@ -318,15 +340,29 @@ impl Hub {
         };
         let id = self.next_id;
         self.next_id += 1;
-        let mut seq = inbox.store(id, message, from.address, now);
-        if to != Some(from.inbox) {
+        let mut stored = || draft.stored.take().unwrap_or_else(|| Stored::new(message, from.address));
+        let mut seq = inbox.store(id, stored(), now, &mut self.woken);
+        if to != Some(from.inbox) && (echo || numbered) {
             seq = match self.inboxes.get_mut(&from.inbox) {
-                Some(own) if echo => own.store(id, message, from.address, now),
-                Some(own) if numbered => own.note(id, message, from.address, now),
-                _ => None,
+                Some(own) if echo => own.store(id, stored(), now, &mut self.woken),
+                Some(own) => own.note(id, stored()),
+                None => None,
             };
         }
         Ok(Stamp { row: id, seq: seq.filter(|_| numbered) })
+    }
+}
+
+impl Draft {
+    pub(crate) fn new(key: Key, message: &Outbound, sender: &Address) -> Self {
+        Self { key, stored: Some(Stored::new(message, sender)) }
+    }
+
+    /// It waited: its times count from now.
+    pub(crate) fn date(&mut self, message: &Outbound) {
+        if let Some(stored) = self.stored.as_mut().and_then(Arc::get_mut) {
+            stored.date(message);
+        }
     }
 }
 
@@ -354,10 +390,13 @@ impl Luck<'_> {
     }
 }
 
-/// The inbox and the row that a tag names.
-fn parse(tag: &AckTag) -> Option<(u64, u64)> {
-    let (inbox, row) = tag.as_str().split_once('.')?;
-    Some((inbox.parse().ok()?, row.parse().ok()?))
+/// The inboxes and the rows that the tags name, up to the first tag that is not of this network.
+pub(crate) fn rows_of(tags: &[AckTag]) -> Vec<(u64, u64)> {
+    let parse = |tag: &AckTag| {
+        let (inbox, row) = tag.as_str().split_once('.')?;
+        Some((inbox.parse().ok()?, row.parse().ok()?))
+    };
+    tags.iter().map_while(parse).collect()
 }
 
 fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
@@ -13,12 +14,12 @@ use tokio::time::Instant;
 
 use super::history::{History, Stored};
 use super::hub::Luck;
+use super::moment::Moment;
 use super::rows::Rows;
 use super::view::{Ahead, Place, View};
-use crate::address::Address;
 use crate::delivery::Delivery;
 use crate::id::ConversationId;
-use crate::message::{Body, Outbound};
+use crate::message::{Body, Outbound, Priority};
 use crate::numbers::NumberMap;
 use crate::transport::ReplayRange;
 
@@ -46,9 +47,6 @@ pub(crate) struct InboxState {
     state: HashMap<String, (Body, SystemTime)>,
     /// What the rows take of [`InboxLimits::bytes`].
     bytes: usize,
-    /// Wakes subscriptions when something changed.
-    pub(crate) changed: Arc<Notify>,
-    listening: bool,
     /// Wakes senders when there is room again.
     room: Arc<Notify>,
     crowded: bool,
@@ -62,9 +60,14 @@ pub(crate) struct InboxLimits {
     pub(crate) bytes: usize,
 }
 
+/// A message, and what storing, giving out and settling look at: the message itself is in the cache of
+/// whoever made it.
 #[derive(Debug)]
 struct Row {
     stored: Arc<Stored>,
+    priority: Priority,
+    size: usize,
+    expires: Option<Instant>,
 }
 
 /// What a reader is given.
@@ -75,8 +78,8 @@ pub(crate) enum Given {
 
 /// What a subscription may have next.
 pub(crate) enum Next {
-    /// What was put into the batch.
-    Some,
+    /// What was put into the batch. When it `drains` the view, there is nothing more before the next change.
+    Some { drains: bool },
     /// Nothing before something changes, or before that moment.
     Wait(Option<Instant>),
 }
@@ -99,57 +102,52 @@ impl InboxState {
         enabled(&self.room)
     }
 
-    /// Stores a message. Returns its number in the conversation.
+    /// Stores a message as row `id`. Returns its number in the conversation.
     pub(crate) fn store(
         &mut self,
         id: u64,
-        message: &Outbound,
-        sender: &Address,
-        now: Instant,
+        message: Arc<Stored>,
+        now: &Moment,
+        woken: &mut Vec<Waker>,
     ) -> Option<u64> {
         self.tick(now);
-        if self.clear_abandoned(now) {
+        if self.unread.is_some() && self.clear_abandoned(now.get()) {
             return None;
         }
-        if let Some(key) = &message.key
+        if let Some(key) = &message.delivery.key
             && let Some(older) = self.keys.insert(key.clone(), id)
         {
             self.vanish(older);
         }
-        let stored = self.record(id, message, sender, now);
+        let stored = self.record(id, message);
         self.mortal.extend(stored.expires.map(|at| (at, id)));
-        let (due, seq) = (stored.due, stored.delivery.seq);
-        let place = Place::of(stored.delivery.priority, id);
-        self.bytes += stored.delivery.size() + OVERHEAD;
-        self.rows.push(id, Row { stored });
-        if due > now {
-            self.held.insert((due, id));
-            self.take_back();
-        } else {
-            self.make_due(place);
+        let row = Row::new(stored);
+        let (due, seq, place) = (row.stored.due, row.stored.delivery.seq, row.place(id));
+        self.bytes += row.size + OVERHEAD;
+        self.rows.push(id, row);
+        match due {
+            Some(due) if due > now.get() => {
+                self.held.insert((due, id));
+                self.take_back();
+            }
+            _ => self.make_due(place),
         }
-        self.wake();
+        self.wake(woken);
         seq
     }
 
     /// Numbers a message and keeps it in history, for nobody to read otherwise. Returns its number.
-    pub(crate) fn note(
-        &mut self,
-        id: u64,
-        message: &Outbound,
-        sender: &Address,
-        now: Instant,
-    ) -> Option<u64> {
-        self.record(id, message, sender, now).delivery.seq
+    pub(crate) fn note(&mut self, id: u64, message: Arc<Stored>) -> Option<u64> {
+        self.record(id, message).delivery.seq
     }
 
-    fn record(&mut self, id: u64, message: &Outbound, sender: &Address, now: Instant) -> Arc<Stored> {
-        let seq = message.conversation.as_ref().map(|conversation| {
+    fn record(&mut self, id: u64, message: Arc<Stored>) -> Arc<Stored> {
+        let seq = message.delivery.conversation.as_ref().map(|conversation| {
             let seq = self.seqs.entry(conversation.clone()).or_default();
             *seq += 1;
             *seq
         });
-        let stored = Arc::new(Stored::new((self.number, id), message, sender, seq, now));
+        let stored = Stored::named(message, self.number, id, seq);
         self.history.keep(id, &stored);
         stored
     }
@@ -163,29 +161,34 @@ impl InboxState {
         self.history.read(conversation, range, now)
     }
 
-    /// Settles rows; with `cursor` also what was given out before them in the same view.
-    pub(crate) fn acknowledge(&mut self, ids: impl IntoIterator<Item = u64>, cursor: bool) {
+    /// Settles rows; with `cursor` also what was given out before them in the same view. Gives what left.
+    pub(crate) fn acknowledge(
+        &mut self,
+        ids: impl IntoIterator<Item = u64>,
+        cursor: bool,
+        left: &mut Vec<Arc<Stored>>,
+        woken: &mut Vec<Waker>,
+    ) {
         for id in ids {
             if cursor {
                 let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
-                passed.into_iter().for_each(|id| drop(self.remove(id)));
+                left.extend(passed.into_iter().filter_map(|id| Some(self.remove(id)?.stored)));
             } else {
-                self.remove(id);
+                left.extend(self.remove(id).map(|row| row.stored));
             }
         }
-        self.wake();
+        self.wake(woken);
     }
 
-    /// Ends with the next change. One that comes before it is awaited counts.
-    pub(crate) fn next_change(&mut self) -> Pin<Box<OwnedNotified>> {
-        self.listening = true;
-        enabled(&self.changed)
-    }
-
-    fn wake(&mut self) {
-        if std::mem::take(&mut self.listening) {
-            self.changed.notify_waiters();
+    /// The reader of `view` has nothing to do before the next change.
+    pub(crate) fn sleep(&mut self, view: u64, waker: &Waker) {
+        if let Some(view) = self.views.get_mut(&view) {
+            view.sleep(waker);
         }
+    }
+
+    fn wake(&mut self, woken: &mut Vec<Waker>) {
+        woken.extend(self.views.values_mut().filter_map(View::wake));
     }
 
     pub(crate) fn put(&mut self, key: &str, value: Body) {
@@ -204,11 +207,11 @@ impl InboxState {
         bytes: usize,
         cursor: bool,
     ) -> (u64, Arc<Ahead>) {
-        self.tick(now);
+        self.tick(&Moment::at(now));
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        let due = self.rows.iter().filter(|(_, row)| row.stored.due <= now);
+        let due = self.rows.iter().filter(|(_, row)| row.stored.due.is_none_or(|due| due <= now));
         let view = View::new(due.map(|(id, row)| row.place(id)).collect(), messages, bytes, cursor);
         let ahead = view.ahead();
         self.views.insert(self.next_view, view);
@@ -216,8 +219,8 @@ impl InboxState {
     }
 
     /// It does not exist any more: whoever waits for it is to see that.
-    pub(crate) fn end(&self) {
-        self.changed.notify_waiters();
+    pub(crate) fn end(&mut self, woken: &mut Vec<Waker>) {
+        self.wake(woken);
         self.room.notify_waiters();
     }
 
@@ -241,8 +244,7 @@ impl InboxState {
             let (number, expires, unread, next_view) =
                 (self.number, self.expires, self.unread, self.next_view);
             self.room.notify_waiters();
-            let (changed, listening) = (Arc::clone(&self.changed), self.listening);
-            *self = Self { number, expires, unread, next_view, changed, listening, ..Self::default() };
+            *self = Self { number, expires, unread, next_view, ..Self::default() };
         }
         abandoned
     }
@@ -252,7 +254,7 @@ impl InboxState {
     pub(crate) fn next(
         &mut self,
         view: u64,
-        now: Instant,
+        now: &Moment,
         luck: &mut Luck<'_>,
         batch: &mut VecDeque<Given>,
     ) -> Next {
@@ -264,40 +266,48 @@ impl InboxState {
         view.begin_batch();
         if view.catches_up() {
             batch.push_back(Given::CaughtUp);
-            return Next::Some;
+            return Next::Some { drains: false };
         }
         let alone = !luck.is_plain() || view.has_cursor() || self.expires.is_some() || !self.held.is_empty();
         let most = if alone { 1 } else { BATCH };
+        let mut drains = false;
         while batch.len() < most {
-            let Some(id) = view.choose(|| luck.reorders()) else { break };
-            let Some(row) = self.rows.get(id) else { break };
-            let (place, mortal) = (row.place(id), row.stored.expires.is_some());
+            let chosen = view.choose(luck).and_then(|id| Some((id, self.rows.get(id)?)));
+            let Some((id, row)) = chosen else {
+                drains = !alone && view.is_live() && self.mortal.is_empty();
+                break;
+            };
+            let (place, mortal) = (row.place(id), row.expires.is_some());
             // What expires must not lie with the reader until then.
             if mortal && !batch.is_empty() {
                 break;
             }
             // Only what its owner can find in history is lost, and only on a connection that is caught up.
-            let recoverable = view.is_live() && self.expires.is_none() && self.history.has(id, &row.stored);
-            if recoverable && luck.drops() {
+            let drops = |luck: &mut Luck<'_>| {
+                let recoverable =
+                    view.is_live() && self.expires.is_none() && self.history.has(id, &row.stored);
+                recoverable && luck.drops()
+            };
+            if !luck.is_plain() && drops(luck) {
                 view.lose(&place);
                 continue;
             }
-            view.take(place, row.stored.delivery.size());
+            view.take(place, row.size);
             batch.push_back(Given::Row(Arc::clone(&row.stored)));
             if mortal || view.backlog_is_given() {
                 break;
             }
         }
-        if batch.is_empty() { wait } else { Next::Some }
+        if batch.is_empty() { wait } else { Next::Some { drains } }
     }
 
     /// Lets rows become due, and expire.
-    fn tick(&mut self, now: Instant) {
-        while self.mortal.first().is_some_and(|(at, _)| *at <= now) {
+    fn tick(&mut self, now: &Moment) {
+        while self.mortal.first().is_some_and(|(at, _)| *at <= now.get()) {
             let Some((_, id)) = self.mortal.pop_first() else { return };
             self.vanish(id);
         }
-        while self.first_held().is_some_and(|at| at <= now) {
+        while self.first_held().is_some_and(|at| at <= now.get()) {
             let Some((_, id)) = self.held.pop_first() else { return };
             if let Some(place) = self.rows.get(id).map(|row| row.place(id)) {
                 self.make_due(place);
@@ -327,17 +337,20 @@ impl InboxState {
     fn remove(&mut self, id: u64) -> Option<Row> {
         let row = self.rows.remove(id)?;
         let place = row.place(id);
-        self.bytes -= row.stored.delivery.size() + OVERHEAD;
+        self.bytes -= row.size + OVERHEAD;
         if std::mem::take(&mut self.crowded) {
             self.room.notify_waiters();
         }
-        if !self.held.is_empty() {
-            self.held.remove(&(row.stored.due, id));
+        if !self.held.is_empty()
+            && let Some(due) = row.stored.due
+        {
+            self.held.remove(&(due, id));
         }
-        if let Some(at) = row.stored.expires {
+        if let Some(at) = row.expires {
             self.mortal.remove(&(at, id));
         }
-        if let Some(key) = &row.stored.delivery.key
+        if !self.keys.is_empty()
+            && let Some(key) = &row.stored.delivery.key
             && self.keys.get(key) == Some(&id)
         {
             self.keys.remove(key);
@@ -350,8 +363,13 @@ impl InboxState {
 }
 
 impl Row {
+    fn new(stored: Arc<Stored>) -> Self {
+        let (priority, size, expires) = (stored.delivery.priority, stored.delivery.size(), stored.expires);
+        Self { stored, priority, size, expires }
+    }
+
     fn place(&self, id: u64) -> Place {
-        Place::of(self.stored.delivery.priority, id)
+        Place::of(self.priority, id)
     }
 }
 
@@ -372,6 +390,7 @@ pub(crate) const UNREAD: Duration = Duration::from_secs(600);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Address;
 
     #[test]
     fn a_fresh_inbox_whose_reader_is_gone_keeps_nothing_for_long() {
@@ -380,17 +399,20 @@ mod tests {
         let message = Outbound::new(to.clone(), Body::text("x"));
         for (expires, kept) in [(None, 4), (Some(now + UNREAD * 9), 0)] {
             let mut inbox = InboxState::new(0, expires);
-            inbox.store(1, &message, &to, now);
+            let store = |inbox: &mut InboxState, id, now| {
+                inbox.store(id, Stored::new(&message, &to), &Moment::at(now), &mut Vec::new())
+            };
+            store(&mut inbox, 1, now);
             let (view, _) = inbox.open_view(now, 10, 10, false);
-            inbox.store(2, &message, &to, now);
+            store(&mut inbox, 2, now);
             assert_eq!(inbox.rows.len(), 2);
             inbox.close_view(view, now);
-            inbox.store(3, &message, &to, now + UNREAD / 2);
+            store(&mut inbox, 3, now + UNREAD / 2);
             assert_eq!(inbox.rows.len(), 3, "a reader may come back");
-            inbox.store(4, &message, &to, now + UNREAD);
+            store(&mut inbox, 4, now + UNREAD);
             let (view, _) = inbox.open_view(now + UNREAD, 10, 10, false);
             let (mut dice, mut read) = (fastrand::Rng::with_seed(1), VecDeque::new());
-            inbox.next(view, now + UNREAD, &mut Luck::plain(&mut dice), &mut read);
+            inbox.next(view, &Moment::at(now + UNREAD), &mut Luck::plain(&mut dice), &mut read);
             read.retain(|given| matches!(given, Given::Row(_)));
             assert_eq!((inbox.rows.len(), read.len()), (kept, kept));
         }

@@ -10,6 +10,9 @@ mod history;
 mod hooks;
 mod hub;
 mod inbox;
+mod line;
+mod locked;
+mod moment;
 mod reader;
 mod registry;
 mod rows;
@@ -28,6 +31,7 @@ use crate::transport::{Connector, Transport};
 use attachment::Attachment;
 use hub::Hub;
 use inbox::InboxLimits;
+use locked::Locked;
 
 /// An in-process network. Clones share it.
 ///
@@ -104,8 +108,8 @@ impl Loopback {
         self.lock().end_all(attachment::Life::Cut);
     }
 
-    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, Hub> {
-        self.hub.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> Locked<'_> {
+        Locked::new(self.hub.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

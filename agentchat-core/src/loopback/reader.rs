@@ -3,15 +3,17 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::SystemTime;
 
 use futures_core::Stream;
 use futures_util::future::BoxFuture;
 use tokio::task::coop;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::attachment::Ticket;
 use super::inbox::{Given, Next};
+use super::moment::Moment;
 use super::view::Ahead;
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Result};
@@ -28,15 +30,40 @@ pub(crate) struct Reader {
     view: u64,
     ahead: Arc<Ahead>,
     batch: VecDeque<Given>,
-    /// Until something may have changed.
-    waiting: Option<BoxFuture<'static, ()>>,
+    /// When the batch was given.
+    received: SystemTime,
+    pause: Option<Pause>,
+    /// Ends with the attachment, and is not asked again then. Asked only while there is nothing to read.
+    life: BoxFuture<'static, ()>,
     ended: bool,
+}
+
+/// What a reader waits for.
+enum Pause {
+    /// The network delivers nothing.
+    Stall(BoxFuture<'static, ()>),
+    /// A change of the inbox, or a moment. The waker is the one that the inbox has.
+    Change(Waker, Option<Pin<Box<Sleep>>>),
 }
 
 impl Reader {
     pub(crate) fn open(ticket: Arc<Ticket>, inbox: &Address, options: &SubscribeOptions) -> Result<Self> {
         let (inbox, view, ahead) = ticket.network.lock().open_view(inbox, options)?;
-        Ok(Self { ticket, inbox, view, ahead, batch: VecDeque::new(), waiting: None, ended: false })
+        let mut life = ticket.life.clone();
+        let ends = async move {
+            let _ = life.changed().await;
+        };
+        Ok(Self {
+            ticket,
+            inbox,
+            view,
+            ahead,
+            batch: VecDeque::new(),
+            received: SystemTime::UNIX_EPOCH,
+            pause: None,
+            life: Box::pin(ends),
+            ended: false,
+        })
     }
 
     /// Its events, which end after an error.
@@ -46,55 +73,70 @@ impl Reader {
 
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Event>> {
         loop {
-            if let Some(waiting) = &mut self.waiting {
-                ready!(waiting.as_mut().poll(cx));
-                self.waiting = None;
-            }
             self.ticket.check("subscribe")?;
-            if self.ahead.is_stale() {
+            // It stays stale until the next batch is asked for, which a stall puts off.
+            if self.ahead.is_stale() && !matches!(self.pause, Some(Pause::Stall(_))) {
                 self.batch.clear();
+                self.pause = None;
             }
             if let Some(given) = self.batch.pop_front() {
                 self.ahead.hand();
                 return Poll::Ready(Ok(match given {
-                    Given::Row(stored) => Event::Message(stored.hand_out()),
+                    Given::Row(stored) => Event::Message(stored.hand_out(self.received)),
                     Given::CaughtUp => Event::CaughtUp,
                 }));
             }
-            self.fill()?;
+            ready!(self.poll_pause(cx));
+            self.fill(cx.waker())?;
         }
     }
 
+    /// Ready when there may be something to read.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let over = match &mut self.pause {
+            None => return Poll::Ready(()),
+            Some(Pause::Stall(stall)) => stall.as_mut().poll(cx).is_ready(),
+            Some(Pause::Change(waker, alarm)) => {
+                let due = alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready());
+                due || self.ahead.has_changed() || !waker.will_wake(cx.waker())
+            }
+        };
+        if over {
+            self.pause = None;
+            return Poll::Ready(());
+        }
+        self.life.as_mut().poll(cx)
+    }
+
     /// Gets a batch, or begins to wait for one.
-    fn fill(&mut self) -> Result<()> {
-        let now = Instant::now();
+    fn fill(&mut self, waker: &Waker) -> Result<()> {
+        let now = Moment::default();
         let mut hub = self.ticket.network.lock();
         if hub.gate.is_stalled() {
             drop(hub);
-            let (mut life, mut gate) = (self.ticket.life.clone(), self.ticket.gate.clone());
-            self.waiting = Some(Box::pin(async move {
-                tokio::select! {
-                    () = gate.open() => {}
-                    _ = life.changed() => {}
-                }
-            }));
+            let mut gate = self.ticket.gate.clone();
+            self.pause = Some(Pause::Stall(Box::pin(async move { gate.open().await })));
             return Ok(());
         }
-        hub.sweep(now);
+        hub.sweep(&now);
         let (inbox, mut luck) = hub.reading(self.inbox).ok_or_else(|| gone("subscribe"))?;
-        let Next::Wait(until) = inbox.next(self.view, now, &mut luck, &mut self.batch) else { return Ok(()) };
-        // Registered under the lock, so that no change in between is missed.
-        let changed = inbox.next_change();
+        let next = inbox.next(self.view, &now, &mut luck, &mut self.batch);
+        // Registered under the lock, so that no change in between is missed. What was given now is handed on
+        // before the change is waited for.
+        if !matches!(next, Next::Some { drains: false }) {
+            inbox.sleep(self.view, waker);
+        }
         drop(hub);
-        let mut life = self.ticket.life.clone();
-        self.waiting = Some(Box::pin(async move {
-            tokio::select! {
-                () = changed => {}
-                // Whatever ended the attachment, the next step tells.
-                _ = life.changed() => {}
-                () = sleep_until(until) => {}
+        self.pause = match next {
+            Next::Wait(until) => {
+                Some(Pause::Change(waker.clone(), until.map(|at| Box::pin(sleep_until(at)))))
             }
-        }));
+            Next::Some { drains: true } => Some(Pause::Change(waker.clone(), None)),
+            Next::Some { drains: false } => None,
+        };
+        if !self.batch.is_empty() {
+            self.received = SystemTime::now();
+        }
         Ok(())
     }
 }
@@ -118,13 +160,6 @@ impl Stream for Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.ticket.network.lock().close_view(self.inbox, self.view, Instant::now());
-    }
-}
-
-async fn sleep_until(until: Option<Instant>) {
-    match until {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,10 +1,13 @@
 //! What one subscription has been given of an inbox, and what it may have next.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Waker;
 
+use super::hub::Luck;
+use super::line::Line;
 use crate::message::Priority;
 use crate::numbers::NumberMap;
 
@@ -26,9 +29,9 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct View {
     /// Rows that are due and were not given out here.
-    waiting: BTreeSet<Place>,
+    waiting: Line,
     /// Those of them that waited when the subscription began; `None` once it was told that it is caught up.
-    backlog: Option<BTreeSet<Place>>,
+    backlog: Option<Line>,
     /// Rows given out here and not settled, and their sizes.
     taken: NumberMap<usize>,
     /// What was given out or lost here, in that order, behind the cursor of a network that keeps one.
@@ -39,6 +42,8 @@ pub(crate) struct View {
     /// The rows given out last, and whether they are of the backlog.
     batch: Vec<(Place, bool)>,
     ahead: Arc<Ahead>,
+    /// The reader, while it waits for a change.
+    sleeper: Option<Waker>,
 }
 
 /// What a reader has of its last batch. Rows that it has not handed on yet can still be taken back.
@@ -46,11 +51,12 @@ pub(crate) struct View {
 pub(crate) struct Ahead {
     handed: AtomicUsize,
     stale: AtomicBool,
+    changed: AtomicBool,
 }
 
 impl View {
     /// A view in which `due` waits. Bounds of 0 count as 1.
-    pub(crate) fn new(due: BTreeSet<Place>, max_taken: usize, max_bytes: usize, cursor: bool) -> Self {
+    pub(crate) fn new(due: Line, max_taken: usize, max_bytes: usize, cursor: bool) -> Self {
         Self {
             waiting: due.clone(),
             backlog: Some(due),
@@ -61,6 +67,7 @@ impl View {
             max_bytes: max_bytes.max(1),
             batch: Vec::new(),
             ahead: Arc::default(),
+            sleeper: None,
         }
     }
 
@@ -90,21 +97,17 @@ impl View {
 
     /// Whether being caught up is all that is left to tell of the backlog.
     pub(crate) fn backlog_is_given(&self) -> bool {
-        self.backlog.as_ref().is_some_and(BTreeSet::is_empty)
+        self.backlog.as_ref().is_some_and(Line::is_empty)
     }
 
     /// The row to give out next, unless too much is unsettled.
-    pub(crate) fn choose(&self, mut skips: impl FnMut() -> bool) -> Option<u64> {
+    pub(crate) fn choose(&self, luck: &mut Luck<'_>) -> Option<u64> {
         if self.taken.len() >= self.max_taken || self.bytes >= self.max_bytes {
             return None;
         }
-        let mut waiting = self.waiting.iter();
-        let first = waiting.next()?;
-        let chosen = match waiting.next() {
-            Some(second) if skips() => second,
-            _ => first,
-        };
-        Some(chosen.id())
+        let first = self.waiting.first()?;
+        let second = if luck.is_plain() { None } else { self.waiting.second() };
+        Some(second.filter(|_| luck.reorders()).unwrap_or(first).id())
     }
 
     pub(crate) fn take(&mut self, place: Place, size: usize) {
@@ -157,12 +160,29 @@ impl View {
         }
     }
 
+    /// The reader has nothing to do before the next change: this wakes it then.
+    pub(crate) fn sleep(&mut self, waker: &Waker) {
+        self.ahead.changed.store(false, Ordering::Release);
+        self.sleeper = Some(waker.clone());
+    }
+
+    /// Something changed. Gives what is to be woken.
+    pub(crate) fn wake(&mut self) -> Option<Waker> {
+        let sleeper = self.sleeper.take();
+        if sleeper.is_some() {
+            self.ahead.changed.store(true, Ordering::Release);
+        }
+        sleeper
+    }
+
     /// The row is settled, or gone.
     pub(crate) fn forget(&mut self, place: &Place) {
         if let Some(size) = self.taken.remove(&place.id()) {
             self.bytes -= size;
-            let handed = self.ahead.handed.load(Ordering::Acquire);
-            if self.batch.get(handed..).is_some_and(|ahead| ahead.iter().any(|(other, _)| other == place)) {
+            // A batch is in order, and most often what is settled went before it.
+            let behind = |ahead: &[(Place, bool)]| ahead.first().is_some_and(|(first, _)| first <= place);
+            let ahead = self.batch.get(self.ahead.handed.load(Ordering::Acquire)..).unwrap_or_default();
+            if behind(ahead) && ahead.iter().any(|(other, _)| other == place) {
                 self.take_back();
             }
         } else {
@@ -176,6 +196,11 @@ impl Ahead {
     /// The reader hands on the next row of its batch.
     pub(crate) fn hand(&self) {
         self.handed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether something changed since the reader began to wait.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Acquire)
     }
 
     /// Whether the rest of the batch is not what the reader would be given now.

@@ -40,6 +40,7 @@ use self::core::closed;
 use self::events::Events;
 use self::shared::{Owner, Shared};
 use crate::address::Address;
+use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::clock::after;
@@ -50,7 +51,7 @@ use crate::id::{AckTag, ClientMsgId, ConversationId};
 use crate::message::{Body, Outbound};
 use crate::options::{CloseMode, SubscribeOptions};
 use crate::telemetry::observed;
-use crate::transport::{Connector, KeyedValue, ReplayRange, Subscription, Transport};
+use crate::transport::{ConnectionState, Connector, KeyedValue, ReplayRange, Subscription, Transport};
 
 /// A [`Transport`] over ever new connections of a [`Connector`]: it reconnects, sends again what may have
 /// been lost, and reads on where it was. Handles are cheap to clone.
@@ -205,6 +206,20 @@ impl Transport for Resilient {
 
     fn address(&self) -> &Address {
         &self.address
+    }
+
+    fn connection(&self) -> ConnectionState {
+        match &*self.shared.state.borrow() {
+            SessionState::CatchingUp | SessionState::Live | SessionState::Draining => {
+                ConnectionState::Connected
+            }
+            SessionState::Connecting | SessionState::BackingOff { .. } => ConnectionState::Connecting,
+            SessionState::Closed(_) => ConnectionState::Closed,
+        }
+    }
+
+    fn set_role(&self, role: Role) {
+        self.shared.lock().watch.set_role(role);
     }
 
     async fn register(&self, card: &AgentCard) -> Result<()> {

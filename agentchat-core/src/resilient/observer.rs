@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};
 use super::state::{SessionState, SessionStats};
+use crate::agent::Role;
 use crate::clock::after;
 use crate::error::Error;
 use crate::id::ConversationId;
@@ -150,6 +151,11 @@ impl Watch {
     /// Reports for `role` each `interval`, or never when it is zero.
     pub(super) fn new(role: String, interval: Duration) -> Self {
         Self { observer: Observer::default(), told: None, role, interval, status_at: None }
+    }
+
+    /// Reports for this role from now on.
+    pub(super) fn set_role(&mut self, role: Role) {
+        self.role = role.as_str().to_owned();
     }
 
     /// How the session stands now: told when that is news. Returns whether it is.

@@ -122,7 +122,7 @@ impl ResilientOptions {
         self
     }
 
-    /// Names what the session is for.
+    /// Names what the session is for, in its status. An agent with a lock names its role there instead.
     pub fn with_role(mut self, role: impl Into<String>) -> Self {
         self.role = role.into();
         self

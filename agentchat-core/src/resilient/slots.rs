@@ -1,6 +1,8 @@
 //! The inboxes a session reads, each over all its connections. Knows no clock.
 
 mod keeping;
+mod reading;
+mod settling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -14,18 +16,19 @@ use super::recall::Recall;
 use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::delivery::Delivery;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 use crate::id::{AckTag, ConversationId};
 use crate::options::{Inbox as Target, SubscribeOptions};
 use crate::session::backoff::{Backoff, BackoffPolicy};
-use crate::session::inbox::{Inbox, InboxAction, InboxLimits, InboxStats};
+use crate::session::inbox::{Inbox, InboxLimits, InboxStats};
 use crate::transport::{Event, EventStream};
 
 /// The inboxes by number.
 #[derive(Debug)]
 pub(super) struct Slots {
     pub(super) observer: Observer,
-    open: BTreeMap<u64, Slot>,
+    /// Boxed: a node of the map has room for eleven, and most sessions have one.
+    open: BTreeMap<u64, Box<Slot>>,
     next: u64,
     /// The upper half of what this session's ack tags begin with, so that another's are known for foreign;
     /// the lower half is the slot.
@@ -161,7 +164,7 @@ impl Slots {
         };
         slot.keep = self.keep_for(&mut slot, address, capabilities, now);
         slot.note_earlier_sends(&self.sent, now);
-        self.open.insert(number, slot);
+        self.open.insert(number, Box::new(slot));
         number
     }
 
@@ -201,57 +204,6 @@ impl Slots {
         }
     }
 
-    /// An inbox was subscribed to again, or not.
-    pub(super) fn on_subscribed(
-        &mut self,
-        number: u64,
-        result: Result<EventStream>,
-        now: Instant,
-        rng: &mut fastrand::Rng,
-    ) {
-        let Some(slot) = self.open.get_mut(&number).filter(|slot| slot.reader.is_some()) else { return };
-        match result {
-            Ok(stream) => {
-                slot.inbox.on_subscribed(now);
-                slot.link = Link::Resting(stream);
-            }
-            Err(error) => slot.failed(error, now, rng),
-        }
-    }
-
-    /// A subscription gave items; `None` is its end.
-    pub(super) fn on_items(
-        &mut self,
-        number: u64,
-        stream: EventStream,
-        items: Vec<Option<Result<Event>>>,
-        now: Instant,
-        rng: &mut fastrand::Rng,
-    ) -> Verdict {
-        let Some(slot) = self.open.get_mut(&number).filter(|slot| slot.reader.is_some()) else {
-            return Verdict::Goes;
-        };
-        slot.link = Link::Resting(stream);
-        for item in items {
-            if let Verdict::Lost(error) = slot.on_item(item, now, rng) {
-                return Verdict::Lost(error);
-            }
-        }
-        slot.pump();
-        Verdict::Goes
-    }
-
-    pub(super) fn on_history(&mut self, number: u64, of: &ConversationId, rows: Vec<Delivery>, now: Instant) {
-        if let Some(slot) = self.open.get_mut(&number) {
-            let filled = slot.inbox.stats().gaps_filled;
-            slot.inbox.on_history(of, rows, now);
-            if slot.inbox.stats().gaps_filled > filled {
-                self.observer.hole_filled(of);
-            }
-            slot.pump();
-        }
-    }
-
     /// The network gave this number to a message of this session.
     pub(super) fn note_own_send(&mut self, conversation: &ConversationId, seq: u64, now: Instant) {
         self.sent.note(conversation, seq);
@@ -259,50 +211,6 @@ impl Slots {
             slot.inbox.note_own_send(conversation, seq, now);
             slot.pump();
         }
-    }
-
-    /// Settles what was handed out under `tags`.
-    pub(super) fn settle(&mut self, tags: &[AckTag], now: Instant) -> Result<()> {
-        let mut touched = None;
-        let settled = tags.iter().try_for_each(|tag| {
-            let number = self.number(tag)?;
-            if touched.is_some_and(|touched| touched != number) {
-                self.after_settling(touched, now);
-            }
-            touched = Some(number);
-            // The slot of an inbox that is no longer read is gone, and with it what its tags meant.
-            let Some(slot) = self.open.get_mut(&number) else { return Ok(()) };
-            if !slot.inbox.issued(tag) {
-                return Err(foreign());
-            }
-            slot.owes |= slot.inbox.must_come_again(tag);
-            slot.inbox.settle(tag, now);
-            self.draft(number, tag, now);
-            Ok(())
-        });
-        self.after_settling(touched, now);
-        settled
-    }
-
-    fn after_settling(&mut self, number: Option<u64>, now: Instant) {
-        if let Some(slot) = number.and_then(|number| self.open.get_mut(&number)) {
-            slot.inbox.after_settling(now);
-            slot.refill(now);
-            slot.pump();
-        }
-    }
-
-    /// A connection was lost with acknowledgements on their way.
-    pub(super) fn owe(&mut self) {
-        for slot in self.open.values_mut() {
-            slot.owes = true;
-        }
-    }
-
-    /// Whether messages of the agent's own inbox were settled that will come again. Of other inboxes it does
-    /// not matter: they end with what was asked for in them.
-    pub(super) fn owes(&self) -> bool {
-        self.open.values().any(|slot| slot.own && slot.owes)
     }
 
     /// Does what is due by time.
@@ -368,37 +276,6 @@ impl Slots {
         self.open.values().any(|slot| slot.own && slot.reader.is_some() && slot.inbox.is_catching_up())
     }
 
-    /// The next event for the reader of `number`, with others that are ready in `more`; `None` ends the
-    /// stream.
-    pub(super) fn poll_next(
-        &mut self,
-        number: u64,
-        more: &mut VecDeque<Event>,
-        waker: &Waker,
-    ) -> std::task::Poll<Option<Result<Event>>> {
-        use std::task::Poll;
-        let Some(slot) = self.open.get_mut(&number) else { return Poll::Ready(None) };
-        let Some(reader) = &mut slot.reader else { return Poll::Ready(None) };
-        if let Some(event) = reader.ready.pop_front() {
-            std::mem::swap(more, &mut reader.ready);
-            return Poll::Ready(Some(Ok(event)));
-        }
-        if let Some(end) = reader.end.take() {
-            reader.ended = true;
-            return Poll::Ready(Some(Err(end)));
-        }
-        if reader.ended {
-            return Poll::Ready(None);
-        }
-        reader.waker = Some(waker.clone());
-        Poll::Pending
-    }
-
-    /// Whether the subscription is not being read although there is one.
-    pub(super) fn rests(&self, number: u64) -> bool {
-        self.open.get(&number).is_some_and(|slot| matches!(slot.link, Link::Resting(_)))
-    }
-
     /// How many messages were taken in and not settled.
     pub(super) fn unsettled(&self) -> usize {
         self.open.values().map(|slot| slot.inbox.unsettled()).sum()
@@ -410,15 +287,6 @@ impl Slots {
             add(&mut sum, &slot.inbox.stats());
         }
         sum
-    }
-}
-
-impl Slots {
-    /// Which inbox handed `tag` out.
-    fn number(&self, tag: &AckTag) -> Result<u64> {
-        let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
-        let number = begins.map(|begins| begins ^ self.session).filter(|slot| *slot < self.next);
-        number.ok_or_else(foreign)
     }
 }
 
@@ -444,133 +312,12 @@ impl Slot {
             self.inbox.note_earlier_send(conversation, *seq, now);
         }
     }
-
-    fn failed(&mut self, error: Error, now: Instant, rng: &mut fastrand::Rng) {
-        match error.is_retryable().then(|| self.backoff.failed(now, error.advice(), rng)).flatten() {
-            Some(at) => self.link = Link::Later(at),
-            None => {
-                self.link = Link::Down;
-                self.finish(error);
-            }
-        }
-    }
-
-    fn finish(&mut self, error: Error) {
-        let Some(reader) = self.reader.as_mut().filter(|reader| !reader.is_over()) else { return };
-        reader.end = Some(error);
-        reader.wake();
-    }
-
-    /// Takes in what waited for credit.
-    fn refill(&mut self, now: Instant) {
-        while self.inbox.has_credit()
-            && let Some(delivery) = self.stash.pop_front()
-        {
-            self.inbox.on_delivery(delivery, now);
-        }
-    }
-
-    fn on_item(&mut self, item: Option<Result<Event>>, now: Instant, rng: &mut fastrand::Rng) -> Verdict {
-        match item {
-            Some(Ok(Event::Message(delivery))) => {
-                self.resume(&delivery, now);
-                match self.stash.is_empty() && self.inbox.admits(&delivery) {
-                    true => self.inbox.on_delivery(delivery, now),
-                    false => self.stash.push_back(delivery),
-                }
-            }
-            Some(Ok(Event::CaughtUp)) => {
-                // What is owed has come again before this, and was acknowledged then.
-                self.owes = false;
-                self.inbox.on_caught_up(now);
-            }
-            Some(Ok(other)) => {
-                // What came before it is told before it.
-                self.pump();
-                self.tell(other);
-            }
-            Some(Err(error)) if ends_connection(&error) || error.is_fatal() => {
-                self.pump();
-                return Verdict::Lost(error);
-            }
-            Some(Err(error)) => {
-                self.pump();
-                self.disconnect(now);
-                self.failed(error, now, rng);
-            }
-            None => {
-                self.pump();
-                self.disconnect(now);
-                self.failed(Error::new(ErrorKind::Disconnected, "subscribe", "the stream ended"), now, rng);
-            }
-        }
-        Verdict::Goes
-    }
-
-    fn tell(&mut self, event: Event) {
-        let Some(reader) = &mut self.reader else { return };
-        if let Event::Gap { conversation, expected, got } = &event {
-            self.observer.gap(conversation, *expected, *got);
-        }
-        // The end of the first backlog is told; later ones are the session's own affair.
-        if event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
-            return;
-        }
-        if let Some(event) = self.hold(event) {
-            self.hand(event);
-        }
-    }
-
-    /// The reader may have it now.
-    fn hand(&mut self, event: Event) {
-        let Some(reader) = &mut self.reader else { return };
-        reader.ready.push_back(event);
-        reader.wake();
-    }
-
-    fn pump(&mut self) {
-        while let Some(action) = self.inbox.poll() {
-            match action {
-                InboxAction::Deliver { mut delivery, late } => {
-                    delivery.late = late;
-                    if !late {
-                        self.track(&delivery);
-                    }
-                    self.tell(Event::Message(*delivery));
-                }
-                InboxAction::Ack(tags) => self.acks.extend(tags),
-                InboxAction::AskHistory { conversation, from, limit } => {
-                    self.asks.push_back((conversation, from, limit));
-                }
-                InboxAction::Gap { conversation, expected, got } => {
-                    self.tell(Event::Gap { conversation, expected, got });
-                }
-                InboxAction::CaughtUp => self.tell(Event::CaughtUp),
-            }
-        }
-    }
-}
-
-impl Reader {
-    fn is_over(&self) -> bool {
-        self.ended || self.end.is_some()
-    }
-
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
 }
 
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Slot").field("own", &self.own).finish_non_exhaustive()
     }
-}
-
-fn foreign() -> Error {
-    Error::new(ErrorKind::Invalid, "ack", "this tag is not from this session")
 }
 
 /// Whether nothing more can be had of the connection that gave this error.

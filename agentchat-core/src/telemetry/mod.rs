@@ -71,7 +71,10 @@
 //! | `store.failed` | warn | client_msg_id, error_kind, error | the store of the outbox is behind: a message may be sent again after a restart |
 //! | `cursor.refused` | warn | error_kind, error | the store of positions refused one, for the first time |
 //! | `heartbeat.failed` | debug | error_kind, error | a heartbeat was not taken, or not in time |
+//! | `beacon.failed` | warn | error | the file of a `Beacon` could not be written; it is tried again |
 //! | `unregister.failed` | debug | error_kind, error | a closing agent is still in the directory, and tries once more |
+//! | `agent.role` | info | role | an agent with a lock has this role now |
+//! | `lead.failed` | warn | error_kind, error | an agent that is to lead could not be put into the directory |
 //! | `agent.disabled` | debug | | there is no network: none is configured |
 //! | `serve.caught_up` | debug | | what waited has been read |
 //! | `serve.hole` | warn | hole | messages are missing |

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use agentchat_core::agent::DeadLetter;
 use agentchat_core::{
-    Address, Agent, AgentCard, Body, CallRequest, CloseMode, CorrelationId, Delivery, Error, ErrorKind,
-    HandlerError, HandlerResult, Loopback, LoopbackConnector, Outbound, Request, ServeOptions, ServePolicy,
-    batch_handler,
+    Address, Agent, AgentCard, Body, CallRequest, ClientMsgId, CloseMode, CorrelationId, Delivery, Error,
+    ErrorKind, HandlerError, HandlerResult, Loopback, LoopbackConnector, Outbound, Request, ServeOptions,
+    ServePolicy, batch_handler,
 };
 
 use crate::session_scenes::{connector, secret_conversation, start};
@@ -33,8 +33,11 @@ pub(crate) async fn serving() {
     tokio::time::sleep(60 * SECOND).await;
     assert_eq!(serving.stop(SECOND).await.unsettled, 0);
     let card = AgentCard::new("dave", "card-to-hide").expect("valid");
+    let folder = std::env::temp_dir().join(format!("path-to-hide-{}", ClientMsgId::random()));
+    std::fs::create_dir(&folder).expect("made");
     let dave = Agent::builder(connector(&network, "dave-inbox-to-hide")).card(card);
-    let _dave = dave.start().await.expect("started");
+    let _dave = dave.beacon(folder.join("dave.json")).start().await.expect("started");
+    std::fs::remove_dir_all(&folder).expect("removed");
     network.cut();
     tokio::time::sleep(120 * SECOND).await;
 }
@@ -147,6 +150,20 @@ pub(crate) async fn leaving() {
     let heidi = Agent::builder(steps.clone()).card(card).start().await.expect("started");
     let closed = soon(heidi.close(CloseMode::Retire, SECOND)).await;
     assert!(steps.log().contains(&"unregister"), "{closed:?}");
+}
+
+/// An agent that leads, and one that would, whose card is refused.
+pub(crate) async fn leading() {
+    let network = Loopback::new();
+    let path = std::env::temp_dir().join(format!("scene-{}.lock", ClientMsgId::random()));
+    let leader = Agent::builder(connector(&network, "ivan-inbox-to-hide")).leader_lock(&path);
+    let leader = leader.start().await.expect("started");
+    let card = AgentCard::new("judy", "card-to-hide").expect("valid");
+    let steps = Steps::new(&network, "judy-inbox-to-hide").fault("register", Fault::Refused);
+    let follower = Agent::builder(steps).card(card).leader_lock(&path).start().await.expect("started");
+    drop(leader);
+    assert_eq!(soon(follower.lead()).await.expect_err("refused").kind(), ErrorKind::Forbidden);
+    std::fs::remove_file(path).expect("it was made");
 }
 
 /// Fails as the message says, and quotes it.

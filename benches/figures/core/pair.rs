@@ -13,8 +13,10 @@ use agentchat_core::{
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
+
+use crate::rig::pin;
 
 /// Between which two layers messages go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,12 +54,54 @@ struct Handled {
     reached: Notify,
 }
 
+/// Which worker runs the sender's side of a pair, and which the receiver's. A side is all that its agent
+/// has: its session and what serves its inbox, too.
+///
+/// A task is woken onto the worker that wakes it, and the system likes to keep two threads that wake each
+/// other on one core. So where two tasks of a runtime run changes from one moment to the next, and with it
+/// what a message costs, threefold. Here each side has a runtime of one worker, which is kept on a core.
+pub struct Workers {
+    first: Runtime,
+    /// `None`: the first worker has both sides.
+    second: Option<Runtime>,
+}
+
+impl Workers {
+    /// The sender on a worker of the first core, the receiver on one of the second.
+    pub fn apart() -> Self {
+        Self { first: worker(Some(0)), second: Some(worker(Some(1))) }
+    }
+
+    /// Both on one worker.
+    pub fn together() -> Self {
+        Self { first: worker(None), second: None }
+    }
+
+    fn sending(&self) -> &Handle {
+        self.first.handle()
+    }
+
+    fn receiving(&self) -> &Handle {
+        self.second.as_ref().unwrap_or(&self.first).handle()
+    }
+}
+
+fn worker(core: Option<usize>) -> Runtime {
+    let place = move || core.into_iter().for_each(pin);
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .on_thread_start(place)
+        .build()
+        .expect("a runtime")
+}
+
 impl Pair {
-    pub async fn connect(kind: Kind) -> Self {
+    pub fn connect(kind: Kind, workers: &Workers) -> Self {
         let network = Loopback::new().with_inbox_limits(CAPACITY, usize::MAX);
         let (from, to) = (network.connector("a").expect("valid"), network.connector("b").expect("valid"));
+        let (sending, receiving) = (workers.sending(), workers.receiving());
         if kind == Kind::Agent {
-            let agent = Agent::builder(to).start().await.expect("attached");
             let handled = Arc::new(Handled::default());
             let seen = Arc::clone(&handled);
             let handler = move |request: Request| {
@@ -66,47 +110,61 @@ impl Pair {
                 std::future::ready(Ok(()))
             };
             let options = ServeOptions::default().with_subscribe(subscribe());
-            let serving = agent.serve(handler, options).await.expect("served");
-            let sender = Agent::builder(from).start().await.expect("attached");
+            let (agent, serving) = receiving.block_on(async {
+                let agent = Agent::builder(to).start().await.expect("attached");
+                let serving = agent.serve(handler, options).await.expect("served");
+                (agent, serving)
+            });
+            let sender = sending.block_on(Agent::builder(from).start()).expect("attached");
             let to = agent.address().clone();
             let receiver = Receiver::Serving { handled, _agent: agent, _serving: serving };
             return Self { to, sender: Sender::Agent(sender), receiver };
         }
-        let (sender, receiver): (Arc<dyn Transport>, Arc<dyn Transport>) = match kind {
-            Kind::Resilient => {
-                let options = ResilientOptions::new();
-                let sender = Resilient::connect(from, options.clone()).await.expect("attached");
-                (Arc::new(sender), Arc::new(Resilient::connect(to, options).await.expect("attached")))
-            }
-            _ => (from.connect().await.expect("attached"), to.connect().await.expect("attached")),
-        };
-        let mut events = receiver.subscribe(subscribe()).await.expect("subscribed").events;
-        assert!(matches!(events.next().await, Some(Ok(Event::CaughtUp))));
+        let sender = sending.block_on(attach(kind, from));
+        let (receiver, events) = receiving.block_on(async {
+            let receiver = attach(kind, to).await;
+            let mut events = receiver.subscribe(subscribe()).await.expect("subscribed").events;
+            assert!(matches!(events.next().await, Some(Ok(Event::CaughtUp))));
+            (receiver, events)
+        });
         let to = receiver.address().clone();
         Self { to, sender: Sender::Transport(sender), receiver: Receiver::Reading(receiver, Some(events)) }
     }
 
     /// Carries `count` messages from one task to another, until the last one is settled.
-    pub async fn carry(&mut self, count: usize) {
+    pub fn carry(&mut self, count: usize, workers: &Workers) {
         let (sender, to) = (self.sender.clone(), self.to.clone());
         match &mut self.receiver {
             Receiver::Reading(transport, events) => {
                 let (transport, mut stream) = (Arc::clone(transport), events.take().expect("put back"));
-                let reading = tokio::spawn(async move {
+                let reading = workers.receiving().spawn(async move {
                     read(&*transport, &mut stream, count).await;
                     stream
                 });
-                tokio::spawn(send_all(sender, to, count)).await.expect("sent");
-                *events = Some(reading.await.expect("read"));
+                let sending = workers.sending().spawn(send_all(sender, to, count));
+                workers.sending().block_on(sending).expect("sent");
+                *events = Some(workers.receiving().block_on(reading).expect("read"));
             }
             Receiver::Serving { handled, .. } => {
                 let goal = handled.goal.fetch_add(count, Ordering::Relaxed) + count;
-                tokio::spawn(send_all(sender, to, count)).await.expect("sent");
-                while handled.count.load(Ordering::Acquire) < goal {
-                    handled.reached.notified().await;
-                }
+                let sending = workers.sending().spawn(send_all(sender, to, count));
+                workers.sending().block_on(sending).expect("sent");
+                workers.receiving().block_on(async {
+                    while handled.count.load(Ordering::Acquire) < goal {
+                        handled.reached.notified().await;
+                    }
+                });
             }
         }
+    }
+}
+
+async fn attach(kind: Kind, connector: impl Connector) -> Arc<dyn Transport> {
+    match kind {
+        Kind::Resilient => {
+            Arc::new(Resilient::connect(connector, ResilientOptions::new()).await.expect("attached"))
+        }
+        _ => connector.connect().await.expect("attached"),
     }
 }
 
@@ -129,25 +187,25 @@ impl Handled {
 }
 
 /// The raw limit: the same bodies through a bounded channel between two tasks.
-pub async fn carry_raw(count: usize) {
+pub fn carry_raw(count: usize, workers: &Workers) {
     let (send, mut receive) = mpsc::channel(CAPACITY);
-    let reading = tokio::spawn(async move {
+    let reading = workers.receiving().spawn(async move {
         for _ in 0..count {
             handle(&receive.recv().await.expect("a body"));
         }
     });
-    let sending = tokio::spawn(async move {
+    let sending = workers.sending().spawn(async move {
         for _ in 0..count {
             send.send(Bytes::from(vec![b'x'; SIZE])).await.expect("taken");
         }
     });
-    sending.await.expect("sent");
-    reading.await.expect("read");
+    workers.sending().block_on(sending).expect("sent");
+    workers.receiving().block_on(reading).expect("read");
 }
 
-/// A runtime with two workers, as the limit was measured with.
+/// A runtime with two workers.
 pub fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// Sends with up to [`IN_FLIGHT`] under way. What is accepted at once takes no place in the window.

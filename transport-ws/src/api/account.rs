@@ -67,6 +67,13 @@ impl AgentChat {
         self.fetch(Call::new("me", Verb::Get, path("me", &["agents", "me"])?)).await
     }
 
+    /// One's own account, and the server's clock.
+    #[cfg(feature = "doctor")]
+    pub(crate) async fn me_at(&self) -> ApiResult<(Me, Option<std::time::SystemTime>)> {
+        let answer = self.call(Call::new("me", Verb::Get, path("me", &["agents", "me"])?)).await?;
+        Ok((answer.json("me")?, answer.date))
+    }
+
     /// An agent's public profile.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod digest;
 mod directory;
 mod groups;
 mod inbox;
+mod listing;
 mod mutes;
 mod presence;
 mod registration;
@@ -27,9 +28,9 @@ pub use contacts::{AddedContact, Contact, ContactPage};
 pub use conversations::{
     Conversation, ConversationContext, ConversationGroup, Participant, Relationship, Unread,
 };
-pub use directory::DirectoryAgents;
 pub use groups::{AddResult, CreatedGroup, Group, GroupDraft, GroupMember, GroupUpdate};
 pub use inbox::{History, RowPage};
+pub use listing::Listing;
 pub use mutes::{Mute, MuteKind};
 pub use registration::{NewAgent, Pending, Recovered, Registered};
 pub use replies::{BatchClaim, Claim};

@@ -128,6 +128,14 @@ impl AgentChat {
         Ok(self.fetch::<Found>(call).await?.webhooks)
     }
 
+    /// One webhook, without its secret.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; older servers say `INTERNAL_ERROR` then.
+    pub async fn webhook(&self, id: &str) -> ApiResult<Webhook> {
+        self.fetch(Call::new("webhook", Verb::Get, path("webhook", &["webhooks", id])?)).await
+    }
+
     /// Deletes a webhook.
     ///
     /// # Errors

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use agentchat_core::{Error, ErrorKind, Result};
 
-use super::{AgentChatConfig, BaseUrl, ClientIdentity, DEFAULT_BASE_URL, Handshake, Settings};
+use super::{
+    AgentChatConfig, BaseUrl, ClientIdentity, DEFAULT_BASE_URL, Handshake, InvitationPolicy, Settings,
+};
 use crate::key::ApiKey;
 
 /// Builds an [`AgentChatConfig`]. Every setting has a default; only
@@ -28,18 +30,26 @@ use crate::key::ApiKey;
 pub struct AgentChatConfigBuilder {
     base: String,
     key: Option<ApiKey>,
+    handle: Option<String>,
     settings: Settings,
 }
 
 impl AgentChatConfigBuilder {
     pub(super) fn new(key: Option<ApiKey>) -> Self {
-        Self { base: DEFAULT_BASE_URL.to_owned(), key, settings: Settings::default() }
+        Self { base: DEFAULT_BASE_URL.to_owned(), key, handle: None, settings: Settings::default() }
     }
 
     /// The REST base: `http://` or `https://`, with a path prefix where the server has one. Default:
     /// [`DEFAULT_BASE_URL`]. The WebSocket's URL follows from it.
     pub fn with_base_url(mut self, url: impl Into<String>) -> Self {
         self.base = url.into();
+        self
+    }
+
+    /// The handle of the account that the key should belong to, with or without `@`. To attach with a key of
+    /// another account is an error then. Default: any account.
+    pub fn with_handle(mut self, handle: impl Into<String>) -> Self {
+        self.handle = Some(handle.into());
         self
     }
 
@@ -99,6 +109,14 @@ impl AgentChatConfigBuilder {
         self
     }
 
+    /// How often an inbox is looked into by REST: at most every `fastest` while messages come, slowing to
+    /// `slowest` while none do. Only for
+    /// [`AgentChatPollConnector`](crate::AgentChatPollConnector). Default: 500 ms and 15 s.
+    pub fn with_poll_interval(mut self, fastest: Duration, slowest: Duration) -> Self {
+        self.settings.poll_interval = (fastest, slowest);
+        self
+    }
+
     /// Rows per page of history, 1 to 200. Default: 200.
     pub fn with_history_page(mut self, rows: u32) -> Self {
         self.settings.history_page = rows;
@@ -109,6 +127,20 @@ impl AgentChatConfigBuilder {
     /// `SSL_CERT_FILE` and `SSL_CERT_DIR`), read once for the life of the process.
     pub fn with_tls_roots(mut self, pem: impl Into<PathBuf>) -> Self {
         self.settings.tls_roots = Some(pem.into());
+        self
+    }
+
+    /// Trusts the certificates of this PEM file besides the system's, or besides those of
+    /// [`with_tls_roots`](Self::with_tls_roots): for networks in which a company's own authority signs for
+    /// everybody. Default: none.
+    pub fn with_extra_tls_roots(mut self, pem: impl Into<PathBuf>) -> Self {
+        self.settings.extra_tls_roots = Some(pem.into());
+        self
+    }
+
+    /// What is done with invitations to groups. Default: [`InvitationPolicy::Leave`].
+    pub fn with_invitations(mut self, policy: InvitationPolicy) -> Self {
+        self.settings.invitations = policy;
         self
     }
 
@@ -125,6 +157,7 @@ impl AgentChatConfigBuilder {
     /// [`ErrorKind::Config`], naming the setting. TLS roots are read later, by whoever connects.
     pub fn build(self) -> Result<AgentChatConfig> {
         let base = BaseUrl::parse(&self.base)?;
+        let handle = self.handle.as_deref().map(super::handle::own).transpose()?;
         let set = &self.settings;
         for (name, value) in [
             ("the attempt timeout", set.attempt_timeout),
@@ -133,10 +166,15 @@ impl AgentChatConfigBuilder {
             ("the ping interval", set.ping_interval),
             ("the pong timeout", set.pong_timeout),
             ("the idle timeout", set.idle_timeout),
+            ("the fastest poll interval", set.poll_interval.0),
+            ("the slowest poll interval", set.poll_interval.1),
         ] {
             if value.is_zero() || value > LONGEST {
                 return Err(fault(format!("{name} must be more than nothing and at most a day")));
             }
+        }
+        if set.poll_interval.0 > set.poll_interval.1 {
+            return Err(fault("the fastest poll interval is longer than the slowest".to_owned()));
         }
         for (name, value, most) in
             [("the sync page", set.sync_page, 500), ("the history page", set.history_page, 200)]
@@ -157,7 +195,7 @@ impl AgentChatConfigBuilder {
                 return Err(fault(format!("{name} must be visible ASCII and not empty")));
             }
         }
-        Ok(AgentChatConfig { base, key: self.key, settings: self.settings })
+        Ok(AgentChatConfig { base, key: self.key, handle, settings: self.settings })
     }
 }
 
@@ -192,7 +230,8 @@ mod tests {
         assert_eq!(config.pong_timeout(), Duration::from_secs(20));
         assert_eq!(config.idle_timeout(), Duration::from_secs(100));
         assert_eq!((config.sync_page(), config.history_page()), (200, 200));
-        assert_eq!(config.tls_roots(), None);
+        assert_eq!(config.poll_interval(), (Duration::from_millis(500), Duration::from_secs(15)));
+        assert_eq!((config.tls_roots(), config.extra_tls_roots()), (None, None));
         assert!(!config.settings.env_proxy);
     }
 
@@ -211,8 +250,11 @@ mod tests {
             .with_idle_timeout(second * 6)
             .with_sync_page(7)
             .with_history_page(8)
+            .with_poll_interval(second * 9, second * 10)
             .with_tls_roots("/roots.pem")
+            .with_extra_tls_roots("/more.pem")
             .with_env_proxy(true)
+            .with_invitations(InvitationPolicy::AcceptAll)
             .build()
             .expect("usable");
         let expected = Settings {
@@ -227,8 +269,11 @@ mod tests {
             idle_timeout: second * 6,
             sync_page: 7,
             history_page: 8,
+            poll_interval: (second * 9, second * 10),
             tls_roots: Some("/roots.pem".into()),
+            extra_tls_roots: Some("/more.pem".into()),
             env_proxy: true,
+            invitations: InvitationPolicy::AcceptAll,
         };
         assert_eq!(config.base_url(), "http://h/p");
         assert_eq!(config.settings, expected);
@@ -244,9 +289,13 @@ mod tests {
             (builder().with_keepalive(Duration::ZERO, LONGEST), "ping interval"),
             (builder().with_keepalive(LONGEST, Duration::ZERO), "pong timeout"),
             (builder().with_idle_timeout(Duration::ZERO), "idle timeout"),
+            (builder().with_handle("a"), "handle"),
             (builder().with_sync_page(0), "sync page"),
             (builder().with_sync_page(501), "sync page"),
             (builder().with_history_page(201), "history page"),
+            (builder().with_poll_interval(Duration::ZERO, LONGEST), "fastest poll interval"),
+            (builder().with_poll_interval(LONGEST, LONGEST * 2), "slowest poll interval"),
+            (builder().with_poll_interval(LONGEST, LONGEST / 2), "poll interval"),
             (builder().with_client_identity(ClientIdentity::new("", None)), "client identity"),
             (
                 builder().with_client_identity(ClientIdentity::new("a", Some("1\r\n".to_owned()))),

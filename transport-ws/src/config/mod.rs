@@ -2,6 +2,8 @@
 
 mod base_url;
 mod builder;
+mod env;
+mod handle;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::key::ApiKey;
 pub struct AgentChatConfig {
     pub(crate) base: BaseUrl,
     pub(crate) key: Option<ApiKey>,
+    pub(crate) handle: Option<String>,
     pub(crate) settings: Settings,
 }
 
@@ -33,8 +36,11 @@ pub(crate) struct Settings {
     pub(crate) idle_timeout: Duration,
     pub(crate) sync_page: u32,
     pub(crate) history_page: u32,
+    pub(crate) poll_interval: (Duration, Duration),
     pub(crate) tls_roots: Option<PathBuf>,
+    pub(crate) extra_tls_roots: Option<PathBuf>,
     pub(crate) env_proxy: bool,
+    pub(crate) invitations: InvitationPolicy,
 }
 
 /// How a WebSocket proves who it is.
@@ -47,6 +53,18 @@ pub enum Handshake {
     Hello,
     /// By an `Authorization` header of the upgrade. Older servers answer nothing to a good key.
     Header,
+}
+
+/// What an attached agent does with invitations to groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum InvitationPolicy {
+    /// Nothing: they wait on the server, to be seen and answered.
+    #[default]
+    Leave,
+    /// Accepts each one as soon as it is seen. Whoever may invite the agent then decides what groups it is
+    /// in, and every member of those can write to it.
+    AcceptAll,
 }
 
 /// What the client says it is, for the platform's statistics. What the server does with a name it does not
@@ -143,9 +161,29 @@ impl AgentChatConfig {
         self.settings.history_page
     }
 
+    /// How often an inbox is looked into by REST: while messages come, and while none do.
+    pub fn poll_interval(&self) -> (Duration, Duration) {
+        self.settings.poll_interval
+    }
+
+    /// What is done with invitations to groups.
+    pub fn invitations(&self) -> InvitationPolicy {
+        self.settings.invitations
+    }
+
     /// The PEM file of trusted roots, when not the system's.
     pub fn tls_roots(&self) -> Option<&Path> {
         self.settings.tls_roots.as_deref()
+    }
+
+    /// The PEM file of roots that are trusted besides the others.
+    pub fn extra_tls_roots(&self) -> Option<&Path> {
+        self.settings.extra_tls_roots.as_deref()
+    }
+
+    /// Whose key it should be, where that was said.
+    pub fn handle(&self) -> Option<&str> {
+        self.handle.as_deref()
     }
 
     /// The agent's key, if it has one yet.
@@ -168,8 +206,11 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(100),
             sync_page: 200,
             history_page: 200,
+            poll_interval: crate::transport::POLL_INTERVAL,
             tls_roots: None,
+            extra_tls_roots: None,
             env_proxy: false,
+            invitations: InvitationPolicy::Leave,
         }
     }
 }

@@ -18,6 +18,9 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     pub(crate) backlog_warning: Option<String>,
     pub(crate) location: Option<String>,
+    /// The server's clock, to the second.
+    #[cfg(feature = "doctor")]
+    pub(crate) date: Option<SystemTime>,
     pub(crate) body: Bytes,
 }
 
@@ -32,7 +35,23 @@ impl Answer {
             retry_after: line(RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(&it, SystemTime::now())),
             backlog_warning: line("x-backlog-warning"),
             location: line(LOCATION.as_str()),
+            #[cfg(feature = "doctor")]
+            date: line("date").and_then(|it| httpdate::parse_http_date(&it).ok()),
             body: Bytes::new(),
+        }
+    }
+
+    /// Takes the key out of what errors tell: a server may say it back.
+    pub(super) fn mask(&mut self, key: Option<&str>) {
+        let Some(key) = key else { return };
+        let masked = |text: &str| text.contains(key).then(|| text.replace(key, "***"));
+        if let Some(id) = self.request_id.as_deref().and_then(masked) {
+            self.request_id = Some(id);
+        }
+        if !self.is_success()
+            && let Some(body) = std::str::from_utf8(&self.body).ok().and_then(masked)
+        {
+            self.body = body.into();
         }
     }
 

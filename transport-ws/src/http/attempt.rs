@@ -14,6 +14,7 @@ use super::call::{Call, Target, Verb};
 use super::client::{HttpClient, Manner};
 use super::error::ApiError;
 use super::hooks::RequestSeen;
+use crate::key::ApiKey;
 
 impl HttpClient {
     /// Makes one attempt within `limit`.
@@ -26,7 +27,7 @@ impl HttpClient {
         let request = self.request(call, manner)?;
         let answered = tokio::time::timeout(limit, async {
             let response = self.inner.execute(request).await.map_err(|error| lost(call, error))?;
-            read(call, response).await
+            read(call, response, manner).await
         });
         answered.await.unwrap_or_else(|_| Err(ApiError::timeout(call.operation, Reached::Unknown)))
     }
@@ -115,8 +116,10 @@ impl HttpClient {
 }
 
 /// Reads an answer and decides what it is.
-async fn read(call: &Call, mut response: Response) -> Result<Answer, ApiError> {
+async fn read(call: &Call, mut response: Response, manner: &Manner) -> Result<Answer, ApiError> {
     let mut answer = Answer::head(response.status(), response.headers());
+    let key = manner.key.as_ref().map(ApiKey::expose);
+    answer.mask(key);
     if (300..400).contains(&answer.status) {
         if call.takes_redirect && answer.location.is_some() {
             return Ok(answer);
@@ -138,7 +141,11 @@ async fn read(call: &Call, mut response: Response) -> Result<Answer, ApiError> {
         // A refusal is known by its status; a body of that size is not the server's.
         None => {}
     }
-    if success { Ok(answer) } else { Err(ApiError::refused(call.operation, &answer)) }
+    if success {
+        return Ok(answer);
+    }
+    answer.mask(key);
+    Err(ApiError::refused(call.operation, &answer))
 }
 
 /// The body, or nothing when it is larger than `most` bytes: then the rest is not read.
@@ -169,6 +176,13 @@ fn lost(call: &Call, error: reqwest::Error) -> ApiError {
     let reached = if error.is_connect() || error.is_builder() { Reached::No } else { Reached::Unknown };
     if error.is_timeout() {
         return ApiError::timeout(call.operation, reached).with_source(root_cause(&error));
+    }
+    if let Some((what, is_settled)) = crate::tls::untrusted(&error) {
+        let told = match is_settled {
+            true => ApiError::local(call.operation, ErrorKind::Config, what),
+            false => ApiError::connection(call.operation, reached, what),
+        };
+        return told.with_source(root_cause(&error));
     }
     let what = match reached {
         Reached::No => "no connection to the server",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use {
     pack::to_draft,
-    unpack::{address_of, from_row},
+    unpack::{address_of, from_row, from_row_of},
 };
 
 /// What our senders write beside the content, under [`OURS`]. What is not said is as usual.
@@ -80,4 +80,4 @@ pub const MAX_BODY: usize = crate::api::MAX_CONTENT - r#"{"text":""}"#.len();
 pub const MAX_ANY_BODY: usize = 24_000;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -22,7 +22,7 @@ fn message(body: Body) -> Outbound {
 }
 
 /// The row a server makes of a draft: JSON is read and written anew, its members sorted.
-fn stored(draft: &Draft) -> MessageRow {
+pub(crate) fn stored(draft: &Draft) -> MessageRow {
     let request: Value = serde_json::from_slice(&draft.to_body().expect("JSON")).expect("JSON");
     let row = json!({
         "id": "msg_1", "conversation_id": "conv_1", "seq": 7, "sender": "alice", "type": request["type"],
@@ -258,4 +258,19 @@ proptest! {
             prop_assert!(from_row(&row, AckTag::new("t").unwrap()).is_some());
         }
     }
+}
+
+#[test]
+fn what_the_server_says_of_a_sender_is_apart_from_what_the_sender_says() {
+    let row = json!({
+        "id": "msg_1", "conversation_id": "conv_1", "seq": 7, "sender": "alice", "type": "text",
+        "content": {"text": "x"}, "created_at": "2026-11-21T19:13:20.230582+00:00",
+        "metadata": {"context": "mine", "contact": "true", "note": "of the sender"},
+        "context": {"sender": {"display_name": "Alice"}, "relationship": {"contact": false}, "note": "of the server"},
+    });
+    let row = MessageRow::parse(row.to_string()).expect("a row");
+    let got = from_row(&row, AckTag::new("t").expect("a tag")).expect("a delivery");
+    let said: Vec<_> = got.headers.iter().collect();
+    assert_eq!(said, [("contact", "true"), ("context", "mine"), ("note", "of the sender")]);
+    assert!(row.context().is_some(), "the server's word is read from where only the server writes");
 }

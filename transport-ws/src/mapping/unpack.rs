@@ -23,6 +23,15 @@ use crate::wire::MessageRow;
 /// A message that names a conversation of its own is in that one and has no number: the server numbers
 /// within its own conversations, which are in [`MessageRow::conversation_id`].
 pub(crate) fn from_row(row: &MessageRow, tag: AckTag) -> Option<Delivery> {
+    from_row_of(row, tag, address_of)
+}
+
+/// [`from_row`] for whoever knows the addresses of senders already.
+pub(crate) fn from_row_of(
+    row: &MessageRow,
+    tag: AckTag,
+    address: impl FnOnce(&str) -> Option<Address>,
+) -> Option<Delivery> {
     let id = MessageId::new(row.id()?).ok()?;
     // A row of the server's own has nothing of ours, whatever it says.
     let ours = row.metadata_json().filter(|_| !row.is_system()).and_then(ours);
@@ -32,7 +41,7 @@ pub(crate) fn from_row(row: &MessageRow, tag: AckTag) -> Option<Delivery> {
     };
     let mut delivery = Delivery::new(id, tag, body);
     delivery.client_msg_id = row.client_msg_id().and_then(|id| ClientMsgId::new(id).ok());
-    delivery.sender = row.sender().and_then(address_of);
+    delivery.sender = row.sender().and_then(address);
     delivery.created = row.created();
     let Some(ours) = ours else {
         delivery.conversation = row.conversation_id().and_then(|id| ConversationId::new(id).ok());
@@ -98,8 +107,8 @@ fn foreign_body(row: &MessageRow) -> Body {
     if row.is_system() {
         return Body::new(SYSTEM, content.data.unwrap_or("{}").to_owned());
     }
-    match (&content.text, content.data, &content.attachment_id) {
-        (Some(_), None, None) => Body::new(TEXT, row.text_bytes().unwrap_or_default()),
+    match (content.text, content.data, content.attachment_id) {
+        (Some(text), None, None) => Body::new(TEXT, row.bytes_of(text)),
         (None, Some(data), None) => Body::new(JSON, data.to_owned()),
         _ => Body::new(CONTENT, row.content_json().unwrap_or("{}").to_owned()),
     }
@@ -107,6 +116,9 @@ fn foreign_body(row: &MessageRow) -> Body {
 
 /// The texts that another client wrote beside its message, such as `reply_to`: the id of a message.
 fn foreign_headers(metadata: &str) -> Headers {
+    if metadata == "{}" {
+        return Headers::new();
+    }
     let Ok(Value::Object(members)) = serde_json::from_str(metadata) else { return Headers::new() };
     let texts = members.into_iter().filter_map(|(name, value)| match value {
         Value::String(value) if is_header(&name, &value) => Some((name, value)),

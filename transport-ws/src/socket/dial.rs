@@ -40,7 +40,26 @@ pub(crate) struct DialError {
 /// Opens a socket and waits until it is live. Ends by the configured deadlines. Dropping the future closes
 /// what was opened.
 pub(crate) async fn dial(config: &AgentChatConfig, tls: &Arc<ClientConfig>) -> Result<Greeted, DialError> {
-    let request = request(config).map_err(lost)?;
+    let request = request(config, config.handshake()).map_err(lost)?;
+    let socket = open(config, tls, request).await?;
+    greet(config, socket).await
+}
+
+/// Opens a socket as far as the upgrade and closes it again, without a key: no session begins by it, and no
+/// message moves.
+#[cfg(feature = "doctor")]
+pub(crate) async fn reach(config: &AgentChatConfig, tls: &Arc<ClientConfig>) -> Result<(), DialError> {
+    let request = request(config, Handshake::Hello).map_err(lost)?;
+    let mut socket = open(config, tls, request).await?;
+    let _ = timeout(GOODBYE, socket.close(None)).await;
+    Ok(())
+}
+
+async fn open(
+    config: &AgentChatConfig,
+    tls: &Arc<ClientConfig>,
+    request: Request,
+) -> Result<Socket, DialError> {
     let connector = match config.base.is_tls() {
         true => Connector::Rustls(Arc::clone(tls)),
         false => Connector::Plain,
@@ -53,17 +72,16 @@ pub(crate) async fn dial(config: &AgentChatConfig, tls: &Arc<ClientConfig>) -> R
         .max_frame_size(Some(LARGEST_FRAME));
     let opening = connect_async_tls_with_config(request, Some(limits), true, Some(connector));
     let opened = timeout(config.connect_timeout(), opening).await;
-    let (socket, _) = match opened {
-        Ok(Ok(opened)) => opened,
+    match opened {
+        Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(WsError::Http(answer))) => {
             let status = answer.status().as_u16();
             let what = format!("the server answers the upgrade with status {status}");
-            return Err(DialError { meaning: refused_upgrade(status), error: disconnected(what) });
+            Err(DialError { meaning: refused_upgrade(status), error: disconnected(what) })
         }
-        Ok(Err(error)) => return Err(lost(disconnected("the socket cannot be opened").with_source(error))),
-        Err(_) => return Err(lost(late("the socket did not open in time"))),
-    };
-    greet(config, socket).await
+        Ok(Err(error)) => Err(lost(not_opened(error))),
+        Err(_) => Err(lost(late("the socket did not open in time"))),
+    }
 }
 
 async fn greet(config: &AgentChatConfig, mut socket: Socket) -> Result<Greeted, DialError> {
@@ -112,7 +130,7 @@ async fn greet(config: &AgentChatConfig, mut socket: Socket) -> Result<Greeted, 
                     let error = disconnected("the server refuses the greeting");
                     return Err(DialError { meaning: CloseMeaning::KeyInQuestion, error });
                 }
-                Action::Ping => {}
+                Action::Ping | Action::Invited => {}
                 Action::Close { code, reason } => {
                     let frame = CloseFrame { code: code.into(), reason: reason.into() };
                     let _ = timeout(GOODBYE, socket.close(Some(frame))).await;
@@ -126,7 +144,7 @@ async fn greet(config: &AgentChatConfig, mut socket: Socket) -> Result<Greeted, 
     }
 }
 
-fn request(config: &AgentChatConfig) -> agentchat_core::Result<Request> {
+fn request(config: &AgentChatConfig, handshake: Handshake) -> agentchat_core::Result<Request> {
     let unusable = || Error::new(ErrorKind::Config, "connect", "the socket's URL or a header cannot be used");
     let mut request = config.websocket_url().into_client_request().map_err(|_| unusable())?;
     let headers = request.headers_mut();
@@ -134,7 +152,7 @@ fn request(config: &AgentChatConfig) -> agentchat_core::Result<Request> {
     if let Some(agent) = config.user_agent() {
         headers.insert("user-agent", line(agent)?);
     }
-    if config.handshake() == Handshake::Header {
+    if handshake == Handshake::Header {
         let key = config.key().ok_or_else(no_key)?;
         let mut value = line(&format!("Bearer {}", key.expose()))?;
         value.set_sensitive(true);
@@ -155,6 +173,14 @@ fn closed(frame: Option<&CloseFrame>) -> DialError {
     let (code, reason) = frame.map_or((1005, ""), |frame| (frame.code.into(), frame.reason.as_str()));
     let error = disconnected(format!("the server closed the socket with {code} before it was live"));
     DialError { meaning: meaning(code, reason), error }
+}
+
+fn not_opened(error: WsError) -> Error {
+    match crate::tls::untrusted(&error) {
+        Some((what, true)) => Error::new(ErrorKind::Config, "connect", what).with_source(error),
+        Some((what, false)) => disconnected(what).with_source(error),
+        None => disconnected("the socket cannot be opened").with_source(error),
+    }
 }
 
 fn lost(error: Error) -> DialError {

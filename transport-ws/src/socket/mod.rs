@@ -7,4 +7,6 @@ mod session;
 
 pub(crate) use close_code::CloseMeaning;
 pub(crate) use dial::dial;
-pub(crate) use run::run;
+#[cfg(feature = "doctor")]
+pub(crate) use dial::reach;
+pub(crate) use run::{End, run};

@@ -1,17 +1,18 @@
 //! The task that has the socket: reads, answers pings, writes acknowledgements, says goodbye.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
 use super::close_code::{CloseMeaning, meaning};
 use super::dial::{GOODBYE, Greeted, Socket};
 use super::session::{Action, SocketSession};
-use crate::transport::shared::Shared;
-use crate::wire::{ClientFrame, ServerFrame};
+use crate::transport::shared::{AT_ONCE, Shared};
+use crate::wire::{MessageRow, ServerFrame, ack};
 
 /// How a socket ended.
 #[derive(Debug)]
@@ -23,15 +24,36 @@ pub(crate) struct End {
 /// Serves a live socket until it ends, or until the attachment is over and what is settled is written.
 pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Duration) -> Option<End> {
     let Greeted { mut socket, mut session, early, .. } = greeted;
-    early.into_iter().for_each(|row| shared.arrive(row));
+    shared.arrive(early);
+    let mut full_since: Option<Instant> = None;
+    // Set to the deadline or before it: setting it costs more than waking once too often.
+    let mut alarm = pin!(sleep_until(session.deadline()));
+    let mut rows = Vec::new();
     loop {
-        let deadline = session.deadline();
-        let may_read = shared.has_room();
+        let mut deadline = session.deadline();
+        let mut may_read = shared.has_room();
+        if may_read {
+            full_since = None;
+        } else if shared.acks {
+            // The server holds back while nothing is read, and the reader mostly makes room soon. One that does
+            // not must cost neither the connection nor what else comes over it: what finds no room then is
+            // left on the server.
+            let until = *full_since.get_or_insert_with(Instant::now) + HOLD;
+            may_read = Instant::now() >= until;
+            deadline = if may_read { deadline } else { deadline.min(until) };
+        }
+        if alarm.is_elapsed() || deadline < alarm.deadline() {
+            alarm.as_mut().reset(deadline);
+        }
         let actions = tokio::select! {
-            message = socket.next(), if may_read => match read(message, &mut session) {
-                Ok(actions) => actions,
-                Err(end) => return Some(end),
-            },
+            message = socket.next(), if may_read => {
+                let end = read_ready(&mut socket, message, &mut session, &mut rows).err();
+                shared.arrive(rows.drain(..));
+                if end.is_some() {
+                    return end;
+                }
+                Vec::new()
+            }
             () = shared.work.notified() => {
                 // Asked first: what was settled before the closing is written before the goodbye.
                 let closing = shared.inner().closing;
@@ -39,16 +61,17 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
                     return Some(end);
                 }
                 if closing {
-                    goodbye(&mut socket, 1000, "", GOODBYE_LONG).await;
+                    Box::pin(goodbye(&mut socket, 1000, "", GOODBYE_LONG)).await;
                     return None;
                 }
                 Vec::new()
             }
-            () = sleep_until(deadline) => session.on_tick(Instant::now()),
+            () = alarm.as_mut() => session.on_tick(Instant::now()),
         };
         for action in actions {
             match action {
-                Action::Message(row) => shared.arrive(row),
+                Action::Message(row) => shared.arrive([row]),
+                Action::Invited => shared.invited.notify_one(),
                 Action::Ping => {
                     let pinged = timeout(write_within, socket.send(Message::Ping(bytes::Bytes::new()))).await;
                     if !matches!(pinged, Ok(Ok(()))) {
@@ -56,7 +79,7 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
                     }
                 }
                 Action::Close { code, reason } => {
-                    goodbye(&mut socket, code, reason, GOODBYE).await;
+                    Box::pin(goodbye(&mut socket, code, reason, GOODBYE)).await;
                     return Some(lost(reason));
                 }
                 Action::Live { .. } | Action::Refused => {}
@@ -67,28 +90,46 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
 
 type Read = Option<Result<Message, tokio_tungstenite::tungstenite::Error>>;
 
-fn read(message: Read, session: &mut SocketSession) -> Result<Vec<Action>, End> {
+/// Takes in a message, and those that are ready behind it.
+fn read_ready(
+    socket: &mut Socket,
+    message: Read,
+    session: &mut SocketSession,
+    rows: &mut Vec<MessageRow>,
+) -> Result<(), End> {
     let now = Instant::now();
-    Ok(match message {
-        Some(Ok(Message::Text(text))) => session.on_frame(ServerFrame::read(bytes::Bytes::from(text)), now),
-        Some(Ok(Message::Binary(_))) => session.on_frame(ServerFrame::binary(), now),
-        Some(Ok(Message::Pong(_))) => {
-            session.on_pong(now);
-            Vec::new()
+    read(message, session, now, rows)?;
+    while rows.len() < AT_ONCE
+        && let Some(message) = socket.next().now_or_never()
+    {
+        read(message, session, now, rows)?;
+    }
+    Ok(())
+}
+
+fn read(
+    message: Read,
+    session: &mut SocketSession,
+    now: Instant,
+    rows: &mut Vec<MessageRow>,
+) -> Result<(), End> {
+    match message {
+        Some(Ok(Message::Text(text))) => {
+            rows.extend(session.on_live_frame(ServerFrame::read(bytes::Bytes::from(text)), now));
         }
+        Some(Ok(Message::Binary(_))) => rows.extend(session.on_live_frame(ServerFrame::binary(), now)),
+        Some(Ok(Message::Pong(_))) => session.on_pong(now),
         Some(Ok(Message::Close(frame))) => {
             let (code, reason) =
                 frame.as_ref().map_or((1005, ""), |frame| (frame.code.into(), frame.reason.as_str()));
             let how = format!("the server closed the socket with {code}");
             return Err(End { meaning: meaning(code, reason), how });
         }
-        Some(Ok(_)) => {
-            session.on_sign_of_life(now);
-            Vec::new()
-        }
+        Some(Ok(_)) => session.on_sign_of_life(now),
         Some(Err(error)) => return Err(lost(error.to_string())),
         None => return Err(lost("the socket ended")),
-    })
+    }
+    Ok(())
 }
 
 /// Writes what is settled, all of it with one flush.
@@ -97,7 +138,7 @@ async fn write_acks(socket: &mut Socket, shared: &Shared, within: Duration) -> R
     if !ids.is_empty() {
         let writing = async {
             for id in ids {
-                socket.feed(Message::text(ClientFrame::ack(id).to_json())).await?;
+                socket.feed(Message::text(ack(&id))).await?;
             }
             socket.flush().await
         };
@@ -129,4 +170,6 @@ fn lost(how: impl Into<String>) -> End {
     End { meaning: CloseMeaning::Lost, how: how.into() }
 }
 
+/// How long a socket is left unread for a reader that is behind.
+const HOLD: Duration = Duration::from_secs(1);
 const GOODBYE_LONG: Duration = Duration::from_secs(2);

@@ -39,6 +39,8 @@ pub(crate) enum Action {
     Live { acks: bool },
     /// A message arrived.
     Message(MessageRow),
+    /// The agent is invited to a group.
+    Invited,
     /// The server refused the key in a frame.
     Refused,
     /// Ping the server.
@@ -100,6 +102,7 @@ impl SocketSession {
                 }
             }
             (ServerFrame::Message(row), State::Live) => vec![Action::Message(row)],
+            (ServerFrame::Invitation(_), State::Live) => vec![Action::Invited],
             (ServerFrame::Refused { .. }, State::Greeting(_)) => {
                 self.state = State::Over;
                 vec![Action::Refused]
@@ -107,6 +110,20 @@ impl SocketSession {
             _ => {
                 self.passed_over += 1;
                 Vec::new()
+            }
+        }
+    }
+
+    /// A frame of a session that is live: a message, or nothing that has to be done.
+    pub(crate) fn on_live_frame(&mut self, frame: ServerFrame, now: Instant) -> Option<MessageRow> {
+        match (frame, &self.state) {
+            (ServerFrame::Message(row), State::Live) => {
+                self.heard = now;
+                Some(row)
+            }
+            (frame, _) => {
+                self.on_frame(frame, now);
+                None
             }
         }
     }

@@ -1,8 +1,11 @@
 //! Attaching an agent to AgentChat.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use agentchat_core::store::CursorStore;
 use agentchat_core::{
     AckGuarantee, Capabilities, Connector, Error, ErrorKind, OrderGuarantee, Reached, Result, Transport,
 };
@@ -11,6 +14,8 @@ use rustls::ClientConfig;
 
 use super::AgentChatTransport;
 use super::ending::Ending;
+use super::invitations::{Invitations, Invites};
+use super::keeping::Keeping;
 use super::names::Names;
 use super::positions::Positions;
 use super::shared::{Leftover, Owner, Shared};
@@ -24,7 +29,7 @@ use crate::socket::{CloseMeaning, dial, run};
 /// Attaches the agent that an API key belongs to. Cheap to clone; clones share what they know.
 ///
 /// Wrap it in [`ResilientConnector`](agentchat_core::ResilientConnector) for a session that survives lost
-/// connections, or give it to [`Agent::builder`](agentchat_core::Agent::builder), which does.
+/// connections, and give that to [`Agent::builder`](agentchat_core::Agent::builder).
 #[derive(Clone)]
 pub struct AgentChatConnector(Arc<Inner>);
 
@@ -37,6 +42,9 @@ struct Inner {
     names: Names,
     leftover: Leftover,
     positions: Positions,
+    store: Option<Arc<dyn CursorStore>>,
+    keeping: OnceLock<Arc<Keeping>>,
+    invites: Invites,
 }
 
 impl AgentChatConnector {
@@ -52,7 +60,61 @@ impl AgentChatConnector {
         let tls = Arc::new(crate::tls::config(&config)?);
         let (handle, names) = (OnceLock::new(), Names::default());
         let (leftover, positions) = (Leftover::default(), Positions::default());
-        Ok(Self(Arc::new(Inner { config, client, tls, handle, names, leftover, positions })))
+        let (store, keeping) = (None, OnceLock::new());
+        let invites = Invites::new(config.invitations());
+        let inner =
+            Inner { config, client, tls, handle, names, leftover, positions, store, keeping, invites };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The same, fresh, with a place to keep how far each conversation is settled.
+    ///
+    /// It makes delivery *at least once* on older servers too, which count a message as delivered when it is
+    /// written to a socket: every subscription reads from the history of the conversations what nobody
+    /// settled, over restarts of the process as well. Without a store such a server delivers at most once.
+    /// Where the server itself waits for acknowledgements, the store is not used but for noting, once, where
+    /// it began.
+    ///
+    /// At its first use nothing is new that was delivered before; what waits at the server is. Keys begin
+    /// with `agentchat/`, the agent's handle and the server, so agents may share a store, also with their
+    /// sessions. A cursor is written soon after `ack`, and before `close` returns. Cursors of conversations
+    /// that the server does not list any more, or does not let this agent read, are cleared.
+    pub fn with_cursor_store(self, store: Arc<dyn CursorStore>) -> Self {
+        let Inner { config, client, tls, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            config: config.clone(),
+            client: client.clone(),
+            tls: Arc::clone(tls),
+            handle: OnceLock::new(),
+            names: Names::default(),
+            leftover: Leftover::default(),
+            positions: Positions::default(),
+            store: Some(store),
+            keeping: OnceLock::new(),
+            invites: Invites::new(config.invitations()),
+        }))
+    }
+
+    /// What is kept, read from the store before the socket is there: what arrives later is new.
+    async fn keeping(&self, own: &str) -> Result<Option<Arc<Keeping>>> {
+        let inner = &self.0;
+        let Some(store) = &inner.store else { return Ok(None) };
+        let keeping = inner
+            .keeping
+            .get_or_init(|| Arc::new(Keeping::new(Arc::clone(store), inner.config.base_url(), own)));
+        keeping.prepare(&inner.client).await?;
+        Ok(Some(Arc::clone(keeping)))
+    }
+
+    /// The API under the agent's key, for what the transport does not wrap. Calls are tried once.
+    pub fn client(&self) -> &AgentChat {
+        &self.0.client
+    }
+
+    /// Invitations to groups, as this connector's attachments see them: those that wait when one connects or
+    /// registers, and what comes then. What has been seen before is told first.
+    pub fn invitations(&self) -> Invitations {
+        self.0.invites.told()
     }
 
     async fn handle(&self) -> Result<Arc<str>> {
@@ -60,9 +122,19 @@ impl AgentChatConnector {
             return Ok(Arc::clone(handle));
         }
         let client = self.0.client.clone().with_call_timeout(self.0.config.hello_timeout());
-        let me = client.me().await?;
+        let me = match client.me().await {
+            Err(error) if error.kind() == ErrorKind::Unauthorized => {
+                let ending = verdict(&self.0.client, None, error.to_string()).await;
+                return Err(ending.error("connect", Reached::Yes));
+            }
+            me => me?,
+        };
         if address_of(&me.handle).is_none() {
             return Err(Error::new(ErrorKind::Protocol, "connect", "the server names no usable handle"));
+        }
+        if self.0.config.handle().is_some_and(|expected| expected != me.handle) {
+            let what = "the API key belongs to another account than the configured handle";
+            return Err(Error::new(ErrorKind::Config, "connect", what));
         }
         Ok(Arc::clone(self.0.handle.get_or_init(|| me.handle.as_str().into())))
     }
@@ -74,22 +146,44 @@ impl Connector for AgentChatConnector {
         let inner = &self.0;
         let own = self.handle().await?;
         let address = address_of(&own).ok_or_else(unusable)?;
+        let keeping = self.keeping(&own).await?;
         let greeted = match dial(&inner.config, &inner.tls).await {
             Ok(greeted) => greeted,
             Err(refused) if refused.meaning == CloseMeaning::KeyInQuestion => {
-                let ending = verdict(&inner.client, refused.error.to_string()).await;
+                let ending = verdict(&inner.client, Some(&own), refused.error.to_string()).await;
                 return Err(ending.error("connect", Reached::Yes));
             }
             Err(refused) => return Err(refused.error),
         };
         let acks = greeted.acks;
-        let shared = Arc::new(Shared::new(acks, Arc::clone(&inner.leftover), inner.positions.clone()));
+        let keeping = keeping.filter(|_| !acks);
+        let shared = Shared::new(acks, Arc::clone(&inner.leftover), inner.positions.clone());
+        let shared = Arc::new(shared.with_keeping(keeping.clone()));
+        let kept = keeping.is_some();
         let within = inner.config.pong_timeout();
-        let (client, task_shared) = (inner.client.clone(), Arc::clone(&shared));
+        let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
+        let invites = inner.invites.clone();
+        if invites.are_wanted() {
+            shared.invited.notify_one();
+        }
         let task = tokio::spawn(async move {
-            let ending = match run(greeted, Arc::clone(&task_shared), within).await {
+            // Boxed: what is rare must not take room in the task of every agent.
+            let aside = async {
+                tokio::select! {
+                    never = keep(keeping.as_deref(), &client) => never,
+                    never = invites.watch(&client, &task_shared.invited) => never,
+                }
+            };
+            let end = tokio::select! {
+                end = run(greeted, Arc::clone(&task_shared), within) => end,
+                never = Box::pin(aside) => match never {},
+            };
+            let ending = match end {
                 None => Ending::Closed,
-                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => verdict(&client, end.how).await,
+                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
+                    // Boxed: what is rare must not take room in the task of every agent.
+                    Box::pin(verdict(&client, Some(&task_own), end.how)).await
+                }
                 Some(end) => Ending::Lost(end.how),
             };
             tracing::debug!(?ending, "an AgentChat socket has ended");
@@ -97,13 +191,17 @@ impl Connector for AgentChatConnector {
             if task_shared.inner().reading == super::shared::Reads::Nothing {
                 task_shared.salvage();
             }
+            if let Some(keeping) = keeping {
+                keeping.flush_within(&client, FLUSHING).await;
+            }
         });
         Ok(Arc::new(AgentChatTransport {
-            capabilities: capabilities(acks),
+            capabilities: capabilities(acks || kept),
             address,
             own,
             client: inner.client.clone(),
             names: inner.names.clone(),
+            invites: inner.invites.clone(),
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
         }))
@@ -118,9 +216,18 @@ impl fmt::Debug for AgentChatConnector {
     }
 }
 
-/// What an attachment can do. `acks`: the server grants acknowledgements of single messages.
-fn capabilities(acks: bool) -> Capabilities {
+/// Keeps what is settled, where that is kept.
+async fn keep(keeping: Option<&Keeping>, client: &AgentChat) -> Infallible {
+    match keeping {
+        Some(keeping) => keeping.run(client).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What an attachment can do. `acks`: what is not settled comes again.
+pub(super) fn capabilities(acks: bool) -> Capabilities {
     let mut able = Capabilities::none(&[SCHEME]);
+    able.directory = true;
     able.durable_inbox = true;
     able.ack = if acks { AckGuarantee::Redelivers } else { AckGuarantee::None };
     able.order = OrderGuarantee::Conversation;
@@ -130,6 +237,9 @@ fn capabilities(acks: bool) -> Capabilities {
     able
 }
 
-fn unusable() -> Error {
+pub(super) fn unusable() -> Error {
     Error::new(ErrorKind::Protocol, "connect", "the server names no usable handle")
 }
+
+/// How long the store may take for what was settled before a connection was lost.
+const FLUSHING: Duration = Duration::from_secs(1);

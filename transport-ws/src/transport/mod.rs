@@ -1,12 +1,19 @@
 //! AgentChat as a transport: sends by REST, receives over the socket.
 
 mod connector;
+mod directory;
 mod ending;
+mod events;
 mod fates;
+mod invitations;
+mod keeping;
+mod lost;
 mod names;
 mod order;
+mod poll;
 mod positions;
 mod reading;
+mod senders;
 pub(crate) mod shared;
 mod verdict;
 
@@ -20,11 +27,16 @@ use agentchat_core::{
     SendOutcome, SubscribeOptions, Subscription, Transport, Warning,
 };
 use async_trait::async_trait;
-use futures_util::stream::unfold;
 use tokio::time::{sleep, timeout};
 
 pub use connector::AgentChatConnector;
+use directory::Directory;
+use events::Events;
+use invitations::Invites;
+pub use invitations::{Invitations, Invited};
 use names::Names;
+pub use poll::AgentChatPollConnector;
+pub(crate) use poll::INTERVAL as POLL_INTERVAL;
 use reading::{Reading, in_server_numbers, message_of, tag};
 use shared::{Owner, Shared};
 use verdict::confirmed;
@@ -33,15 +45,16 @@ use crate::api::{AgentChat, Draft, History, Recipient, Sent};
 use crate::http::ApiError;
 use crate::map_error::ErrorCode;
 use crate::mapping::{address_of, from_row, to_draft};
-use crate::wire::{MessageRow, PresenceStatus};
+use crate::wire::MessageRow;
 
-/// One attachment of an agent to AgentChat: a live socket, and REST beside it. Made by
-/// [`AgentChatConnector`].
+/// One attachment of an agent to AgentChat: a live socket, and REST beside it, made by
+/// [`AgentChatConnector`]; or REST alone, made by [`AgentChatPollConnector`].
 ///
 /// What it does that the [`Transport`] does not say:
-/// - The directory of AgentChat holds handles and profiles and no cards, and a handle is never given to
-///   somebody else. So the capability `directory` is off; [`AgentChatTransport::client`] searches it.
-/// - An agent has one inbox, so calls that wait for their reply in a fresh one are not possible.
+/// - The directory of AgentChat lists accounts, under handles that are never given to somebody else. An agent
+///   is in it as long as its account: registering sets its profile and its presence, unregistering its
+///   presence. It is searched by handles: the exact one, or how they begin.
+/// - An agent has one inbox, in which its calls are answered as well.
 /// - Deliveries have the server's numbers, which count the server's conversations: a conversation that its
 ///   sender named has holes where others went. Missing numbers are looked for here, with 2 s of patience.
 /// - A later subscription takes the inbox over from an earlier one.
@@ -51,6 +64,7 @@ pub struct AgentChatTransport {
     own: Arc<str>,
     client: AgentChat,
     names: Names,
+    invites: Invites,
     shared: Arc<Shared>,
     owner: Arc<Owner>,
 }
@@ -84,7 +98,7 @@ impl AgentChatTransport {
             {
                 return Ok(Sent::found(row));
             }
-            return Err(confirmed(&self.client, without_names(error, draft.to())).await);
+            return Err(confirmed(&self.client, &self.own, without_names(error, draft.to())).await);
         }
     }
 
@@ -96,6 +110,10 @@ impl AgentChatTransport {
             (delivery.conversation.as_ref() == Some(conversation)).then_some(delivery)
         };
         rows.into_iter().filter_map(delivery).collect()
+    }
+
+    fn directory(&self) -> Directory<'_> {
+        Directory { client: &self.client, own: &self.own }
     }
 
     async fn history(
@@ -131,39 +149,40 @@ impl Transport for AgentChatTransport {
         &self.address
     }
 
-    async fn register(&self, _card: &AgentCard) -> Result<()> {
-        self.shared.check("register")?;
-        Err(no_directory("register"))
+    /// Proves the key, shows the name and the description of `card` in the profile where they differ from
+    /// what is there, sets the presence to online, and looks for invitations to groups. A card that is named
+    /// like the agent's handle leaves the name that is shown as it is. The profile holds 100 characters of a
+    /// name and 500 of a description; the rest of the card has no place on this network.
+    async fn register(&self, card: &AgentCard) -> Result<()> {
+        let registering = async {
+            self.directory().register(card).await?;
+            // Told of apart, and asked for again: the registration stands.
+            self.invites.look(&self.client).await;
+            Ok(())
+        };
+        self.shared.under("register", registering).await
     }
 
+    /// Sets the presence to offline. The account, its profile and its inbox stay: handles are never given to
+    /// somebody else, and whoever knows this one may go on writing to it.
     async fn unregister(&self) -> Result<()> {
-        self.shared.check("unregister")?;
-        Err(no_directory("unregister"))
+        self.shared.under("unregister", self.directory().unregister()).await
     }
 
     /// Sets the presence that contacts see. The words that AgentChat has (`online`, `busy`, `offline`) are
     /// the status; any other is `online` with that word as message. Load and tasks are not carried.
     async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
-        let status = PresenceStatus::from(heartbeat.status.as_str());
-        let (status, words) = match status {
-            PresenceStatus::Other(words) => {
-                (PresenceStatus::Online, Some(words.chars().take(200).collect::<String>()))
-            }
-            known => (known, None),
-        };
-        let setting = async {
-            let set = self.client.set_presence(&status, words.as_deref()).await;
-            match set {
-                Ok(()) => Ok(()),
-                Err(error) => Err(confirmed(&self.client, error.into()).await),
-            }
-        };
-        self.shared.under("report", setting).await
+        self.shared.under("report", self.directory().report(heartbeat)).await
     }
 
-    async fn discover(&self, _query: &Query) -> Result<Discovered> {
-        self.shared.check("discover")?;
-        Err(no_directory("discover"))
+    /// Finds the agent of a handle ([`Query::name`]), or those whose handle begins with 2 to 50 characters
+    /// ([`Query::text`]). Their profile is given as a card, their presence as status: alive is who has a
+    /// connection. The server allows 60 searches a minute.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for queries by tag, by meaning and for everybody.
+    async fn discover(&self, query: &Query) -> Result<Discovered> {
+        self.shared.under("discover", self.directory().discover(query)).await
     }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
@@ -173,6 +192,9 @@ impl Transport for AgentChatTransport {
         if let Some(server) = sent.row.conversation_id() {
             if let Some(seq) = sent.row.seq() {
                 self.shared.note_sent(server, seq);
+                if let Some(keeping) = &self.shared.keeping {
+                    keeping.sent(server, seq);
+                }
             }
             if let Some(name) = &message.conversation {
                 self.names.note(name.as_str(), server);
@@ -199,8 +221,7 @@ impl Transport for AgentChatTransport {
             Arc::clone(&self.own),
             &options,
         );
-        let events = Box::pin(unfold(reading, Reading::next));
-        Ok(Subscription::new(self.address.clone(), events))
+        Ok(Subscription::new(self.address.clone(), Box::pin(Events::new(reading))))
     }
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
@@ -209,14 +230,17 @@ impl Transport for AgentChatTransport {
         let Some(ids) = ids else {
             return Err(Error::new(ErrorKind::Invalid, "ack", "a tag is not of this agent's inbox"));
         };
-        {
+        let ids: Vec<Arc<str>> = {
             let mut inner = self.shared.inner();
-            ids.iter().for_each(|id| inner.fates.settle(id));
-        }
+            ids.into_iter().map(|id| inner.fates.settle(id)).collect()
+        };
         self.shared.arrived.notify_one();
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.settled(&ids);
+        }
         if self.shared.acks && !ids.is_empty() {
             // The socket's task writes them, together with those of other calls.
-            drop(self.shared.queue_acks(ids.into_iter().map(str::to_owned)));
+            self.shared.queue_acks(ids);
         }
         Ok(())
     }
@@ -225,7 +249,11 @@ impl Transport for AgentChatTransport {
         if self.shared.ending().is_some() {
             return Ok(());
         }
-        let flushed = self.shared.acks.then(|| self.shared.queue_acks([]));
+        let kept = match &self.shared.keeping {
+            Some(keeping) => timeout(CLOSING, keeping.flushed()).await.is_ok(),
+            None => true,
+        };
+        let flushed = self.shared.acks.then(|| self.shared.flushed());
         self.shared.inner().closing = true;
         self.shared.work.notify_one();
         // The socket's task ends the attachment when the goodbye is answered, or by its own deadline.
@@ -236,11 +264,11 @@ impl Transport for AgentChatTransport {
             None => true,
         };
         match ended {
-            Ok(_) if written => Ok(()),
+            Ok(_) if written && kept => Ok(()),
             _ => Err(Error::new(
                 ErrorKind::Timeout,
                 "close",
-                "what is settled could not be told to the server",
+                "what is settled could not be told to the server or kept",
             )
             .with_reached(Reached::Unknown)),
         }
@@ -311,10 +339,6 @@ fn without_names(error: ApiError, to: &Recipient) -> Error {
         told = told.with_request_id(id);
     }
     told
-}
-
-fn no_directory(operation: &'static str) -> Error {
-    Error::unsupported(operation, "the directory of AgentChat holds profiles and no cards")
 }
 
 /// How many full seconds one send waits out.

@@ -49,16 +49,16 @@ impl Order {
     }
 
     /// A row that arrived. Without a number it passes at once.
-    pub(crate) fn row(&mut self, row: MessageRow, now: Instant, out: &mut Vec<Passed>) {
+    pub(crate) fn row(&mut self, row: MessageRow, now: Instant, out: &mut impl Extend<Passed>) {
         let (Some(conversation), Some(seq)) = (row.conversation_id(), row.seq()) else {
-            out.push(Passed { row, late: false });
+            out.extend(Some(Passed { row, late: false }));
             return;
         };
         let line = self.line(conversation, seq);
         if seq <= line.next {
             let late = seq < line.next;
             line.next = line.next.max(seq + 1);
-            out.push(Passed { row, late });
+            out.extend(Some(Passed { row, late }));
             line.advance(now, out);
             return;
         }
@@ -71,7 +71,7 @@ impl Order {
     }
 
     /// A message of one's own has this number; it is not pushed.
-    pub(crate) fn sent(&mut self, conversation: &str, seq: u64, now: Instant, out: &mut Vec<Passed>) {
+    pub(crate) fn sent(&mut self, conversation: &str, seq: u64, now: Instant, out: &mut impl Extend<Passed>) {
         let Some(line) = self.lines.get_mut(conversation) else { return };
         if seq >= line.next && line.own.len() < HELD {
             line.own.insert(seq);
@@ -97,7 +97,12 @@ impl Order {
 
     /// What history has of the missing rows, or nothing where it could not be read. What is missing then
     /// does not come any more.
-    pub(crate) fn history(&mut self, conversation: &str, rows: Vec<MessageRow>, out: &mut Vec<Passed>) {
+    pub(crate) fn history(
+        &mut self,
+        conversation: &str,
+        rows: Vec<MessageRow>,
+        out: &mut impl Extend<Passed>,
+    ) {
         let Some(line) = self.lines.get_mut(conversation) else { return };
         for row in rows {
             match row.seq() {
@@ -138,11 +143,15 @@ impl Order {
 }
 
 impl Line {
-    fn advance(&mut self, now: Instant, out: &mut Vec<Passed>) {
+    fn advance(&mut self, now: Instant, out: &mut impl Extend<Passed>) {
+        if self.held.is_empty() && self.own.is_empty() {
+            (self.since, self.asked) = (None, false);
+            return;
+        }
         let before = self.next;
         loop {
             if let Some(row) = self.held.remove(&self.next) {
-                out.push(Passed { row, late: false });
+                out.extend(Some(Passed { row, late: false }));
             } else if !self.own.remove(&self.next) {
                 break;
             }
@@ -157,10 +166,10 @@ impl Line {
         }
     }
 
-    fn flush(&mut self, out: &mut Vec<Passed>) {
+    fn flush(&mut self, out: &mut impl Extend<Passed>) {
         for (seq, row) in std::mem::take(&mut self.held) {
             self.next = seq + 1;
-            out.push(Passed { row, late: false });
+            out.extend(Some(Passed { row, late: false }));
         }
         self.own = self.own.split_off(&self.next);
         (self.since, self.asked) = (None, false);

@@ -11,13 +11,15 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fates::Fate;
+use super::lost::{in_place, lost_between_sockets, missing};
 use super::names::Names;
 use super::order::{Order, Passed};
+use super::senders::Senders;
 use super::shared::{Owner, Reads, Shared};
 use super::verdict::confirmed;
-use crate::api::{AgentChat, History, RowPage};
+use crate::api::{AgentChat, RowPage};
 use crate::http::Failure;
-use crate::mapping::from_row;
+use crate::mapping::from_row_of;
 use crate::wire::MessageRow;
 
 /// A subscription under way. Where messages are acknowledged one by one, what waits is read by REST, page by
@@ -32,12 +34,17 @@ pub(crate) struct Reading {
     phase: Phase,
     cursor: Option<String>,
     ready: VecDeque<Passed>,
+    /// Empty between two looks at what has arrived.
+    taken: VecDeque<MessageRow>,
     order: Order,
+    senders: Senders,
     asks: FuturesUnordered<BoxFuture<'static, (String, Vec<MessageRow>)>>,
     number: u64,
     max_messages: usize,
     max_bytes: usize,
     over: bool,
+    /// What history has and nobody settled, until it is given out; read once.
+    unsettled: Option<Vec<MessageRow>>,
     _owner: Arc<Owner>,
 }
 
@@ -79,18 +86,21 @@ impl Reading {
             phase: Phase::Backlog,
             cursor: None,
             ready: VecDeque::new(),
+            taken: VecDeque::new(),
             order: Order::default(),
+            senders: Senders::default(),
             asks: FuturesUnordered::new(),
             number,
             max_messages: options.max_unsettled,
             max_bytes: options.max_unsettled_bytes,
             over: false,
+            unsettled: None,
             _owner: owner,
         }
     }
 
     /// The next event, and this again; nothing after an error.
-    pub(crate) async fn next(mut self) -> Option<(Result<Event>, Self)> {
+    pub(crate) async fn next(mut self: Box<Self>) -> Option<(Result<Event>, Box<Self>)> {
         if self.over {
             return None;
         }
@@ -111,15 +121,22 @@ impl Reading {
                 let what = "another subscription reads the inbox now";
                 return Err(Error::new(ErrorKind::Conflict, "subscribe", what));
             }
-            if let Some(passed) = self.ready.pop_front() {
-                match self.hand_out(passed).await? {
-                    Some(delivery) => return Ok(Event::Message(delivery)),
-                    None => continue,
+            let shared = Arc::clone(&self.shared);
+            let settled = shared.arrived.notified();
+            if let Some(delivery) = self.ready() {
+                return Ok(Event::Message(delivery));
+            }
+            if !self.ready.is_empty() {
+                // No credit, or somebody else reads, or it is over.
+                if !shared.is_over() && shared.inner().reader == self.number {
+                    settled.await;
                 }
+                continue;
             }
             match self.phase {
-                Phase::Backlog if self.shared.acks => self.read_page(Phase::BacklogRead).await?,
-                Phase::Backlog => self.await_drain().await?,
+                // What is done once is boxed, or every wait would take the room of the largest.
+                Phase::Backlog if self.shared.acks => Box::pin(self.read_page(Phase::BacklogRead)).await?,
+                Phase::Backlog => Box::pin(self.await_drain()).await?,
                 Phase::BacklogRead => {
                     let mut inner = self.shared.inner();
                     inner.reading = Reads::Live;
@@ -128,49 +145,72 @@ impl Reading {
                         drop(inner);
                         self.phase = Phase::Backlog;
                     } else {
+                        drop(inner);
                         self.phase = Phase::Live;
+                        self.shared.work.notify_one();
                         return Ok(Event::CaughtUp);
                     }
                 }
                 Phase::Live => self.live().await,
-                Phase::Behind => self.read_page(Phase::Live).await?,
+                Phase::Behind => Box::pin(self.read_page(Phase::Live)).await?,
             }
         }
     }
 
-    /// Hands a row out when there is credit; nothing for one that is not to be handed out. It stays first in
-    /// line while there is none.
-    async fn hand_out(&mut self, passed: Passed) -> Result<Option<Delivery>> {
-        let Some(id) = passed.row.id().map(str::to_owned) else { return Ok(None) };
-        if passed.row.sender() == Some(&*self.own) {
-            return Ok(None);
+    /// The next message that is ready, if there is credit for it.
+    pub(crate) fn ready(&mut self) -> Option<Delivery> {
+        if self.over || self.shared.is_over() {
+            return None;
         }
-        let fate = self.shared.inner().fates.of(&id);
-        let loose = match fate {
-            Some(Fate::Unsettled) => return Ok(None),
-            Some(Fate::Settled) => {
-                // The acknowledgement was lost, or is still on its way.
-                if self.shared.acks {
-                    drop(self.shared.queue_acks([id]));
+        while let Some(passed) = self.ready.front() {
+            let fate = match passed.row.id() {
+                Some(id) if passed.row.sender() != Some(&*self.own) => {
+                    let mut inner = self.shared.inner();
+                    if inner.reader != self.number {
+                        return None;
+                    }
+                    match inner.fates.of(id) {
+                        Some(Fate::Unsettled(_)) => None,
+                        Some(Fate::Settled) => {
+                            // The acknowledgement was lost, or is still on its way.
+                            let again = self.shared.acks.then(|| inner.fates.settle(id));
+                            drop(inner);
+                            again.into_iter().for_each(|id| self.shared.queue_acks([id]));
+                            None
+                        }
+                        fate if inner.fates.has_credit(self.max_messages, self.max_bytes) => Some(fate),
+                        // It stays first in line.
+                        _ => return None,
+                    }
                 }
-                return Ok(None);
+                _ => None,
+            };
+            let passed = self.ready.pop_front()?;
+            let own = passed.row.id().is_some() && passed.row.sender() == Some(&*self.own);
+            match fate {
+                None if own => self.pass_over(&passed.row),
+                None => {}
+                Some(fate) => match self.delivery(&passed, fate == Some(Fate::Loose)) {
+                    Some(delivery) => return Some(delivery),
+                    None => self.pass_over(&passed.row),
+                },
             }
-            Some(Fate::Loose) => true,
-            None => false,
-        };
-        if !self.shared.inner().fates.has_credit(self.max_messages, self.max_bytes) {
-            self.ready.push_front(passed);
-            self.shared.arrived.notified().await;
-            return Ok(None);
         }
-        let Some(delivery) = tag(&self.own, &id).and_then(|tag| from_row(&passed.row, tag)) else {
-            return Ok(None);
-        };
+        None
+    }
+
+    /// Hands a row out; nothing for one that cannot be.
+    fn delivery(&mut self, passed: &Passed, redelivered: bool) -> Option<Delivery> {
+        let id = passed.row.id()?;
+        let senders = &mut self.senders;
+        let delivery = from_row_of(&passed.row, tag(&self.own, id)?, |handle| senders.address(handle))?;
         let mut delivery = in_server_numbers(delivery, &passed.row, &self.names);
-        delivery.late = passed.late;
-        delivery.redelivered = loose;
-        self.shared.inner().fates.hand_out(&id, delivery.size());
-        Ok(Some(delivery))
+        (delivery.late, delivery.redelivered) = (passed.late, redelivered);
+        self.shared.inner().fates.hand_out(id, delivery.size());
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.handed(&passed.row);
+        }
+        Some(delivery)
     }
 
     /// Reads a page of what is on the server. Behind the last one, `then` is the phase.
@@ -181,7 +221,7 @@ impl Reading {
             Ok(page) => page,
             // An answer that is no list would be none the next time either. What is pushed still comes.
             Err(error) if is_unreadable(&error) => RowPage::default(),
-            Err(error) => return Err(confirmed(&self.client, error).await),
+            Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
         };
         let advanced = page.cursor(page.len()).map(str::to_owned);
         let stuck = advanced.is_none() || advanced == self.cursor;
@@ -201,7 +241,7 @@ impl Reading {
     /// Waits until the server has written what waited, or so much that some of it must go on.
     async fn await_drain(&mut self) -> Result<()> {
         let mut patience = DRAIN_CHECKS;
-        let mut left = Vec::new();
+        let mut left = self.unsettled().await?;
         loop {
             let before = self.shared.inner().count;
             tokio::select! {
@@ -222,7 +262,7 @@ impl Reading {
             let page = match self.shared.under("subscribe", reading).await {
                 Ok(page) => page,
                 Err(error) if is_unreadable(&error) => RowPage::default(),
-                Err(error) => return Err(confirmed(&self.client, error).await),
+                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
             };
             patience -= 1;
             if (page.is_empty() && self.shared.inner().count == count) || patience == 0 {
@@ -231,7 +271,7 @@ impl Reading {
                 break;
             }
         }
-        if self.phase == Phase::BacklogRead {
+        if self.phase == Phase::BacklogRead && self.shared.keeping.is_none() {
             left.extend(lost_between_sockets(self.client.clone(), Arc::clone(&self.shared)).await);
         }
         let rows = self.shared.take_arrivals().into_iter().chain(left).collect();
@@ -242,21 +282,47 @@ impl Reading {
         Ok(())
     }
 
+    /// What history has and nobody settled. Nothing where nothing is kept, and the second time.
+    async fn unsettled(&mut self) -> Result<Vec<MessageRow>> {
+        if let Some(keeping) = self.shared.keeping.clone()
+            && self.unsettled.is_none()
+        {
+            let reading = keeping.reconcile(&self.client, &self.own);
+            self.unsettled = match self.shared.under("subscribe", reading).await {
+                Ok(rows) => Some(rows),
+                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
+            };
+        }
+        Ok(self.unsettled.as_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// A row that nobody is given.
+    fn pass_over(&self, row: &MessageRow) {
+        if let Some(keeping) = &self.shared.keeping {
+            keeping.passed_over(row);
+        }
+    }
+
     /// Takes what arrived, or waits for more.
     async fn live(&mut self) {
         let now = Instant::now();
-        let mut out = Vec::new();
         for (conversation, seq) in self.shared.take_sent() {
-            self.order.sent(&conversation, seq, now, &mut out);
+            self.order.sent(&conversation, seq, now, &mut self.ready);
         }
-        for row in self.shared.take_arrivals() {
-            if self.is_new(&row) {
-                self.order.row(row, now, &mut out);
-            } else {
-                out.push(Passed { row, late: false });
+        self.shared.swap_arrivals(&mut self.taken);
+        if !self.taken.is_empty() {
+            let fates = &self.shared.inner().fates;
+            for row in self.taken.drain(..) {
+                // One that was handed out before says nothing about the order.
+                if row.id().is_none_or(|id| fates.of(id).is_none()) {
+                    self.order.row(row, now, &mut self.ready);
+                } else {
+                    self.ready.push_back(Passed { row, late: false });
+                }
             }
         }
-        self.ready.extend(out);
+        // What one burst took must not be kept for as long as the agent lives.
+        self.taken.shrink_to(KEPT);
         if !self.ready.is_empty() {
             return;
         }
@@ -276,17 +342,14 @@ impl Reading {
             () = self.shared.arrived.notified() => {}
             _ = self.shared.ended() => {}
             Some((conversation, rows)) = self.asks.next() => {
-                let mut out = Vec::new();
-                self.order.history(&conversation, rows, &mut out);
-                self.ready.extend(out);
+                self.order.history(&conversation, rows, &mut self.ready);
             }
             () = until(deadline) => {}
         }
     }
 
-    /// Whether a row says something about the order: one that was handed out before does not.
-    fn is_new(&self, row: &MessageRow) -> bool {
-        row.id().is_none_or(|id| self.shared.inner().fates.of(id).is_none())
+    fn is_settled(&self, row: &MessageRow) -> bool {
+        row.id().is_some_and(|id| self.shared.inner().fates.of(id) == Some(Fate::Settled))
     }
 
     /// Leaves the inbox to the next reader.
@@ -301,9 +364,13 @@ impl Reading {
             inner.fates.reader_gone();
         }
         drop(inner);
+        self.shared.work.notify_one();
         if !self.shared.acks {
             let rows: Vec<_> = self.ready.drain(..).map(|passed| passed.row).collect();
-            self.shared.put_back(rows.into_iter().chain(self.order.take_held()));
+            let rows = rows.into_iter().chain(self.order.take_held());
+            // One that came twice may be settled by now.
+            let rows: Vec<_> = rows.filter(|row| !self.is_settled(row)).collect();
+            self.shared.put_back(rows.into_iter());
             if self.shared.ending().is_some() {
                 self.shared.salvage();
             }
@@ -321,7 +388,7 @@ impl Drop for Reading {
 /// The tag of a message: its id under its owner's name, so that it settles that message and no other on any
 /// attachment.
 pub(crate) fn tag(own: &str, id: &str) -> Option<AckTag> {
-    AckTag::new(format!("{TAG}{own}/{id}")).ok()
+    AckTag::new([TAG, own, "/", id].concat()).ok()
 }
 
 /// The message of a tag of this agent.
@@ -336,65 +403,6 @@ pub(crate) fn in_server_numbers(mut delivery: Delivery, row: &MessageRow, names:
         names.note(name.as_str(), server);
     }
     delivery
-}
-
-/// The missing rows that history has.
-async fn missing(
-    client: &AgentChat,
-    conversation: &str,
-    after: u64,
-    before: u64,
-    acks: bool,
-) -> Vec<MessageRow> {
-    let (mut found, mut after) = (Vec::new(), after);
-    for _ in 0..HISTORY_PAGES {
-        // Whatever goes wrong: the rows behind the hole must not wait for it.
-        let Ok(page) = client.history(conversation, History::After(after)).await else { break };
-        let last = page.readable().filter_map(MessageRow::seq).max();
-        let is_last = page.is_last();
-        // Where messages are acknowledged, one that is not stored any more has been settled.
-        let open = |row: &MessageRow| !acks || row.status().is_none_or(|status| status == "stored");
-        let rows = page.rows.into_iter().filter_map(std::result::Result::ok);
-        found.extend(rows.filter(|row| row.seq().is_some_and(|seq| seq < before) && open(row)));
-        match last {
-            Some(last) if !is_last && last > after && last.saturating_add(1) < before => after = last,
-            _ => break,
-        }
-    }
-    found
-}
-
-/// What was written to an earlier socket and did not arrive there is in history only.
-async fn lost_between_sockets(client: AgentChat, shared: Arc<Shared>) -> Vec<MessageRow> {
-    let due = shared.take_due();
-    let looking = futures_util::stream::iter(due.clone())
-        .map(|(conversation, next)| {
-            let client = client.clone();
-            async move { missing(&client, &conversation, next.saturating_sub(1), u64::MAX, false).await }
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>();
-    tokio::select! {
-        _ = shared.ended() => {
-            shared.give_back_due(due);
-            Vec::new()
-        }
-        found = looking => found.into_iter().flatten().collect(),
-    }
-}
-
-/// Rows of each conversation by their numbers, in the places that its rows have.
-fn in_place(mut rows: Vec<MessageRow>) -> Vec<MessageRow> {
-    let mut first = std::collections::HashMap::new();
-    for (at, row) in rows.iter().enumerate() {
-        let conversation = row.conversation_id().unwrap_or_default().to_owned();
-        first.entry(conversation).or_insert(at);
-    }
-    // Conversations one after the other, in the order of their first rows.
-    rows.sort_by_key(|row| {
-        (first.get(row.conversation_id().unwrap_or_default()).copied(), row.seq().unwrap_or_default())
-    });
-    rows
 }
 
 fn is_unreadable(error: &Error) -> bool {
@@ -417,7 +425,5 @@ const TAG: &str = "agentchat:";
 const QUIET: Duration = Duration::from_millis(150);
 /// How often it is asked whether it is.
 const DRAIN_CHECKS: u32 = 10;
-/// Conversations that are looked at together.
-const AT_ONCE: usize = 8;
-/// Pages of history that are read to close one hole.
-const HISTORY_PAGES: usize = 10;
+/// Rows that there is memory for between two bursts.
+const KEPT: usize = 128;

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agentchat_core::{Reached, Result};
+use agentchat_core::{ErrorKind, Reached, Result};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::ending::Ending;
-use super::fates::Fates;
+use super::fates::{Fate, Fates};
+use super::keeping::Keeping;
 use super::positions::Positions;
 use crate::wire::MessageRow;
 
@@ -20,14 +22,20 @@ pub(crate) struct Shared {
     pub(crate) acks: bool,
     inner: Mutex<Inner>,
     ended: watch::Sender<Option<Ending>>,
+    /// Whether `ended` says something: asked with every message.
+    is_over: AtomicBool,
     /// Something happened that the reader looks at.
     pub(crate) arrived: Notify,
     /// Something is to be written, or there is room again.
     pub(crate) work: Notify,
+    /// There may be invitations to groups that have not been seen.
+    pub(crate) invited: Notify,
     /// Where rows go that were written to this attachment and read by nobody, when the server will not
     /// bring them again.
     leftover: Leftover,
     positions: Positions,
+    /// Where the server brings nothing again, and a store was given.
+    pub(crate) keeping: Option<Arc<Keeping>>,
     /// What had come over earlier sockets, until the first reader has looked for what is missing behind it.
     due: Mutex<Vec<(String, u64)>>,
 }
@@ -49,9 +57,13 @@ pub(crate) struct Inner {
     /// Numbers of one's own messages.
     pub(crate) sent: VecDeque<(String, u64)>,
     pub(crate) fates: Fates,
-    ack_queue: Vec<String>,
+    ack_queue: Vec<Arc<str>>,
     flushed: Vec<oneshot::Sender<()>>,
     pub(crate) closing: bool,
+    /// A message of one's own went out: an answer may come soon.
+    pub(crate) woken: bool,
+    /// A call found nobody: the server may be away.
+    pub(crate) suspect: bool,
 }
 
 /// What the reader is at.
@@ -75,17 +87,26 @@ impl Shared {
             true => VecDeque::new(),
             false => std::mem::take(&mut *leftover.lock().unwrap_or_else(PoisonError::into_inner)),
         };
-        let bytes = waiting.iter().map(|row| row.json_text().len()).sum();
+        let bytes = waiting.iter().map(MessageRow::len).sum();
         Self {
             acks,
             inner: Mutex::new(Inner { arrivals: waiting, bytes, ..Inner::default() }),
             ended: watch::Sender::new(None),
+            is_over: AtomicBool::new(false),
             arrived: Notify::new(),
             work: Notify::new(),
+            invited: Notify::new(),
             leftover,
             due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
             positions,
+            keeping: None,
         }
+    }
+
+    /// Keeps how far each conversation is settled.
+    pub(crate) fn with_keeping(mut self, keeping: Option<Arc<Keeping>>) -> Self {
+        self.keeping = keeping;
+        self
     }
 
     /// Conversations to be looked at for what was lost between two sockets, and the number due in each.
@@ -104,7 +125,12 @@ impl Shared {
             return;
         }
         self.positions.back_to(self.take_due());
-        let rows = self.take_arrivals();
+        let mut rows = self.take_arrivals();
+        {
+            // One that came twice may be settled by now.
+            let inner = self.inner();
+            rows.retain(|row| row.id().is_none_or(|id| inner.fates.of(id) != Some(Fate::Settled)));
+        }
         let mut leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
         let room = ROWS.saturating_sub(leftover.len());
         leftover.extend(rows.into_iter().take(room));
@@ -114,9 +140,17 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message came over the socket.
-    pub(crate) fn arrive(&self, row: MessageRow) {
+    /// Messages came over the socket.
+    pub(crate) fn arrive(&self, rows: impl IntoIterator<Item = MessageRow>) {
         let mut inner = self.inner();
+        for row in rows {
+            self.keep(&mut inner, row);
+        }
+        drop(inner);
+        self.arrived.notify_one();
+    }
+
+    fn keep(&self, inner: &mut Inner, row: MessageRow) {
         inner.count += 1;
         if self.acks {
             // Everything is on the server until it is acknowledged, so nothing is lost by leaving it there.
@@ -124,44 +158,49 @@ impl Shared {
             if inner.reading == Reads::Nothing {
                 return;
             }
-            if drained || inner.missed || inner.is_full() {
+            if drained || inner.missed || inner.is_overfull() {
                 inner.missed = true;
-                drop(inner);
-                self.arrived.notify_one();
                 return;
             }
-        }
-        if let (false, Some(conversation), Some(seq)) = (self.acks, row.conversation_id(), row.seq()) {
+        } else if let (Some(conversation), Some(seq)) = (row.conversation_id(), row.seq()) {
             self.positions.arrived(conversation, seq);
         }
-        inner.bytes += row.json_text().len();
+        inner.bytes += row.len();
         inner.arrivals.push_back(row);
-        drop(inner);
-        self.arrived.notify_one();
     }
 
-    /// Whether the socket may be read. Where what is written counts as delivered, it is left unread while
-    /// there is no room: the server holds back then.
+    /// Whether there is room for what the socket brings. Where what is written counts as delivered, it is
+    /// left unread while there is none, else for a while: the server holds back then.
     pub(crate) fn has_room(&self) -> bool {
-        self.acks || !self.inner().is_full()
+        let inner = self.inner();
+        let is_kept = !self.acks || (inner.reading != Reads::Nothing && !inner.missed);
+        !(is_kept && inner.is_full())
     }
 
     /// Puts back what a reader took and did not hand out.
     pub(crate) fn put_back(&self, rows: impl DoubleEndedIterator<Item = MessageRow>) {
         let mut inner = self.inner();
         for row in rows.rev() {
-            inner.bytes += row.json_text().len();
+            inner.bytes += row.len();
             inner.arrivals.push_front(row);
         }
     }
 
     pub(crate) fn take_arrivals(&self) -> VecDeque<MessageRow> {
+        let mut taken = VecDeque::new();
+        self.swap_arrivals(&mut taken);
+        taken
+    }
+
+    /// Takes what has arrived. `taken` must be empty: what arrives next is put into its memory.
+    pub(crate) fn swap_arrivals(&self, taken: &mut VecDeque<MessageRow>) {
         let mut inner = self.inner();
         inner.bytes = 0;
-        let taken = std::mem::take(&mut inner.arrivals);
+        std::mem::swap(&mut inner.arrivals, taken);
         drop(inner);
-        self.work.notify_one();
-        taken
+        if !taken.is_empty() {
+            self.work.notify_one();
+        }
     }
 
     pub(crate) fn take_sent(&self) -> VecDeque<(String, u64)> {
@@ -174,29 +213,38 @@ impl Shared {
         if inner.reading == Reads::Nothing {
             return;
         }
+        inner.woken = true;
         if inner.sent.len() == SENT {
             inner.sent.pop_front();
         }
         inner.sent.push_back((conversation.to_owned(), seq));
         drop(inner);
         self.arrived.notify_one();
+        self.work.notify_one();
     }
 
-    /// Queues acknowledgements. The receiver hears when they have been written.
-    pub(crate) fn queue_acks(&self, ids: impl IntoIterator<Item = String>) -> oneshot::Receiver<()> {
+    /// Queues acknowledgements.
+    pub(crate) fn queue_acks(&self, ids: impl IntoIterator<Item = Arc<str>>) {
+        self.inner().ack_queue.extend(ids);
+        self.work.notify_one();
+    }
+
+    /// The receiver hears when all that was queued has been written.
+    pub(crate) fn flushed(&self) -> oneshot::Receiver<()> {
         let (told, flushed) = oneshot::channel();
-        let mut inner = self.inner();
-        inner.ack_queue.extend(ids);
-        inner.flushed.push(told);
-        drop(inner);
+        self.inner().flushed.push(told);
         self.work.notify_one();
         flushed
     }
 
     /// What is to be written: ids, and who waits for it.
-    pub(crate) fn take_acks(&self) -> (Vec<String>, Vec<oneshot::Sender<()>>) {
+    pub(crate) fn take_acks(&self) -> (Vec<Arc<str>>, Vec<oneshot::Sender<()>>) {
         let mut inner = self.inner();
         (std::mem::take(&mut inner.ack_queue), std::mem::take(&mut inner.flushed))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
     }
 
     pub(crate) fn ending(&self) -> Option<Ending> {
@@ -212,6 +260,7 @@ impl Shared {
             }
             first
         });
+        self.is_over.store(true, Ordering::Release);
         self.arrived.notify_one();
         self.work.notify_one();
     }
@@ -242,7 +291,13 @@ impl Shared {
         tokio::select! {
             biased;
             ending = self.ended() => Err(ending.error(operation, Reached::Unknown)),
-            answer = call => answer,
+            answer = call => {
+                if answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Disconnected) {
+                    self.inner().suspect = true;
+                    self.work.notify_one();
+                }
+                answer
+            }
         }
     }
 }
@@ -250,6 +305,11 @@ impl Shared {
 impl Inner {
     fn is_full(&self) -> bool {
         self.arrivals.len() >= ROWS || self.bytes >= BYTES
+    }
+
+    /// The socket is read in batches, and one that has begun is kept.
+    fn is_overfull(&self) -> bool {
+        self.arrivals.len() >= ROWS + AT_ONCE || self.bytes >= BYTES + BYTES / 2
     }
 
     pub(crate) fn is_window_full(&self) -> bool {
@@ -269,9 +329,37 @@ impl Drop for Owner {
     }
 }
 
+/// Rows that are taken from the socket before others have their turn.
+pub(crate) const AT_ONCE: usize = 64;
 /// Rows that have arrived and not been looked at by the reader.
 const ROWS: usize = 1024;
 /// The same in bytes.
 const BYTES: usize = 8 * 1024 * 1024;
 /// Numbers of one's own messages that the reader has not looked at.
 const SENT: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_inbox_holds_back_unless_its_rows_are_left_on_the_server() {
+        let shared = |acks| Shared::new(acks, Leftover::default(), Positions::default());
+        let fill = |shared: &Shared| shared.arrive(vec![MessageRow::default(); ROWS]);
+        let acked = shared(true);
+        fill(&acked);
+        assert!(acked.has_room(), "nobody reads: nothing is kept");
+        acked.inner().reading = Reads::Live;
+        fill(&acked);
+        assert!(!acked.has_room());
+        acked.arrive(vec![MessageRow::default(); AT_ONCE]);
+        assert!(!acked.inner().missed, "a batch that was begun before is kept");
+        acked.arrive([MessageRow::default()]);
+        assert!(acked.inner().missed && acked.has_room(), "left there from now on");
+        let unacked = shared(false);
+        fill(&unacked);
+        assert!(!unacked.has_room());
+        unacked.swap_arrivals(&mut VecDeque::new());
+        assert!(unacked.has_room());
+    }
+}

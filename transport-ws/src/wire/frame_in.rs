@@ -49,7 +49,8 @@ pub enum ServerFrame {
     Unknown {
         /// The frame's type.
         kind: String,
-        /// Its payload as JSON text; empty without one. `Debug` of the frame shows its length only.
+        /// Its payload as JSON text; empty without one, or where it is null. `Debug` of the frame shows its
+        /// length only.
         payload: Payload,
     },
     /// What is no frame.
@@ -144,6 +145,12 @@ impl ServerFrame {
 
     fn try_read(frame: &Bytes) -> Result<Self, Unreadable> {
         let text = std::str::from_utf8(frame).map_err(|_| Unreadable::NotJson)?;
+        // Nearly every frame is written like this, and is read in one pass then.
+        if let Some(payload) = text.strip_prefix(MESSAGE).and_then(|rest| rest.strip_suffix('}'))
+            && let Ok(row) = MessageRow::parse(frame.slice_ref(payload.as_bytes()))
+        {
+            return Ok(Self::Message(row));
+        }
         let head: Head<'_> = match text.trim_ascii_start().bytes().next() {
             Some(b'{') => serde_json::from_str(text).map_err(|_| Unreadable::NotJson)?,
             _ if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
@@ -228,6 +235,9 @@ struct Members {
     #[serde(default, deserialize_with = "lenient::text")]
     reason: Option<String>,
 }
+
+/// How a frame with a message begins, as servers write it. What follows is its payload and a brace.
+const MESSAGE: &str = r#"{"type":"message.new","payload":"#;
 
 fn object<'a, T: Deserialize<'a>>(payload: &'a str) -> Result<T, Unreadable> {
     if !payload.starts_with('{') {

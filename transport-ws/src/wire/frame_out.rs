@@ -49,7 +49,7 @@ impl ClientFrame {
     /// The frame as JSON text.
     pub fn to_json(&self) -> String {
         match self {
-            Self::Ack { message_id } => json!({"type": "ack", "message_id": message_id}),
+            Self::Ack { message_id } => return ack(message_id),
             Self::Typing { conversation_id, started } => {
                 let kind = if *started { "typing.start" } else { "typing.stop" };
                 json!({"type": kind, "payload": {"conversation_id": conversation_id}})
@@ -67,6 +67,20 @@ impl ClientFrame {
             }),
         }
         .to_string()
+    }
+}
+
+/// [`ClientFrame::Ack`], written without a tree: there is one for each message.
+pub(crate) fn ack(message_id: &str) -> String {
+    const AROUND: [&str; 2] = [r#"{"type":"ack","message_id":"#, "}"];
+    let id = match message_id.bytes().all(|byte| matches!(byte, b' '..=b'~' if byte != b'"' && byte != b'\\'))
+    {
+        true => None,
+        false => serde_json::to_string(message_id).ok(),
+    };
+    match id {
+        None => [AROUND[0], "\"", message_id, "\"", AROUND[1]].concat(),
+        Some(id) => [AROUND[0], &id, AROUND[1]].concat(),
     }
 }
 
@@ -119,6 +133,7 @@ mod tests {
         let conversation_id = "conv_1".to_owned();
         for (frame, json) in [
             (ClientFrame::ack("msg_1"), r#"{"message_id":"msg_1","type":"ack"}"#),
+            (ClientFrame::ack("m\"\\é\n"), r#"{"message_id":"m\"\\é\n","type":"ack"}"#),
             (
                 ClientFrame::Typing { conversation_id: conversation_id.clone(), started: true },
                 r#"{"payload":{"conversation_id":"conv_1"},"type":"typing.start"}"#,

@@ -18,7 +18,7 @@ mod row;
 mod row_reader;
 mod span;
 mod system;
-mod time;
+pub(crate) mod time;
 
 pub use account::{Agent, AgentSettings, Me};
 pub use context::{Context, ContextConversation, ContextSender};
@@ -27,7 +27,7 @@ pub(crate) use error_body::ErrorBody;
 pub use extra::Extra;
 pub use frame_in::{Payload, RateLimitWarning, ServerFrame, Typing, Unreadable};
 pub use frame_out::ClientFrame;
-pub(crate) use frame_out::hello;
+pub(crate) use frame_out::{ack, hello};
 pub use group::{GroupDeleted, GroupInvitation};
 pub(crate) use page::rows;
 pub use presence::{Presence, PresenceStatus};

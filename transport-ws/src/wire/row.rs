@@ -22,6 +22,13 @@ use super::system::SystemEvent;
 #[derive(Clone, Default)]
 pub struct MessageRow {
     pub(super) raw: Bytes,
+    /// Apart, so that handing a row on copies little.
+    pub(super) members: Box<Members>,
+}
+
+/// Where the members of a row lie in it.
+#[derive(Clone, Default)]
+pub(super) struct Members {
     pub(super) id: Text,
     pub(super) conversation_id: Text,
     pub(super) sender: Text,
@@ -79,32 +86,33 @@ impl MessageRow {
 
     /// `id`, unless empty.
     pub fn id(&self) -> Option<&str> {
-        self.text(&self.id)
+        self.text(&self.members.id)
     }
 
     /// `conversation_id`, unless empty: what the server numbers the row within.
     pub fn conversation_id(&self) -> Option<&str> {
-        self.text(&self.conversation_id)
+        self.text(&self.members.conversation_id)
     }
 
     /// The sender's bare handle: `sender`, else `sender_handle`, else `from`; without a leading `@`.
     pub fn sender(&self) -> Option<&str> {
-        self.text(&self.sender).map(|handle| handle.strip_prefix('@').unwrap_or(handle))
+        self.text(&self.members.sender).map(|handle| handle.strip_prefix('@').unwrap_or(handle))
     }
 
     /// `client_msg_id`, unless empty.
     pub fn client_msg_id(&self) -> Option<&str> {
-        self.text(&self.client_msg_id)
+        self.text(&self.members.client_msg_id)
     }
 
-    /// `seq`: its number within the conversation, 1 or more.
+    /// `seq`: its number within the conversation, from 1 to what a server's column holds (2⁶³ − 1). Any other
+    /// is none that could be counted on from.
     pub fn seq(&self) -> Option<u64> {
-        self.seq.filter(|seq| *seq > 0)
+        self.members.seq.filter(|seq| (1..=i64::MAX as u64).contains(seq))
     }
 
     /// `type`.
     pub fn kind(&self) -> MessageKind {
-        match self.kind.get(&self.raw) {
+        match self.members.kind.get(&self.raw) {
             None | Some("text") => MessageKind::Text,
             Some("structured") => MessageKind::Structured,
             Some("file") => MessageKind::File,
@@ -115,7 +123,7 @@ impl MessageRow {
 
     /// `created_at`, as written.
     pub fn created_at(&self) -> Option<&str> {
-        self.text(&self.created_at)
+        self.text(&self.members.created_at)
     }
 
     /// `created_at` as a moment, when it can be read as one.
@@ -126,27 +134,27 @@ impl MessageRow {
     /// `delivery_id`, unless null or empty: the cursor that acknowledges up to this row. Absent on live
     /// pushes; null on one's own group messages.
     pub fn delivery_id(&self) -> Option<&str> {
-        self.text(&self.delivery_id)
+        self.text(&self.members.delivery_id)
     }
 
     /// `status`, as written: `stored`, `delivered`, `read` or another word.
     pub fn status(&self) -> Option<&str> {
-        self.text(&self.status)
+        self.text(&self.members.status)
     }
 
     /// `delivered_at`, as written.
     pub fn delivered_at(&self) -> Option<&str> {
-        self.text(&self.delivered_at)
+        self.text(&self.members.delivered_at)
     }
 
     /// `read_at`, as written.
     pub fn read_at(&self) -> Option<&str> {
-        self.text(&self.read_at)
+        self.text(&self.members.read_at)
     }
 
     /// `content` as JSON text, whatever it is; nothing when absent or null.
     pub fn content_json(&self) -> Option<&str> {
-        self.json(self.content)
+        self.json(self.members.content)
     }
 
     /// The known members of `content`; all empty when it is no object.
@@ -156,26 +164,33 @@ impl MessageRow {
 
     /// `content.text` as bytes. They share the row's memory unless the text has escapes.
     pub fn text_bytes(&self) -> Option<Bytes> {
-        match self.content().text? {
-            Cow::Borrowed("") => Some(Bytes::new()),
-            Cow::Borrowed(text) => Some(self.raw.slice_ref(text.as_bytes())),
-            Cow::Owned(text) => Some(text.into()),
+        Some(self.bytes_of(self.content().text?))
+    }
+
+    /// A text out of this row's [`Content`] as bytes.
+    pub(crate) fn bytes_of(&self, text: Cow<'_, str>) -> Bytes {
+        match text {
+            Cow::Borrowed("") => Bytes::new(),
+            Cow::Borrowed(text) => self.raw.slice_ref(text.as_bytes()),
+            Cow::Owned(text) => text.into(),
         }
     }
 
     /// `metadata` as JSON text: the sender's own words, not to be trusted; nothing when absent or null.
     pub fn metadata_json(&self) -> Option<&str> {
-        self.json(self.metadata)
+        self.json(self.members.metadata)
     }
 
     /// `context`: what the server itself says about sender and conversation. Absent on older servers.
     pub fn context(&self) -> Option<Context> {
-        Context::read(self.json(self.context)?)
+        Context::read(self.json(self.members.context)?)
     }
 
     /// `skipped_recipients`: members of a group that did not get it. Only in the answer to a send.
     pub fn skipped_recipients(&self) -> Vec<String> {
-        let list = self.json(self.skipped).and_then(|json| serde_json::from_str::<Vec<&RawValue>>(json).ok());
+        let list = self
+            .json(self.members.skipped)
+            .and_then(|json| serde_json::from_str::<Vec<&RawValue>>(json).ok());
         let handles = list.unwrap_or_default();
         handles.into_iter().filter_map(|handle| serde_json::from_str(handle.get()).ok()).collect()
     }
@@ -202,12 +217,20 @@ impl MessageRow {
 
     /// All members this version does not know, as JSON text, in their order.
     pub fn extras(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.extra.iter().map(|(name, json)| (name.get(&self.raw).unwrap_or_default(), json.text(&self.raw)))
+        self.members
+            .extra
+            .iter()
+            .map(|(name, json)| (name.get(&self.raw).unwrap_or_default(), json.text(&self.raw)))
     }
 
     /// The whole row as JSON text, as it came.
     pub fn json_text(&self) -> &str {
         std::str::from_utf8(&self.raw).unwrap_or_default()
+    }
+
+    /// Bytes of [`MessageRow::json_text`].
+    pub(crate) fn len(&self) -> usize {
+        self.raw.len()
     }
 
     fn text<'a>(&'a self, text: &'a Text) -> Option<&'a str> {

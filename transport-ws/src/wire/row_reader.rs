@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::frame_in::Unreadable;
 use super::loose::Loose;
-use super::row::{Content, MessageRow};
+use super::row::{Content, Members, MessageRow};
 use super::span::{Span, Text};
 
 /// Reads a row; `raw` becomes its own.
@@ -20,23 +20,23 @@ pub(super) fn read(raw: Bytes) -> Result<MessageRow, Unreadable> {
         return Err(Unreadable::NotAnObject);
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let row = json.deserialize_map(RowVisitor(text)).map_err(|_| Unreadable::NotJson)?;
+    let members = json.deserialize_map(RowVisitor(text)).map_err(|_| Unreadable::NotJson)?;
     json.end().map_err(|_| Unreadable::NotJson)?;
-    Ok(MessageRow { raw: raw.clone(), ..row })
+    Ok(MessageRow { raw, members })
 }
 
 struct RowVisitor<'a>(&'a str);
 
 impl<'de> Visitor<'de> for RowVisitor<'de> {
-    type Value = MessageRow;
+    type Value = Box<Members>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a message row")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<MessageRow, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Box<Members>, A::Error> {
         let whole = self.0;
-        let mut row = MessageRow::default();
+        let mut row = Box::<Members>::default();
         let (mut sender_handle, mut from) = (Text::Absent, Text::Absent);
         // Of a member that comes twice the last one counts, as in the languages of the other clients.
         while let Some(Key(key)) = members.next_key()? {

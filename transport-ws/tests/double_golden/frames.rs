@@ -74,6 +74,10 @@ impl RawSocket {
         self.frame(0x8, &payload).await;
     }
 
+    pub(crate) async fn close_without_code(&mut self) {
+        self.frame(0x8, b"").await;
+    }
+
     pub(crate) async fn next(&mut self) -> Got {
         let next = tokio::time::timeout(Duration::from_secs(10), self.got.recv()).await;
         next.expect("something in time").unwrap_or(Got::Ended)

@@ -6,14 +6,15 @@ mod frames;
 mod matching;
 mod replay;
 mod scenes;
+mod sdk_sockets;
 #[path = "../support/mod.rs"]
 mod support;
 
 use replay::Replay;
 
 /// How many lines of a recording are replayed, and how many are not: notes, samples of a crowd, and what
-/// [`scenes::skips`] gives a reason for.
-const COUNTS: [(&str, usize, usize); 17] = [
+/// [`scenes::skips`] and [`sdk_sockets::skips`] give a reason for.
+const COUNTS: [(&str, usize, usize); 19] = [
     ("01_register_verify", 28, 0),
     ("02_me_profile_auth", 26, 0),
     ("03_send_validation_replay", 44, 0),
@@ -29,7 +30,9 @@ const COUNTS: [(&str, usize, usize); 17] = [
     ("13_key_rotation_delete_order", 46, 2),
     ("14_shutdown_outage", 59, 7),
     ("20_sdk_python_http", 33, 0),
+    ("21_sdk_python_realtime", 380, 1),
     ("22_sdk_npm_rest", 22, 0),
+    ("22_sdk_npm_sockets", 373, 8),
     ("23_sdk_group_seq_gap", 16, 0),
 ];
 

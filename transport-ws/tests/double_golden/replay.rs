@@ -8,8 +8,8 @@ use transport_ws::testing::{AgentChatServer, JournalEntry, Profile};
 
 use crate::frames::{Got, RawSocket};
 use crate::matching::Matching;
-use crate::scenes;
 use crate::support::{Answer, call, start};
+use crate::{scenes, sdk_sockets};
 
 pub(crate) struct Replay {
     pub(crate) server: AgentChatServer,
@@ -48,7 +48,11 @@ impl Replay {
     pub(crate) async fn file(&mut self, name: &str) -> (usize, usize) {
         let path = format!("{}/tests/transcripts/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
         let text = std::fs::read_to_string(path).expect("a recording");
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let mut lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        if sdk_sockets::is(name) {
+            lines = sdk_sockets::arranged(lines);
+        }
         self.server.clear_journal();
         let (mut replayed, mut skipped) = (0, 0);
         for (at, line) in lines.iter().enumerate() {
@@ -193,7 +197,11 @@ impl Replay {
         let text = self.matching.translate(&text);
         let before = self.noted(is_frame);
         let open = self.sockets.get_mut(name).unwrap_or_else(|| panic!("{place}: no socket"));
-        if let Some(close) = frame.get("close") {
+        if frame["close"]["code"] == 1005 {
+            self.settle(name).await;
+            let mut open = self.sockets.remove(name).expect("it is there");
+            open.socket.close_without_code().await;
+        } else if let Some(close) = frame.get("close") {
             let code = close["code"].as_u64().expect("a code") as u16;
             open.socket.close(code, close["reason"].as_str().expect("a reason")).await;
         } else if let Some(payload) = frame.get("ping").and_then(Value::as_str) {

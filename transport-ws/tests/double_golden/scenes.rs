@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use transport_ws::testing::{PauseMode, Standing};
 
 use crate::replay::Replay;
+use crate::sdk_sockets;
 use crate::support::call;
 
 /// Lines that are not replayed.
@@ -13,6 +14,9 @@ pub(crate) fn skips(file: &str, line: &Value) -> bool {
     let case = line["case"].as_str().expect("a case");
     if line.get("note").is_some() && line.get("method").is_none() {
         return true;
+    }
+    if sdk_sockets::is(file) {
+        return sdk_sockets::skips(line);
     }
     match (file, case) {
         // The recorded server looks the key up twice if the second hello comes while it is looking.
@@ -36,6 +40,9 @@ pub(crate) async fn before(replay: &mut Replay, file: &str, line: &Value, lines:
     let case = line["case"].as_str().expect("a case");
     if std::ptr::eq(line, &lines[0]) {
         populate(replay, lines);
+    }
+    if sdk_sockets::is(file) {
+        return sdk_sockets::before(replay, line, lines).await;
     }
     match &file[..2] {
         "02" => match case {
@@ -270,6 +277,7 @@ pub(crate) fn unnamed(line: &Value) -> &'static str {
     match case {
         "py.sync" => "pyb-p2",
         "js.sync" => "jsb-j1",
+        _ if case.starts_with("js.rt.") => "jsb-j1",
         _ if case.starts_with("js.") => "jsa-j1",
         _ => "pya-p2",
     }

@@ -11,7 +11,8 @@ use crate::numbers::NumberMap;
 
 #[derive(Debug)]
 pub(super) struct Unsettled {
-    session: u64,
+    /// What all of its tags begin with, the dot included.
+    prefix: String,
     entries: BTreeMap<u64, Entry>,
     /// The numbers of messages that came again while a reader that went away had them, and their new ones.
     renamed: NumberMap<u64>,
@@ -65,7 +66,7 @@ pub(super) struct Load {
 impl Unsettled {
     pub(super) fn new(session: u64) -> Self {
         Self {
-            session,
+            prefix: format!("{session:016x}."),
             entries: BTreeMap::new(),
             renamed: NumberMap::default(),
             by_identity: HashMap::new(),
@@ -82,7 +83,7 @@ impl Unsettled {
     pub(super) fn admit(&mut self, identity: Arc<str>, delivery: &mut Delivery, wire: Wire) -> u64 {
         let number = self.next;
         self.next += 1;
-        delivery.tag = AckTag::format(format_args!("{:016x}.{number}", self.session));
+        delivery.tag = AckTag::below(&self.prefix, number);
         self.by_identity.insert(Arc::clone(&identity), number);
         let size = delivery.size();
         self.held.add(size);
@@ -153,9 +154,7 @@ impl Unsettled {
 
     /// The number that stands in `handle`, if it may be one of ours.
     fn parse(&self, handle: &AckTag) -> Option<u64> {
-        let (session, number) = handle.as_str().split_once('.')?;
-        let ours = session.len() == 16 && u64::from_str_radix(session, 16).ok()? == self.session;
-        number.parse().ok().filter(|_| ours)
+        handle.as_str().strip_prefix(self.prefix.as_str())?.parse().ok()
     }
 
     /// The numbers of all messages in `place`, oldest first.

@@ -21,6 +21,10 @@ impl Engine {
 
     pub(super) fn public_profile(&mut self, handle: &str) -> Answer {
         let agent = self.found_or_404(handle)?;
+        if self.database_down {
+            // Nobody knows what a server says then; this helps a client least.
+            return Err(Reply::error(404, "AGENT_NOT_FOUND", "Agent not found"));
+        }
         Ok(Reply::ok(self.profile_row(agent).into()))
     }
 

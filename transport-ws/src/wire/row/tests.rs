@@ -39,6 +39,22 @@ fn every_known_member_is_read() {
 }
 
 #[test]
+fn a_number_that_cannot_be_counted_on_from_is_none() {
+    for (written, seq) in [
+        ("1", Some(1)),
+        ("9223372036854775807", Some(i64::MAX as u64)),
+        ("9223372036854775808", None),
+        ("18446744073709551615", None),
+        ("\"18446744073709551615\"", None),
+        ("18446744073709551616", None),
+        ("0", None),
+    ] {
+        let row = MessageRow::parse(format!(r#"{{"id":"m","seq":{written}}}"#)).expect("a row");
+        assert_eq!((row.id(), row.seq()), (Some("m"), seq), "{written}");
+    }
+}
+
+#[test]
 fn a_text_without_escapes_shares_the_rows_memory() {
     let row = MessageRow::parse(ROW).expect("a row");
     let text = row.text_bytes().expect("a text");

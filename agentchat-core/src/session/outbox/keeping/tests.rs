@@ -110,6 +110,24 @@ fn an_id_that_ended_and_comes_with_another_content_is_removed_before_it_is_saved
 }
 
 #[test]
+fn what_a_save_under_way_leaves_is_removed_also_when_its_id_comes_twice_more() {
+    let mut bench = Bench::new(true, vec![], vec![]);
+    let message = said("old");
+    let ticket = bench.push(&message);
+    assert_eq!(bench.asked(), ["save 0 as 0"]);
+    assert!(bench.outbox.withdraw(ticket));
+    let other = said("new").with_id(message.client_msg_id.clone());
+    let ticket = bench.push(&other);
+    assert!(bench.outbox.withdraw(ticket));
+    let ticket = bench.push(&other);
+    bench.stored(&message, Ok(()));
+    assert_eq!(bench.asked(), ["remove"], "the store holds the old content");
+    bench.stored(&other, Ok(()));
+    assert_eq!(bench.asked(), ["save 2 as 0"]);
+    assert!(matches!(bench.stored(&other, Ok(())), Stored::Kept(kept) if kept == ticket));
+}
+
+#[test]
 fn a_message_the_store_refuses_is_told_and_one_of_a_foreign_content_is_left_there() {
     let mut bench = Bench::new(true, vec![], vec![]);
     let message = said("x");

@@ -1,0 +1,353 @@
+//! The task that reads an agent's own inbox where replies come there as well.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::StreamExt;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::acks::Acks;
+use super::aside::Aside;
+use super::calls::Calls;
+use super::own_inbox::{AHEAD, AHEAD_BYTES, ahead};
+use super::reply_reader::CHECK;
+use super::role::Seat;
+use super::settled::SharedSettled;
+use crate::address::Address;
+use crate::capability::AckGuarantee;
+use crate::clock::{FAR, after};
+use crate::delivery::Delivery;
+use crate::error::{Advice, Error, ErrorKind, Reached, Result};
+use crate::id::AckTag;
+use crate::options::SubscribeOptions;
+use crate::telemetry::Hole;
+use crate::transport::{Event, EventStream, Transport};
+
+/// Reads the own inbox as far as a serving or a call wants it. A reply goes to its call, and is settled with
+/// that; everything else waits, unsettled and in order, until the serving takes it. While a call waits,
+/// reading goes on past what the serving has room for, up to [`AHEAD`].
+///
+/// When a serving ends, what it left unsettled must come again: the subscription is then made anew, at once
+/// if calls wait, else for who wants it next. Where nothing comes again, it is kept.
+pub(super) struct Intake {
+    transport: Arc<dyn Transport>,
+    calls: Arc<Calls>,
+    seat: Arc<Seat>,
+    room: Arc<Notify>,
+    crowded: Arc<AtomicBool>,
+    acks: Acks,
+    aside: Aside,
+    inbox: Option<Reading>,
+    /// What is for the serving and not with it yet. An error is the last.
+    held: VecDeque<Result<Event>>,
+    held_bytes: usize,
+    outlet: Option<Outlet>,
+}
+
+/// The subscription.
+struct Reading {
+    events: EventStream,
+    settled: SharedSettled,
+    /// How much of its credit a serving may use.
+    room: usize,
+}
+
+/// Where messages for the serving go.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    pub(super) sender: mpsc::Sender<Result<Event>>,
+    /// What the serving did not take before it ended.
+    pub(super) returned: Arc<Mutex<VecDeque<Event>>>,
+}
+
+/// What is asked of the task.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Read for a call.
+    Open(oneshot::Sender<Result<()>>),
+    /// Read for a serving.
+    Serve { outlet: Outlet, options: SubscribeOptions, ready: oneshot::Sender<Result<Attached>> },
+}
+
+/// How a serving reads.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) settled: SharedSettled,
+    pub(super) room: usize,
+}
+
+impl Intake {
+    pub(super) fn new(transport: Arc<dyn Transport>, calls: Arc<Calls>, seat: Arc<Seat>) -> Self {
+        Self {
+            acks: Acks::new(Arc::clone(&transport)),
+            transport,
+            calls,
+            seat,
+            room: Arc::default(),
+            crowded: Arc::default(),
+            aside: Aside::default(),
+            inbox: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            outlet: None,
+        }
+    }
+
+    /// Which inbox it is, what wakes the task, and whether replies are out of its reach.
+    pub(super) fn signals(&self) -> (Address, Arc<Notify>, Arc<AtomicBool>) {
+        (self.transport.address().clone(), Arc::clone(&self.room), Arc::clone(&self.crowded))
+    }
+
+    /// Begins with a subscription that is there already, and its serving.
+    pub(super) fn adopt(
+        &mut self,
+        events: EventStream,
+        outlet: Outlet,
+        options: &SubscribeOptions,
+    ) -> SharedSettled {
+        let settled = SharedSettled::new(self.transport.capabilities());
+        let room = options.max_unsettled;
+        self.inbox = Some(Reading { events, settled: settled.clone(), room });
+        self.outlet = Some(outlet);
+        settled
+    }
+
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut check_at = None;
+        loop {
+            if self.outlet.as_ref().is_some_and(|outlet| outlet.sender.is_closed()) {
+                self.detach();
+            }
+            self.pass_on();
+            let waiting = self.calls.any();
+            if waiting && self.inbox.is_none() {
+                if let Err(error) = self.subscribe(&SubscribeOptions::own()).await {
+                    self.calls.lose(self.transport.address(), &error);
+                }
+                continue;
+            }
+            let crowded = self.is_crowded();
+            self.crowded.store(crowded, Ordering::Relaxed);
+            if waiting && crowded && self.outlet.is_none() {
+                self.calls.fail(unserved);
+                continue;
+            }
+            let full = crowded || self.held.len() + self.aside.len() + self.acks.len() >= AHEAD;
+            let wanted = self.held.is_empty() && self.outlet.as_ref().is_some_and(Outlet::has_room);
+            let filling = self.aside.len() >= AHEAD / 2 || self.aside.bytes() >= AHEAD_BYTES / 2;
+            check_at = filling.then(|| check_at.unwrap_or_else(|| Instant::now() + CHECK));
+            let check = check_at.unwrap_or_else(|| after(Instant::now(), FAR));
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                event = next(&mut self.inbox), if wanted || (waiting && !full) => self.take_in(event),
+                () = changed(self.outlet.as_ref()) => {}
+                () = self.acks.work() => {}
+                () = self.room.notified() => {
+                    let settled = self.aside.hand_over();
+                    self.settle(settled);
+                }
+                () = tokio::time::sleep_until(check) => {
+                    check_at = None;
+                    let others_wait = self.calls.share(self.transport.address());
+                    let settled = self.aside.relieve(Instant::now(), others_wait);
+                    self.settle(settled);
+                }
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Open(ready) => {
+                let opened = match &self.inbox {
+                    Some(_) => Ok(()),
+                    None => self.subscribe(&SubscribeOptions::own()).await,
+                };
+                let unserved = self.outlet.is_none() && self.is_crowded();
+                let opened = opened.and_then(|()| match unserved {
+                    true => Err(self::unserved().with_reached(Reached::No)),
+                    false => Ok(()),
+                });
+                // Nobody asks any more: then nobody need know.
+                let _ = ready.send(opened);
+            }
+            Command::Serve { outlet, options, ready } => {
+                match &self.outlet {
+                    Some(before) if before.sender.is_closed() => self.detach(),
+                    Some(_) => {
+                        let what = "the inbox is being served already";
+                        let error = Error::new(ErrorKind::Conflict, "serve", what);
+                        let _ = ready.send(Err(error.with_reached(Reached::No)));
+                        return;
+                    }
+                    None => {}
+                }
+                let opened = match &self.inbox {
+                    Some(_) => Ok(()),
+                    None => self.subscribe(&options).await,
+                };
+                let attached = opened.and_then(|()| self.attach(outlet));
+                let _ = ready.send(attached);
+            }
+        }
+    }
+
+    fn attach(&mut self, outlet: Outlet) -> Result<Attached> {
+        let Some(Reading { settled, room, .. }) = &self.inbox else {
+            return Err(Error::new(ErrorKind::Closed, "subscribe", "the inbox stream ended"));
+        };
+        self.outlet = Some(outlet);
+        Ok(Attached { settled: settled.clone(), room: *room })
+    }
+
+    async fn subscribe(&mut self, options: &SubscribeOptions) -> Result<()> {
+        let wide = ahead(&*self.transport, options);
+        let events = self.seat.open(&self.transport, wide).await?;
+        let settled = SharedSettled::new(self.transport.capabilities());
+        self.inbox = Some(Reading { events, settled, room: options.max_unsettled });
+        Ok(())
+    }
+
+    /// The serving has ended.
+    fn detach(&mut self) {
+        let Some(outlet) = self.outlet.take() else { return };
+        let returned = std::mem::take(&mut *outlet.returned.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.comes_again() {
+            self.inbox = None;
+            self.forget();
+            return;
+        }
+        for event in returned.into_iter().rev() {
+            self.held_bytes += size(&event);
+            self.held.push_front(Ok(event));
+        }
+    }
+
+    /// Drops what is unsettled here; it comes again.
+    fn forget(&mut self) {
+        self.held.clear();
+        self.held_bytes = 0;
+        self.aside = Aside::default();
+    }
+
+    fn comes_again(&self) -> bool {
+        self.transport.capabilities().ack != AckGuarantee::None
+    }
+
+    fn take_in(&mut self, event: Option<Result<Event>>) {
+        match event {
+            Some(Ok(Event::Message(delivery))) => self.route(delivery),
+            Some(Ok(event)) => {
+                if self.outlet.is_some() || matches!(event, Event::CaughtUp) {
+                    return self.hold(event);
+                }
+                tracing::warn!(name: "reply.hole", hole = %Hole(&event), "replies are missing");
+            }
+            ended => {
+                let closed = || Error::new(ErrorKind::Closed, "serve", "the inbox stream ended");
+                self.lost(ended.and_then(Result::err).unwrap_or_else(closed));
+            }
+        }
+    }
+
+    fn route(&mut self, delivery: Delivery) {
+        if let Some(inbox) = &self.inbox {
+            inbox.settled.arrived(&delivery.tag);
+        }
+        if let Some(call) = self.calls.answered(&delivery) {
+            let settled = self.aside.offer(call, delivery);
+            self.settle(settled.into_iter().collect());
+        } else if self.calls.is_late(&delivery) {
+            let tag = self.calls.late(&delivery);
+            self.settle(vec![tag]);
+        } else {
+            self.hold(Event::Message(delivery));
+        }
+    }
+
+    fn hold(&mut self, event: Event) {
+        self.held_bytes += size(&event);
+        self.held.push_back(Ok(event));
+    }
+
+    /// Gives the serving what it has room for.
+    fn pass_on(&mut self) {
+        while let Some(outlet) = &self.outlet {
+            let Ok(place) = outlet.sender.try_reserve() else { return };
+            let Some(event) = self.held.pop_front() else { return };
+            self.held_bytes -= event.as_ref().map_or(0, size);
+            let last = event.is_err();
+            place.send(event);
+            if last {
+                self.outlet = None;
+            }
+        }
+    }
+
+    /// The subscription has ended: calls and the serving are told.
+    fn lost(&mut self, error: Error) {
+        self.inbox = None;
+        self.calls.lose(self.transport.address(), &error);
+        if self.comes_again() {
+            self.forget();
+        }
+        if self.outlet.is_some() {
+            self.held.push_back(Err(error));
+        }
+    }
+
+    fn settle(&mut self, tags: Vec<AckTag>) {
+        if let Some(inbox) = &self.inbox
+            && !tags.is_empty()
+        {
+            self.acks.extend(inbox.settled.settle(tags));
+        }
+    }
+
+    /// Whether no reply can be read any more before something else is settled.
+    fn is_crowded(&self) -> bool {
+        // What a serving has not taken has left this queue, and still uses the credit that is for reading ahead.
+        let offered = usize::from(self.outlet.as_ref().is_some_and(|outlet| !outlet.has_room()));
+        self.held.len() + offered + self.aside.len() >= AHEAD
+            || self.held_bytes + self.aside.bytes() >= AHEAD_BYTES
+    }
+}
+
+impl Outlet {
+    fn has_room(&self) -> bool {
+        self.sender.capacity() > 0
+    }
+}
+
+async fn next(inbox: &mut Option<Reading>) -> Option<Result<Event>> {
+    match inbox {
+        Some(inbox) => inbox.events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when a serving that had no room has some, or has ended.
+async fn changed(outlet: Option<&Outlet>) {
+    match outlet {
+        Some(outlet) if outlet.has_room() => outlet.sender.closed().await,
+        Some(outlet) => drop(outlet.sender.reserve().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn size(event: &Event) -> usize {
+    match event {
+        Event::Message(delivery) => delivery.size(),
+        _ => 0,
+    }
+}
+
+fn unserved() -> Error {
+    let what = "the agent's inbox is full of messages that nobody serves, and replies come behind them";
+    Error::new(ErrorKind::Backpressure, "call", what).with_advice(Advice::Never)
+}

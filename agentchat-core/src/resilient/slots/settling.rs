@@ -1,0 +1,64 @@
+//! What readers settle.
+
+use tokio::time::Instant;
+
+use super::Slots;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::AckTag;
+
+impl Slots {
+    /// Settles what was handed out under `tags`.
+    pub(in crate::resilient) fn settle(&mut self, tags: &[AckTag], now: Instant) -> Result<()> {
+        let mut touched = None;
+        let settled = tags.iter().try_for_each(|tag| {
+            let number = self.number(tag)?;
+            if touched.is_some_and(|touched| touched != number) {
+                self.after_settling(touched, now);
+            }
+            touched = Some(number);
+            // The slot of an inbox that is no longer read is gone, and with it what its tags meant.
+            let Some(slot) = self.open.get_mut(&number) else { return Ok(()) };
+            if !slot.inbox.issued(tag) {
+                return Err(foreign());
+            }
+            slot.owes |= slot.inbox.must_come_again(tag);
+            slot.inbox.settle(tag, now);
+            self.draft(number, tag, now);
+            Ok(())
+        });
+        self.after_settling(touched, now);
+        settled
+    }
+
+    pub(super) fn after_settling(&mut self, number: Option<u64>, now: Instant) {
+        if let Some(slot) = number.and_then(|number| self.open.get_mut(&number)) {
+            slot.inbox.after_settling(now);
+            slot.refill(now);
+            slot.pump();
+        }
+    }
+
+    /// A connection was lost with acknowledgements on their way.
+    pub(in crate::resilient) fn owe(&mut self) {
+        for slot in self.open.values_mut() {
+            slot.owes = true;
+        }
+    }
+
+    /// Whether messages of the agent's own inbox were settled that will come again. Of other inboxes it does
+    /// not matter: they end with what was asked for in them.
+    pub(in crate::resilient) fn owes(&self) -> bool {
+        self.open.values().any(|slot| slot.own && slot.owes)
+    }
+
+    /// Which inbox handed `tag` out.
+    pub(super) fn number(&self, tag: &AckTag) -> Result<u64> {
+        let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());
+        let number = begins.map(|begins| begins ^ self.session).filter(|slot| *slot < self.next);
+        number.ok_or_else(foreign)
+    }
+}
+
+pub(super) fn foreign() -> Error {
+    Error::new(ErrorKind::Invalid, "ack", "this tag is not from this session")
+}

@@ -1,0 +1,181 @@
+//! Servers that mark a message as delivered when they write it to a socket.
+
+use std::sync::Arc;
+
+use agentchat_core::store::{CursorStore, MemoryStore};
+use agentchat_core::{AckGuarantee, CloseMode, Connector};
+use transport_ws::testing::{Profile, PushFault};
+
+use crate::ws_support::{
+    Attached, World, backlog, ending, is_quiet, message, numbers, read, say, within, word, words,
+};
+
+/// As after a restart of the process: nothing is left but the store.
+async fn attach(world: &World, store: &Arc<MemoryStore>) -> Attached {
+    let store = Arc::clone(store);
+    world.connector("bob").with_cursor_store(store).connect().await.expect("attached")
+}
+
+async fn world() -> (World, Attached, Arc<MemoryStore>) {
+    let world = World::of(Profile::Legacy).await;
+    let alice = world.attach("alice").await;
+    (world, alice, Arc::default())
+}
+
+async fn cursors(store: &MemoryStore) -> Vec<String> {
+    let kept = store.list("agentchat/bob@").await.expect("readable");
+    let kept = kept.into_iter().filter(|(key, _)| key.contains("conv_"));
+    kept.map(|(_, cursor)| String::from_utf8(cursor.bytes().to_vec()).expect("text")).collect()
+}
+
+#[tokio::test]
+async fn what_was_written_and_not_settled_comes_again_after_a_restart() {
+    let (world, alice, store) = world().await;
+    let bob = attach(&world, &store).await;
+    assert_eq!(bob.capabilities().ack, AckGuarantee::Redelivers);
+    let mut events = read(&bob).await;
+    for number in 0..5 {
+        say(&alice, &bob, number.to_string()).await;
+    }
+    let mut found = Vec::new();
+    while found.len() < 5 {
+        found.push(message(&mut events).await);
+    }
+    assert_eq!(world.server.stored("bob"), 0, "the server is done with them");
+    bob.ack(&[found[0].tag.clone(), found[1].tag.clone(), found[3].tag.clone()]).await.expect("settled");
+    drop(events);
+    bob.close(CloseMode::Detach).await.expect("closed");
+    assert_eq!(cursors(&store).await, ["3"], "the cursor stands before the first that is not settled");
+    let bob = attach(&world, &store).await;
+    let found = backlog(&mut read(&bob).await).await;
+    assert_eq!(words(&found), ["2", "3", "4"]);
+    let tags: Vec<_> = found.iter().map(|delivery| delivery.tag.clone()).collect();
+    bob.ack(&tags).await.expect("settled");
+    bob.close(CloseMode::Detach).await.expect("closed");
+    let bob = attach(&world, &store).await;
+    assert!(backlog(&mut read(&bob).await).await.is_empty(), "all is settled");
+}
+
+#[tokio::test]
+async fn without_a_store_it_is_at_most_once_and_says_so() {
+    let (world, alice, _) = world().await;
+    let bob = world.attach("bob").await;
+    assert_eq!(bob.capabilities().ack, AckGuarantee::None);
+    let mut events = read(&bob).await;
+    say(&alice, &bob, "a").await;
+    message(&mut events).await;
+    let bob = world.attach("bob").await;
+    assert!(backlog(&mut read(&bob).await).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_conversation_that_was_first_written_to_a_lost_socket_is_found() {
+    let (world, alice, store) = world().await;
+    let bob = attach(&world, &store).await;
+    let mut events = read(&bob).await;
+    backlog(&mut events).await;
+    world.server.faults().pushes([PushFault::Drop, PushFault::Drop]);
+    for number in 0..2 {
+        say(&alice, &bob, number.to_string()).await;
+    }
+    world.server.faults().cut_all();
+    ending(&mut events).await;
+    let bob = attach(&world, &store).await;
+    assert_eq!(words(&backlog(&mut read(&bob).await).await), numbers(0..2));
+}
+
+#[tokio::test]
+async fn at_first_use_what_was_delivered_is_not_new_and_what_waits_is() {
+    let (world, alice, store) = world().await;
+    let early = world.attach("bob").await;
+    let mut events = read(&early).await;
+    for number in 0..3 {
+        say(&alice, &early, number.to_string()).await;
+        message(&mut events).await;
+    }
+    let waits = early.address().clone();
+    drop(events);
+    early.close(CloseMode::Detach).await.expect("closed");
+    let message = agentchat_core::Outbound::new(waits, agentchat_core::Body::text("waits"));
+    within(alice.send(&message)).await.expect("accepted");
+    // It is written to this attachment, which is lost before anybody reads.
+    drop(attach(&world, &store).await);
+    within(world.server.until_stored("bob", 0)).await;
+    let bob = attach(&world, &store).await;
+    let mut events = read(&bob).await;
+    let found = backlog(&mut events).await;
+    assert_eq!(words(&found), ["waits"]);
+    bob.ack(&[found[0].tag.clone()]).await.expect("settled");
+    drop(events);
+    bob.close(CloseMode::Detach).await.expect("closed");
+    let bob = attach(&world, &store).await;
+    assert!(backlog(&mut read(&bob).await).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_old_conversation_that_goes_on_brings_only_what_is_new() {
+    let (world, alice, store) = world().await;
+    let early = world.attach("bob").await;
+    let mut events = read(&early).await;
+    for number in 0..3 {
+        say(&alice, &early, number.to_string()).await;
+        message(&mut events).await;
+    }
+    drop(events);
+    early.close(CloseMode::Detach).await.expect("closed");
+    let bob = attach(&world, &store).await;
+    let mut events = read(&bob).await;
+    assert!(backlog(&mut events).await.is_empty());
+    say(&bob, &alice, "mine").await;
+    say(&alice, &bob, "new").await;
+    let new = message(&mut events).await;
+    assert_eq!(word(&new), "new");
+    bob.ack(&[new.tag]).await.expect("settled");
+    // What was there before the store was is looked for once, and does not hold the cursor up.
+    within(async {
+        while cursors(&store).await != ["6"] {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    say(&alice, &bob, "newer").await;
+    message(&mut events).await;
+    drop(events);
+    drop(bob);
+    let bob = attach(&world, &store).await;
+    assert_eq!(words(&backlog(&mut read(&bob).await).await), ["newer"]);
+}
+
+#[tokio::test]
+async fn the_cursor_of_a_conversation_that_is_not_listed_any_more_is_cleared() {
+    let (world, alice, store) = world().await;
+    let bob = attach(&world, &store).await;
+    let mut events = read(&bob).await;
+    say(&alice, &bob, "a").await;
+    let delivery = message(&mut events).await;
+    bob.ack(&[delivery.tag]).await.expect("settled");
+    drop(events);
+    bob.close(CloseMode::Detach).await.expect("closed");
+    assert_eq!(cursors(&store).await, ["2"]);
+    let client =
+        transport_ws::AgentChat::new(&world.config("bob").build().expect("valid")).expect("a client");
+    let conversation = delivery.conversation.expect("the server's");
+    client.hide_conversation(conversation.as_str()).await.expect("hidden");
+    let bob = attach(&world, &store).await;
+    let mut events = read(&bob).await;
+    assert!(backlog(&mut events).await.is_empty());
+    bob.close(CloseMode::Detach).await.expect("closed");
+    assert!(cursors(&store).await.is_empty());
+    // It comes back with its next message, and brings nothing else.
+    let bob = attach(&world, &store).await;
+    let mut events = read(&bob).await;
+    backlog(&mut events).await;
+    world.server.faults().pushes([PushFault::Drop]);
+    say(&alice, &bob, "b").await;
+    drop(events);
+    drop(bob);
+    let bob = attach(&world, &store).await;
+    let mut events = read(&bob).await;
+    assert_eq!(words(&backlog(&mut events).await), ["b"]);
+    assert!(is_quiet(&mut events).await);
+}

@@ -55,9 +55,9 @@ pub use safety::{
     AddressRule, AnswerPolicy, AnswerTarget, Credentials, Origin, Reach, is_credential, origin_of,
 };
 pub use sign::{CardSignature, SignFailure, Signer, Verdict, Verifier};
+pub use task::TaskState;
 pub use view::{
     ArtifactView, EventView, MessageView, PartContent, PartView, RequestView, RpcError, RpcView, StatusView,
     TaskView, UpdateView,
 };
-pub use task::TaskState;
 pub use vocabulary::{A2aVersion, ErrorCode, Operation, Role};

@@ -141,7 +141,10 @@ fn a_call_whose_end_was_lost_asks_for_the_snapshot_and_ends_with_it() {
 fn a_request_is_read_in_every_version_that_says_it() {
     let read = |text: &str| Incoming::read(&Envelope::new(text.to_owned()), None, &Limits::default());
     let v1 = read(fixture("v1_stream_request.json")).unwrap();
-    assert_eq!((&v1.operation, v1.task_request().unwrap().streams), (&Some(Operation::SendStreamingMessage), true));
+    assert_eq!(
+        (&v1.operation, v1.task_request().unwrap().streams),
+        (&Some(Operation::SendStreamingMessage), true)
+    );
     let v0 = read(fixture("v0_2_message_send.json")).unwrap();
     assert_eq!((&v0.operation, v0.task_request().unwrap().streams), (&Some(Operation::SendMessage), false));
     assert!(v0.key.is_some() && v0.message.is_some());

@@ -74,9 +74,10 @@ impl Asker {
         let Envelope { headers, body } = &received.envelope;
         let kept = match ours {
             false => Some(received.envelope.clone()),
-            true => received.envelope.origin().and_then(|origin| {
-                Envelope::new("{}").with_origin(&origin, Reach::Home).ok()
-            }),
+            true => received
+                .envelope
+                .origin()
+                .and_then(|origin| Envelope::new("{}").with_origin(&origin, Reach::Home).ok()),
         };
         Self {
             to,
@@ -85,9 +86,8 @@ impl Asker {
             ours,
             wrapped: received.carriage == Carriage::Wrapped,
             answering: received.answering().as_agent(agent),
-            text: kept.and_then(|kept| {
-                String::from_utf8(kept.to_wrapped(&Limits::default()).ok()?.to_vec()).ok()
-            }),
+            text: kept
+                .and_then(|kept| String::from_utf8(kept.to_wrapped(&Limits::default()).ok()?.to_vec()).ok()),
             traceparent: None,
             via: String::new(),
         }
@@ -147,7 +147,8 @@ fn answer_of(reply: &Envelope) -> Option<Answer> {
             let code = error.get("code").and_then(|code| code.raw().parse().ok()).unwrap_or(-32603);
             let message = error.text_of("message").unwrap_or_default().into_owned();
             // Codes of A2A get the details of the version that asked.
-            let known = crate::vocabulary::ErrorCode::from_code(code).is_some_and(|code| code.reason().is_some());
+            let known =
+                crate::vocabulary::ErrorCode::from_code(code).is_some_and(|code| code.reason().is_some());
             let data = error.get("data").map(|data| data.raw().to_owned()).filter(|_| !known);
             Answer::failure_with(code, message, data)
         }

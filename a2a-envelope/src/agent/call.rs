@@ -155,7 +155,10 @@ impl Drop for A2aCall {
 
 impl fmt::Debug for A2aCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("A2aCall").field("id", &self.id()).field("state", &self.state()).finish_non_exhaustive()
+        f.debug_struct("A2aCall")
+            .field("id", &self.id())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
     }
 }
 
@@ -258,7 +261,8 @@ impl Inner {
     fn absorb(&mut self, items: Vec<ReaderItem>) {
         for item in items {
             self.answer.take(&item);
-            let note = Note { correlation: Some(&self.id), task: self.answer.task_id.as_deref(), ..Note::default() };
+            let note =
+                Note { correlation: Some(&self.id), task: self.answer.task_id.as_deref(), ..Note::default() };
             match &item {
                 ReaderItem::Gap { .. } => self.notes.tell(&Note { name: "stream.gap", ..note }),
                 ReaderItem::Resynced { .. } => self.notes.tell(&Note { name: "stream.resynced", ..note }),
@@ -315,14 +319,16 @@ impl Parked {
 pub(super) fn envelope_of(reply: &Reply, id: Option<&str>) -> Option<Envelope> {
     let delivery = &reply.delivery;
     let limits = Limits::default();
-    let mut envelope = Received::read(headers_of(delivery), delivery.body.bytes.clone(), &limits).ok()?.envelope;
+    let mut envelope =
+        Received::read(headers_of(delivery), delivery.body.bytes.clone(), &limits).ok()?.envelope;
     if let Some(id) = id {
         envelope.headers.set(names::CORRELATION_ID, id).ok()?;
     }
     if !envelope.headers.contains(names::ENVELOPE) {
         if json::parse_body(&envelope.body, &limits).map_or(true, |root| !root.is_object()) {
             let text = String::from_utf8_lossy(&envelope.body);
-            let message = format!(r#"{{"messageId":"","role":"ROLE_AGENT","parts":[{{"text":{}}}]}}"#, quote(&text));
+            let message =
+                format!(r#"{{"messageId":"","role":"ROLE_AGENT","parts":[{{"text":{}}}]}}"#, quote(&text));
             envelope.body = message.into();
         }
         envelope = envelope.with_last(reply.last).ok()?;

@@ -133,7 +133,12 @@ impl A2aClient {
     ///
     /// # Errors
     /// As [`call`](Self::call); what the peer refuses comes as the call's answer.
-    pub async fn subscribe(&self, at: &Address, task_id: &str, after: Option<u64>) -> Result<A2aCall, A2aError> {
+    pub async fn subscribe(
+        &self,
+        at: &Address,
+        task_id: &str,
+        after: Option<u64>,
+    ) -> Result<A2aCall, A2aError> {
         self.about(at, Operation::SubscribeToTask, task_id, after).await
     }
 

@@ -34,7 +34,8 @@ impl Shared {
             return Ok(());
         }
         let limits = &self.options.limits;
-        let received = match Received::read(carry::headers_of(delivery), delivery.body.bytes.clone(), limits) {
+        let received = match Received::read(carry::headers_of(delivery), delivery.body.bytes.clone(), limits)
+        {
             Ok(received) => received,
             Err(error) => return self.unread(delivery, &error).await,
         };
@@ -88,7 +89,8 @@ impl Shared {
         mut asker: Asker,
     ) -> HandlerResult {
         let id = incoming.task_id.clone();
-        let missing = |incoming: &Incoming| incoming.refused(-32602, "the request names no task", "INVALID_PARAMS");
+        let missing =
+            |incoming: &Incoming| incoming.refused(-32602, "the request names no task", "INVALID_PARAMS");
         match incoming.operation {
             Some(Operation::SendMessage | Operation::SendStreamingMessage) => {
                 self.send_message(received, delivery, incoming, asker).await
@@ -168,7 +170,9 @@ impl Shared {
             }
         }
         incoming.reply_to = asker.to.as_ref().map(|to| to.as_str().to_owned());
-        let Some(key) = incoming.key.clone() else { return Err(HandlerError::reject("the request has no id")) };
+        let Some(key) = incoming.key.clone() else {
+            return Err(HandlerError::reject("the request has no id"));
+        };
         // Who cannot be told apart from others by where they are answered is told by what they call themselves.
         let sender = asker.to.as_ref().or(delivery.sender.as_ref());
         let sender = sender.map(|to| to.as_str().to_owned()).unwrap_or_default();
@@ -342,22 +346,24 @@ impl Shared {
     }
 
     /// Answers with the task as it is.
-    pub(crate) async fn answer_task(&self, incoming: &Incoming, asker: &mut Asker, task: &Task, newest: Option<u64>) {
+    pub(crate) async fn answer_task(
+        &self,
+        incoming: &Incoming,
+        asker: &mut Asker,
+        task: &Task,
+        newest: Option<u64>,
+    ) {
         let belongs = Belongs::to_task(task.id(), task.context_id(), task.generation())
             .with_task_inbox(self.options.writer.task_inbox.as_deref());
-        let made = incoming.line.clone().result(ReplyType::Response, &with_history(task, newest), true, belongs);
+        let made =
+            incoming.line.clone().result(ReplyType::Response, &with_history(task, newest), true, belongs);
         if let Ok(Some(reply)) = made {
             self.deliver_apart(asker, &reply).await;
         }
     }
 
     /// The answer of an earlier time, under its old number.
-    pub(crate) async fn answer_again(
-        &self,
-        record: &RequestRecord,
-        incoming: &Incoming,
-        asker: &mut Asker,
-    ) {
+    pub(crate) async fn answer_again(&self, record: &RequestRecord, incoming: &Incoming, asker: &mut Asker) {
         let task = self.tasks.get(&record.task_id).await.ok().flatten();
         let turn = task.as_ref().and_then(|task| {
             let own = |key: &String| *key == record.key;
@@ -421,7 +427,8 @@ impl Shared {
         // The headers tell the dialect; of the body nothing is left to be told.
         let Ok(bare) = Received::read(headers, "{}", &self.options.limits) else { return Ok(()) };
         let mut asker = Asker::new(&bare, delivery, Some(to.clone()), self.agent.address().name());
-        let code = if matches!(error, Error::NotJson { .. } | Error::NotUtf8 { .. }) { -32700 } else { -32600 };
+        let code =
+            if matches!(error, Error::NotJson { .. } | Error::NotUtf8 { .. }) { -32700 } else { -32600 };
         self.deliver_made(&mut asker, refusal(&correlation, code, &why)).await;
         Ok(())
     }
@@ -441,7 +448,12 @@ impl Shared {
         Ok(delivery.sender.clone().filter(|to| waits && address::check(own, to).is_ok()))
     }
 
-    fn incoming(&self, received: &Received, delivery: &Delivery, correlation: &str) -> EnvelopeResult<Incoming> {
+    fn incoming(
+        &self,
+        received: &Received,
+        delivery: &Delivery,
+        correlation: &str,
+    ) -> EnvelopeResult<Incoming> {
         received.check(&self.options.limits)?;
         let mut envelope = received.envelope.clone();
         let legal = received.correlation.as_ref().is_some_and(|found| found.to_header().is_ok());
@@ -479,11 +491,8 @@ fn message_of(received: &Received, id: &str) -> Result<JsonText, (i32, &'static 
         }
         _ => return Err((-32602, "the request has no message")),
     };
-    let message = format!(
-        r#"{{"messageId":{},"role":"ROLE_USER","parts":[{{"text":{}}}]}}"#,
-        quote(id),
-        quote(&text)
-    );
+    let message =
+        format!(r#"{{"messageId":{},"role":"ROLE_USER","parts":[{{"text":{}}}]}}"#, quote(id), quote(&text));
     JsonText::new(message).map_err(|_| (-32602, "the message cannot be read"))
 }
 
@@ -506,7 +515,8 @@ fn answer_alone(line: &Line, answer: Option<&JsonText>) -> EnvelopeResult<Envelo
     let mut made = made.expect("a new line has not ended");
     if let Some(answer) = answer {
         made.body = answer.as_str().to_owned().into();
-        let failed = json::object_of_checked(answer.as_str().as_bytes()).is_some_and(|root| root.get("error").is_some());
+        let failed = json::object_of_checked(answer.as_str().as_bytes())
+            .is_some_and(|root| root.get("error").is_some());
         if !failed {
             made = made.with_reply_type(ReplyType::Response)?;
         }

@@ -59,7 +59,8 @@ impl A2aRequest {
     /// An A2A message as its author wrote it: its bytes travel unchanged, its own ids count.
     #[must_use]
     pub fn message(message: JsonText) -> Self {
-        let id = MessageView::read(message.as_str().as_bytes()).and_then(|view| view.message_id.map(|id| id.into_owned()));
+        let id = MessageView::read(message.as_str().as_bytes())
+            .and_then(|view| view.message_id.map(|id| id.into_owned()));
         let id = id.unwrap_or_else(|| ClientMsgId::random().as_str().to_owned());
         Self::of(Said::Message(message), id)
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
 use super::asker::Asker;
 use super::handler::TurnResult;
@@ -53,7 +54,12 @@ pub(crate) struct Runner {
 
 impl Shared {
     /// Lets the open request of `task` be worked on. `false` when it is already, or nobody may work any more.
-    pub(crate) fn start_task(self: &Arc<Self>, task: Task, asker: Asker, record: Option<RequestRecord>) -> bool {
+    pub(crate) fn start_task(
+        self: &Arc<Self>,
+        task: Task,
+        asker: Asker,
+        record: Option<RequestRecord>,
+    ) -> bool {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let id = task.id().to_owned();
         {
@@ -74,7 +80,8 @@ impl Shared {
             answer: None,
         };
         runner.hears(&task, asker);
-        let spawned = self.spawn(runner.run(task));
+        let span = tracing::info_span!("a2a.task", task = %id);
+        let spawned = self.spawn(runner.run(task).instrument(span));
         if !spawned {
             lock(&self.running).remove(&id);
         }
@@ -86,7 +93,9 @@ impl Shared {
         let running = lock(&self.running);
         match running.get(task_id) {
             Some(sender) => sender.try_send(command).map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command) => command,
+                mpsc::error::TrySendError::Full(command) | mpsc::error::TrySendError::Closed(command) => {
+                    command
+                }
             }),
             None => Err(command),
         }
@@ -171,7 +180,8 @@ impl Runner {
         let mut writer = self.open(task).await?;
         if expired {
             self.shared.tell(&Note { name: "request.expired", task: Some(&self.id), ..Note::default() });
-            let failure = Event::failure(-32603, "the deadline of the request has passed", "DEADLINE_EXCEEDED");
+            let failure =
+                Event::failure(-32603, "the deadline of the request has passed", "DEADLINE_EXCEEDED");
             self.say(&mut writer, |writer, now| writer.event(&failure, now)).await?;
             self.close().await;
             return Ok(writer.into_task());
@@ -262,7 +272,11 @@ impl Runner {
     }
 
     /// Carries out what a handler says. Gives where the answer goes, if it asks and waits here.
-    async fn op(&mut self, writer: &mut StreamWriter, op: Op) -> Result<Option<oneshot::Sender<JsonText>>, Lost> {
+    async fn op(
+        &mut self,
+        writer: &mut StreamWriter,
+        op: Op,
+    ) -> Result<Option<oneshot::Sender<JsonText>>, Lost> {
         let mut asks = None;
         let said = match op.kind {
             OpKind::Text { artifact, text } => {
@@ -322,7 +336,9 @@ impl Runner {
         let task = if writer.has_ended() {
             let mut task = writer.into_task();
             let expected = task.generation();
-            if task.cancel(self.shared.clock.now()).is_ok() && self.shared.save(&task, expected).await.is_err() {
+            if task.cancel(self.shared.clock.now()).is_ok()
+                && self.shared.save(&task, expected).await.is_err()
+            {
                 return Err(Lost);
             }
             task
@@ -340,7 +356,11 @@ impl Runner {
         Ok(task)
     }
 
-    async fn subscribe(&mut self, writer: &mut StreamWriter, subscribe: (Incoming, Asker)) -> Result<(), Lost> {
+    async fn subscribe(
+        &mut self,
+        writer: &mut StreamWriter,
+        subscribe: (Incoming, Asker),
+    ) -> Result<(), Lost> {
         let (incoming, mut asker) = subscribe;
         let correlation = incoming.line.correlation().as_str().to_owned();
         match writer.subscribe(incoming.line.clone(), incoming.resume_after) {
@@ -379,7 +399,11 @@ impl Runner {
         }
     }
 
-    async fn try_say<F>(&mut self, writer: &mut StreamWriter, what: F) -> Result<Result<(), StreamError>, Lost>
+    async fn try_say<F>(
+        &mut self,
+        writer: &mut StreamWriter,
+        what: F,
+    ) -> Result<Result<(), StreamError>, Lost>
     where
         F: FnOnce(&mut StreamWriter, std::time::Duration) -> Result<Vec<WriterAction>, StreamError>,
     {
@@ -427,7 +451,12 @@ impl Runner {
     }
 
     fn lost(&self, why: &str) -> Lost {
-        self.shared.tell(&Note { name: "task.lost", task: Some(&self.id), why: Some(why), ..Note::default() });
+        self.shared.tell(&Note {
+            name: "task.lost",
+            task: Some(&self.id),
+            why: Some(why),
+            ..Note::default()
+        });
         Lost
     }
 }

@@ -8,6 +8,7 @@ use agentchat_core::agent::Served;
 use agentchat_core::{Agent, Request, Serving};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::clock::Clock;
 use super::error::A2aError;
@@ -95,7 +96,8 @@ impl A2aServer {
         let intake = Arc::clone(&shared);
         let handler = move |request: Request| {
             let intake = Arc::clone(&intake);
-            async move { intake.take(request).await }
+            let span = tracing::info_span!("a2a.request", id = %request.delivery().id);
+            async move { intake.take(request).await }.instrument(span)
         };
         let serve = shared.options.serve.clone().with_expired_handed_over();
         let serving = agent.serve(handler, serve).await?;

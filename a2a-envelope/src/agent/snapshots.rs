@@ -31,7 +31,9 @@ pub(crate) async fn fetch(agent: &Agent, of: &Address, task_id: &str) -> Result<
         return Ok(None);
     }
     let found = agent.state_of(of, &Snapshot::key(task_id)).await?;
-    Ok(found.and_then(|value| read(value.bytes(), &Limits::default())).filter(|found| found.task.id == task_id))
+    Ok(found
+        .and_then(|value| read(value.bytes(), &Limits::default()))
+        .filter(|found| found.task.id == task_id))
 }
 
 /// The task's text with at most so many messages of history.

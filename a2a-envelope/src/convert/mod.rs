@@ -8,8 +8,8 @@ mod parts;
 mod write;
 
 use crate::json::{Kind, Node};
-use crate::view::{EventView, Shape, WRAPPINGS, shape_of};
 use crate::task::TaskState;
+use crate::view::{EventView, Shape, WRAPPINGS, shape_of};
 use crate::vocabulary::{A2aVersion, Operation};
 use write::{Object, array};
 

@@ -31,6 +31,6 @@ pub use record::Task;
 pub use state::TaskState;
 pub use step::Step;
 pub use store::{StoreFuture, TaskStore, may_replace};
-pub use turn::{Asked, TaskRequest, Turn};
 pub use text::TaskText;
+pub use turn::{Asked, TaskRequest, Turn};
 pub use waiting::{Next, Waiting};

@@ -54,7 +54,10 @@ pub struct Asked {
 
 impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asked").field("ours", &self.ours).field("wrapped", &self.wrapped).finish_non_exhaustive()
+        f.debug_struct("Asked")
+            .field("ours", &self.ours)
+            .field("wrapped", &self.wrapped)
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,11 +17,14 @@ use a2a_envelope::task::{MemoryTaskStore, TaskStore};
 use agentchat_core::{Agent, Loopback, LoopbackConnector};
 use mq9_client::testing::Broker;
 use transport_mq9::Mq9Connector;
+use transport_ws::testing::AgentChatServer;
+use transport_ws::{AgentChatConfig, AgentChatConnector, ApiKey};
 
 /// A network in memory, and the agents' places on it.
 pub enum Net {
     Loopback(Loopback, Mutex<HashMap<String, LoopbackConnector>>),
     Mq9(Broker, Mutex<HashMap<String, Mq9Connector>>),
+    AgentChat(AgentChatServer, Mutex<HashMap<String, AgentChatConnector>>),
 }
 
 impl Net {
@@ -33,13 +36,22 @@ impl Net {
         Self::Mq9(Broker::builder().start().await.expect("a free port"), Mutex::default())
     }
 
+    /// Without the rule that a first message must be answered before the second one.
+    pub async fn agentchat() -> Self {
+        let server = AgentChatServer::builder().switches(|it| it.awaiting_reply = false).start().await;
+        Self::AgentChat(server.expect("a free port"), Mutex::default())
+    }
+
     /// The agent of this name: the same inbox each time.
     pub async fn agent(&self, name: &str) -> Agent {
         match self {
             Self::Loopback(network, known) => {
                 let connector = {
                     let mut known = known.lock().expect("not poisoned");
-                    known.entry(name.into()).or_insert_with(|| network.connector(name).expect("a name")).clone()
+                    known
+                        .entry(name.into())
+                        .or_insert_with(|| network.connector(name).expect("a name"))
+                        .clone()
                 };
                 Agent::builder(connector).start().await.expect("starts")
             }
@@ -47,7 +59,22 @@ impl Net {
                 let connector = {
                     let mut known = known.lock().expect("not poisoned");
                     let make = || {
-                        Mq9Connector::builder(broker.url()).generated_inbox(name).build().expect("a connector")
+                        Mq9Connector::builder(broker.url())
+                            .generated_inbox(name)
+                            .build()
+                            .expect("a connector")
+                    };
+                    known.entry(name.into()).or_insert_with(make).clone()
+                };
+                Agent::builder(connector).start().await.expect("starts")
+            }
+            Self::AgentChat(server, known) => {
+                let connector = {
+                    let mut known = known.lock().expect("not poisoned");
+                    let make = || {
+                        let key = ApiKey::new(server.agent(name)).expect("a key");
+                        let config = AgentChatConfig::builder(key).with_base_url(server.base_url()).build();
+                        AgentChatConnector::new(config.expect("a configuration")).expect("a connector")
                     };
                     known.entry(name.into()).or_insert_with(make).clone()
                 };

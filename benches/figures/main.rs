@@ -6,6 +6,7 @@
 //! named `core` take both cores as they come.
 
 mod a2a;
+mod a2a_delivered;
 mod a2a_stream;
 mod alloc;
 mod consume;
@@ -31,6 +32,7 @@ fn main() {
         return ws::child(&asked, &std::env::args().nth(2).expect("the server's URL"));
     }
     let figures: &[(&str, fn())] = &[
+        ("a2a.stream.delivered", a2a_delivered::delivered),
         ("a2a.stream", a2a_stream::traffic),
         ("a2a.wrap", a2a::wrap),
         ("a2a.read", a2a::read),
@@ -77,7 +79,7 @@ fn main() {
         }
         // One run gives both figures of the idle mailboxes, or all of the stream.
         let also = name == "mq9.idle_cpu.1000" && "mq9.idle_fetches.1000".starts_with(&asked)
-            || name == "a2a.stream" && asked.starts_with(name);
+            || name == "a2a.stream" && asked.starts_with(name) && asked != "a2a.stream.delivered";
         if name.starts_with(&asked) || also {
             figure();
             ran += 1;

@@ -62,7 +62,14 @@ type Fetch = Pin<Box<dyn Future<Output = Option<Snapshot>> + Send>>;
 
 /// Calls that timed out and were dropped; the oldest is given up first.
 #[derive(Default)]
-pub(super) struct Parked(Mutex<(HashMap<String, Box<Inner>>, VecDeque<String>)>);
+pub(super) struct Parked(Mutex<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    calls: HashMap<String, Box<Inner>>,
+    /// The oldest first.
+    order: VecDeque<String>,
+}
 
 impl A2aCall {
     pub(super) fn new(
@@ -296,7 +303,7 @@ impl Inner {
 impl Parked {
     fn keep(&self, inner: Box<Inner>) {
         let mut parked = lock(&self.0);
-        let (calls, order) = &mut *parked;
+        let Shelf { calls, order } = &mut *parked;
         if order.len() >= PARKED {
             if let Some(oldest) = order.pop_front() {
                 calls.remove(&oldest);
@@ -308,7 +315,7 @@ impl Parked {
 
     pub(super) fn take(self: &Arc<Self>, id: &str) -> Option<A2aCall> {
         let mut parked = lock(&self.0);
-        let (calls, order) = &mut *parked;
+        let Shelf { calls, order } = &mut *parked;
         let inner = calls.remove(id)?;
         order.retain(|known| known != id);
         Some(A2aCall { inner: Some(inner), parked: Arc::clone(self) })

@@ -10,19 +10,17 @@ use super::carry;
 use super::note::Note;
 use super::runner::{Command, Pending};
 use super::server::Shared;
-use super::snapshots::with_history;
 use super::turn::lock;
 use crate::call::Incoming;
 use crate::correlation::CorrelationId;
 use crate::dialect::Dialect;
 use crate::envelope::Envelope;
 use crate::error::{Error, Result as EnvelopeResult};
-use crate::idempotency::{Met, RequestError, RequestRecord};
+use crate::idempotency::{Met, RequestError};
 use crate::json::{self, quote};
 use crate::json_text::JsonText;
 use crate::received::{MessageKind, Received};
-use crate::reply::ReplyType;
-use crate::stream::{Belongs, Line, StreamWriter, WriterAction, repeat_answer, subscribed_while_idle};
+use crate::stream::{Belongs, Line};
 use crate::task::{Task, TaskError};
 use crate::vocabulary::Operation;
 
@@ -250,7 +248,7 @@ impl Shared {
     }
 
     /// A follow-up to a task that does not work here.
-    async fn follow_up(self: &Arc<Self>, mut pending: Pending, task: Option<Task>) {
+    pub(crate) async fn follow_up(self: &Arc<Self>, mut pending: Pending, task: Option<Task>) {
         let Some(mut task) = task else { return self.refuse(pending, &TaskError::NotFound).await };
         let expected = task.generation();
         if let Err(error) = self.open_follow_up(&mut task, &pending) {
@@ -267,147 +265,6 @@ impl Shared {
         let request = request_of(pending).ok_or(TaskError::Id)?;
         let incoming = &pending.incoming;
         task.follow_up(request, incoming.context_id.as_deref(), incoming.if_generation, self.clock.now())
-    }
-
-    /// Sees to a command for a task that does not work here.
-    pub(crate) async fn idle(self: &Arc<Self>, command: Command) {
-        let id = match &command {
-            Command::FollowUp(pending) => pending.record.task_id.clone(),
-            Command::Subscribe(both) | Command::Cancel(both) => both.0.task_id.clone().unwrap_or_default(),
-        };
-        let task = match self.stored(|| self.tasks.get(&id)).await {
-            Ok(task) => task,
-            Err(error) => return self.refuse_command(command, &error).await,
-        };
-        match (command, task) {
-            (Command::FollowUp(pending), task) => self.follow_up(*pending, task).await,
-            (command, Some(task)) => self.idle_with(command, task).await,
-            (command, None) => self.refuse_command(command, &TaskError::NotFound).await,
-        }
-    }
-
-    /// The same for what reads or cancels this task.
-    pub(crate) async fn idle_with(&self, command: Command, mut task: Task) {
-        match command {
-            Command::FollowUp(pending) => {
-                let state = task.state().clone();
-                self.refuse(*pending, &TaskError::Busy { state }).await;
-            }
-            Command::Subscribe(both) => {
-                let (incoming, mut asker) = *both;
-                let mut line = incoming.line.clone();
-                for reply in subscribed_while_idle(&task, &mut line).unwrap_or_default() {
-                    self.deliver_apart(&mut asker, &reply).await;
-                }
-            }
-            Command::Cancel(both) => {
-                let (incoming, mut asker) = *both;
-                let canceled = match task.open_turn().is_some() {
-                    true => self.cancel_open(&mut task).await,
-                    false => {
-                        let expected = task.generation();
-                        match task.cancel(self.clock.now()) {
-                            Ok(_) => self.save(&task, expected).await,
-                            Err(error) => Err(error),
-                        }
-                    }
-                };
-                match canceled {
-                    Ok(()) => self.answer_task(&incoming, &mut asker, &task, None).await,
-                    Err(error) => self.deliver_made(&mut asker, incoming.refused_by(&error)).await,
-                }
-            }
-        }
-    }
-
-    /// Calls off a task whose worker is not here, and tells the one who waits for it.
-    async fn cancel_open(&self, task: &mut Task) -> Result<(), TaskError> {
-        let Some(turn) = task.open_turn().cloned() else { return Ok(()) };
-        let now = self.clock.now();
-        let opened = StreamWriter::open(task.clone(), self.options.writer.clone(), now);
-        let Ok((mut writer, mut actions)) = opened else { return Err(TaskError::Id) };
-        actions.extend(writer.cancel(now).unwrap_or_default());
-        let mut asker = self.asker_of(&turn.request);
-        for action in actions {
-            match action {
-                WriterAction::Save { task, expected } => self.save(&task, expected).await?,
-                WriterAction::Send(reply) => self.deliver(&mut asker, &reply).await,
-            }
-        }
-        *task = writer.into_task();
-        Ok(())
-    }
-
-    pub(crate) fn asker_of(&self, request: &crate::task::TaskRequest) -> Asker {
-        let own = self.agent.address();
-        let to = request.reply_to.as_deref().and_then(|claim| Address::parse(claim).ok());
-        let to = to.filter(|to| address::check(own, to).is_ok());
-        Asker::restored(request, to, own.name())
-    }
-
-    /// Answers with the task as it is.
-    pub(crate) async fn answer_task(
-        &self,
-        incoming: &Incoming,
-        asker: &mut Asker,
-        task: &Task,
-        newest: Option<u64>,
-    ) {
-        let belongs = Belongs::to_task(task.id(), task.context_id(), task.generation())
-            .with_task_inbox(self.options.writer.task_inbox.as_deref());
-        let made =
-            incoming.line.clone().result(ReplyType::Response, &with_history(task, newest), true, belongs);
-        if let Ok(Some(reply)) = made {
-            self.deliver_apart(asker, &reply).await;
-        }
-    }
-
-    /// The answer of an earlier time, under its old number.
-    pub(crate) async fn answer_again(&self, record: &RequestRecord, incoming: &Incoming, asker: &mut Asker) {
-        let task = self.tasks.get(&record.task_id).await.ok().flatten();
-        let turn = task.as_ref().and_then(|task| {
-            let own = |key: &String| *key == record.key;
-            let turn = task.turns().iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own))?;
-            Some((task, turn))
-        });
-        let made = match turn {
-            Some((task, turn)) => repeat_answer(task, turn, record.answer.as_ref()),
-            None => answer_alone(&incoming.line, record.answer.as_ref()),
-        };
-        if let Ok(reply) = made {
-            self.deliver_apart(asker, &reply).await;
-        }
-    }
-
-    /// Tells that a request is taken.
-    pub(crate) async fn acknowledge(&self, incoming: &Incoming, asker: &mut Asker) {
-        if let Ok(ack) = incoming.ack() {
-            self.deliver_apart(asker, &ack).await;
-        }
-    }
-
-    /// Refuses a recorded request.
-    pub(crate) async fn refuse(&self, mut pending: Pending, error: &TaskError) {
-        let made = pending.incoming.refused_by(error);
-        let body = made.as_ref().ok().and_then(|made| JsonText::new(made.body_text().ok()?).ok());
-        self.deliver_made(&mut pending.asker, made).await;
-        self.close_record(&pending.record, body).await;
-    }
-
-    async fn refuse_command(&self, command: Command, error: &TaskError) {
-        match command {
-            Command::FollowUp(pending) => self.refuse(*pending, error).await,
-            Command::Subscribe(both) | Command::Cancel(both) => {
-                let (incoming, mut asker) = *both;
-                self.deliver_made(&mut asker, incoming.refused_by(error)).await;
-            }
-        }
-    }
-
-    pub(crate) async fn deliver_made(&self, asker: &mut Asker, made: EnvelopeResult<Envelope>) {
-        if let Ok(reply) = made {
-            self.deliver_apart(asker, &reply).await;
-        }
     }
 
     /// A message that cannot be read at all is answered in this format, where the network says whom to answer.
@@ -507,19 +364,4 @@ fn refusal(correlation: &str, code: i32, why: &str) -> EnvelopeResult<Envelope> 
     let mut line = Line::new(CorrelationId::new(correlation)?, JsonText::string(correlation));
     let made = line.failure(code, why, "INVALID_REQUEST", Belongs::nowhere())?;
     Ok(made.expect("a new line has not ended"))
-}
-
-/// An answer whose task is not there, or never was.
-fn answer_alone(line: &Line, answer: Option<&JsonText>) -> EnvelopeResult<Envelope> {
-    let made = line.clone().failure(-32001, "there is no such task", "TASK_NOT_FOUND", Belongs::nowhere())?;
-    let mut made = made.expect("a new line has not ended");
-    if let Some(answer) = answer {
-        made.body = answer.as_str().to_owned().into();
-        let failed = json::object_of_checked(answer.as_str().as_bytes())
-            .is_some_and(|root| root.get("error").is_some());
-        if !failed {
-            made = made.with_reply_type(ReplyType::Response)?;
-        }
-    }
-    Ok(made)
 }

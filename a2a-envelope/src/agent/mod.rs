@@ -18,6 +18,7 @@
 
 mod address;
 mod answer;
+mod answers;
 mod asker;
 mod call;
 mod carry;
@@ -25,6 +26,7 @@ mod client;
 mod clock;
 mod error;
 mod handler;
+mod idle;
 mod intake;
 mod note;
 mod options;

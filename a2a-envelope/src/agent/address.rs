@@ -45,7 +45,10 @@ fn beside(own: &Address, name: &str) -> Result<Address> {
         Some(host) => format!("{}://{host}/{name}", own.scheme()),
         None => format!("{}://{name}", own.scheme()),
     };
-    Address::parse(text).map_err(|_| Error::Address(AddressRule::Name))
+    let address = Address::parse(text).map_err(|_| Error::Address(AddressRule::Name))?;
+    // A slash in a name would make a host of what stands before it.
+    check(own, &address)?;
+    if address.name() == name { Ok(address) } else { Err(Error::Address(AddressRule::Name)) }
 }
 
 #[cfg(test)]

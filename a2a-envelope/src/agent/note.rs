@@ -127,3 +127,37 @@ impl fmt::Debug for Notes {
         f.debug_tuple("Notes").field(&self.0.is_some()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_note_is_one_line_of_json_with_what_applies() {
+        let sink = Sink::default();
+        let notes = Notes::to(JsonLines::new(sink.clone()));
+        let why = Some("two\nlines");
+        notes.tell(&Note { name: "reply.sent", seq: Some(3), bytes: Some(9), why, ..Note::default() });
+        notes.tell(&Note { name: "stream.end", ..Note::default() });
+        let text = String::from_utf8(lock(&sink.0).clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [r#"{"event":"reply.sent","why":"two\nlines","seq":3,"bytes":9}"#, r#"{"event":"stream.end"}"#]
+        );
+    }
+}

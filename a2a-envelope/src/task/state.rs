@@ -36,6 +36,19 @@ pub enum TaskState {
 }
 
 impl TaskState {
+    /// Every state that is known here.
+    pub const ALL: [Self; 9] = [
+        Self::Unspecified,
+        Self::Submitted,
+        Self::Working,
+        Self::Completed,
+        Self::Failed,
+        Self::Canceled,
+        Self::Rejected,
+        Self::InputRequired,
+        Self::AuthRequired,
+    ];
+
     /// Reads a state in any spelling: `TASK_STATE_INPUT_REQUIRED`, `input-required`, `inputRequired`, and
     /// the numbers of A2A's protobuf.
     #[must_use]

@@ -17,6 +17,7 @@ use crate::call::{CallLimits, Calls};
 use crate::correlation::CorrelationId;
 use crate::envelope::Envelope;
 use crate::json::quote;
+use crate::safety::Reach;
 use crate::stream::ReaderOptions;
 use crate::vocabulary::Operation;
 
@@ -72,7 +73,7 @@ impl A2aClient {
             None => to.clone(),
         };
         let plan = Plan {
-            envelope: request.envelope(&id)?,
+            envelope: request.envelope(&id, self.reach(&peer))?,
             id,
             after: request.task.as_ref().and_then(|(_, _, generation)| *generation).unwrap_or(0),
             timeout: request.timeout,
@@ -102,7 +103,9 @@ impl A2aClient {
         mode: CallMode,
     ) -> Result<FanOut, A2aError> {
         let id = CorrelationId::new(ClientMsgId::random().as_str())?;
-        let mut sent = core_request(&request.envelope(&id)?, request.timeout, request.private_inbox);
+        let reach =
+            if to.iter().all(|to| self.reach(to) == Reach::Home) { Reach::Home } else { Reach::Foreign };
+        let mut sent = core_request(&request.envelope(&id, reach)?, request.timeout, request.private_inbox);
         sent.correlation_id = None;
         Ok(self.agent.call_many(to, sent, mode).await?)
     }
@@ -146,6 +149,11 @@ impl A2aClient {
     #[must_use]
     pub fn reopen(&self, id: &str) -> Option<A2aCall> {
         self.parked.take(id)
+    }
+
+    /// Who is on another host learns nothing of an origin.
+    fn reach(&self, to: &Address) -> Reach {
+        if address::check(self.agent.address(), to).is_ok() { Reach::Home } else { Reach::Foreign }
     }
 
     async fn about(

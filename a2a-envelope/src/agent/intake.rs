@@ -210,12 +210,16 @@ impl Shared {
     async fn go_on(self: &Arc<Self>, mut pending: Pending) -> HandlerResult {
         let id = pending.record.task_id.clone();
         let task = self.stored(|| self.tasks.get(&id)).await.map_err(HandlerError::retry)?;
-        let key = &pending.record.key;
-        let known = task.as_ref().is_some_and(|task| {
-            task.turns().iter().any(|turn| turn.request.key.as_ref().is_some_and(|own| own == key))
-        });
-        if known {
-            self.acknowledge(&pending.incoming, &mut pending.asker).await;
+        let own = |key: &String| *key == pending.record.key;
+        let turns = task.as_ref().map(Task::turns).unwrap_or_default();
+        if let Some(turn) = turns.iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own)) {
+            if turn.closed {
+                // Its record was not closed: it is answered all the same.
+                self.answer_again(&pending.record, &pending.incoming, &mut pending.asker).await;
+                self.close_record(&pending.record, None).await;
+            } else {
+                self.acknowledge(&pending.incoming, &mut pending.asker).await;
+            }
             return Ok(());
         }
         if pending.incoming.task_id.is_some() {

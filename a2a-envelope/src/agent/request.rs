@@ -155,7 +155,7 @@ impl A2aRequest {
     }
 
     /// The request under a correlation id, as it is sent.
-    pub(super) fn envelope(&self, correlation: &CorrelationId) -> Result<Envelope> {
+    pub(super) fn envelope(&self, correlation: &CorrelationId, reach: Reach) -> Result<Envelope> {
         let method = if self.streams { Operation::SendStreamingMessage } else { Operation::SendMessage };
         let message = match &self.message {
             Said::Message(message) => message.as_str().to_owned(),
@@ -176,7 +176,7 @@ impl A2aRequest {
             }
         }
         match &self.origin {
-            Some(origin) => envelope.with_origin(origin, Reach::Home),
+            Some(origin) => envelope.with_origin(origin, reach),
             None => Ok(envelope),
         }
     }

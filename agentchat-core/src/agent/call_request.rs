@@ -107,3 +107,17 @@ impl CallRequest {
         self.deadline.or_else(end)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_carried_is_the_end_of_the_timeout_or_the_one_that_was_set() {
+        let request = CallRequest::new(Body::text("x")).with_timeout(Duration::from_secs(3_600));
+        let end = request.deadline().expect("it is near");
+        assert!(end > SystemTime::now() + Duration::from_secs(3_500));
+        let soon = SystemTime::now() + Duration::from_secs(5);
+        assert_eq!(request.with_deadline(soon).deadline(), Some(soon));
+    }
+}

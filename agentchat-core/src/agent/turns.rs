@@ -210,7 +210,7 @@ mod tests {
             Some("worse") => panic!("broken"),
             _ => Ok(()),
         };
-        let mut gate = Gate { turns: None, guard: Some(Guard(Arc::new(guard))) };
+        let mut gate = Gate { guard: Some(Guard(Arc::new(guard))), ..Gate::default() };
         let now = Instant::now();
         let refusal = gate.check(&message(Some("bad")), now).expect_err("refused");
         assert!(refusal.error.is_reject() && refusal.error.to_string() == "no");

@@ -189,7 +189,7 @@ fn is_token(byte: u8) -> bool {
 const MAX_NAME: usize = 128;
 
 /// Headers whose values hold neither an address nor a secret.
-const PRINTABLE: [&str; 12] = [
+const PRINTABLE: [&str; 14] = [
     names::ENVELOPE,
     names::METHOD,
     names::CORRELATION_ID,
@@ -201,6 +201,8 @@ const PRINTABLE: [&str; 12] = [
     names::LAST,
     names::A2A_VERSION,
     names::DEADLINE,
+    names::RESUME_AFTER,
+    names::IF_GENERATION,
     names::TRACEPARENT,
 ];
 

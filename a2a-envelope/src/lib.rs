@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "agent")]
+pub mod agent;
 mod answer;
 mod answering;
+pub mod call;
 mod callback;
 mod callback_plan;
 mod card;
@@ -11,7 +14,9 @@ mod dialect;
 mod envelope;
 mod error;
 mod headers;
+pub mod idempotency;
 mod json;
+mod json_text;
 mod limits;
 pub mod names;
 #[cfg(feature = "official-types")]
@@ -19,7 +24,10 @@ mod official;
 mod received;
 mod reply;
 mod safety;
+mod sha256;
 mod sign;
+pub mod stream;
+pub mod task;
 mod view;
 mod vocabulary;
 mod wrapped;
@@ -39,6 +47,7 @@ pub use dialect::Dialect;
 pub use envelope::{Envelope, FORMAT};
 pub use error::{CardRule, Error, HeaderRule, MemberRule, Result};
 pub use headers::Headers;
+pub use json_text::JsonText;
 pub use limits::{LimitKind, Limits};
 pub use received::{Carriage, MessageKind, Received};
 pub use reply::ReplyType;
@@ -46,8 +55,9 @@ pub use safety::{
     AddressRule, AnswerPolicy, AnswerTarget, Credentials, Origin, Reach, is_credential, origin_of,
 };
 pub use sign::{CardSignature, SignFailure, Signer, Verdict, Verifier};
+pub use task::TaskState;
 pub use view::{
     ArtifactView, EventView, MessageView, PartContent, PartView, RequestView, RpcError, RpcView, StatusView,
     TaskView, UpdateView,
 };
-pub use vocabulary::{A2aVersion, ErrorCode, Operation, Role, TaskState};
+pub use vocabulary::{A2aVersion, ErrorCode, Operation, Role};

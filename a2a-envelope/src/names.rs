@@ -47,6 +47,12 @@ pub const ORIGIN_HOP: &str = "amb-origin-hop";
 /// sender was proven to be. Never sent; dropped where a peer sends one.
 pub const LOCAL_PREFIX: &str = "amb-local-";
 
+/// On a request to subscribe: the generation the caller has seen last; later events are replayed, or the task
+/// as it is now where they are not retained.
+pub const RESUME_AFTER: &str = "amb-resume-after";
+/// On a follow-up: the generation it answers. If the task is at another one, the follow-up is refused.
+pub const IF_GENERATION: &str = "amb-if-generation";
+
 /// What only an answering server says: dropped from requests.
 pub(crate) const SERVER_SET: [&str; 5] = [TYPE, SEQ, GENERATION, LAST, TASK_INBOX];
 /// What every A2A service parameter begins with.

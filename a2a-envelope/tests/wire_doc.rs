@@ -92,6 +92,8 @@ fn every_header_of_the_format_is_on_the_page_and_no_other() {
         names::TRACEPARENT,
         names::TRACESTATE,
         names::TASK_INBOX,
+        names::RESUME_AFTER,
+        names::IF_GENERATION,
         names::ORIGIN_REF,
         names::ORIGIN_HOP,
         names::SIGNATURE,

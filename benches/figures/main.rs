@@ -6,6 +6,8 @@
 //! named `core` take both cores as they come.
 
 mod a2a;
+mod a2a_delivered;
+mod a2a_stream;
 mod alloc;
 mod consume;
 mod core;
@@ -30,6 +32,11 @@ fn main() {
         return ws::child(&asked, &std::env::args().nth(2).expect("the server's URL"));
     }
     let figures: &[(&str, fn())] = &[
+        ("a2a.stream.delivered", a2a_delivered::delivered),
+        ("a2a.stream", a2a_stream::traffic),
+        ("a2a.wrap", a2a::wrap),
+        ("a2a.read", a2a::read),
+        ("a2a.wrapped", a2a::wrapped),
         ("core.loopback.bare", || loopback::ratio("core.loopback.bare", Kind::Bare)),
         ("core.loopback.resilient", || loopback::ratio("core.loopback.resilient", Kind::Resilient)),
         ("core.loopback.agent", || loopback::ratio("core.loopback.agent", Kind::Agent)),
@@ -67,11 +74,12 @@ fn main() {
     let mut pinned = false;
     for &(name, figure) in figures {
         // Threads begin where the one that starts them is kept: the figures of the core come before.
-        if !name.starts_with("core") && !std::mem::replace(&mut pinned, true) {
+        if !name.starts_with("core") && !name.starts_with("a2a") && !std::mem::replace(&mut pinned, true) {
             rig::pin(1);
         }
-        // One run gives both figures of the idle mailboxes.
-        let also = name == "mq9.idle_cpu.1000" && "mq9.idle_fetches.1000".starts_with(&asked);
+        // One run gives both figures of the idle mailboxes, or all of the stream.
+        let also = name == "mq9.idle_cpu.1000" && "mq9.idle_fetches.1000".starts_with(&asked)
+            || name == "a2a.stream" && asked.starts_with(name) && asked != "a2a.stream.delivered";
         if name.starts_with(&asked) || also {
             figure();
             ran += 1;

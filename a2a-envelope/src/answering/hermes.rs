@@ -4,8 +4,8 @@ use super::plain;
 use crate::dialect::is_hermes;
 use crate::envelope::Envelope;
 use crate::json::{Node, quote};
+use crate::task::TaskState;
 use crate::view::EventView;
-use crate::vocabulary::TaskState;
 
 /// What a Hermes reply repeats of its call, as JSON text.
 #[derive(Clone)]

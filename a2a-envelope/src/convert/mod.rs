@@ -8,8 +8,9 @@ mod parts;
 mod write;
 
 use crate::json::{Kind, Node};
+use crate::task::TaskState;
 use crate::view::{EventView, Shape, WRAPPINGS, shape_of};
-use crate::vocabulary::{A2aVersion, Operation, TaskState};
+use crate::vocabulary::{A2aVersion, Operation};
 use write::{Object, array};
 
 /// How an answer is wrapped.
@@ -120,7 +121,7 @@ fn status(node: Node<'_>, version: A2aVersion) -> String {
     let mut out = Object::new();
     for (name, item) in parts::members(node) {
         match (name.as_ref(), item.value.as_str()) {
-            ("state", Some(text)) => match TaskState::parse(&text) {
+            ("state", Some(text)) => match TaskState::known(&text) {
                 Some(state) => out.put("state", &crate::json::quote(state.name_in(version))),
                 None => out.copy(&item),
             },

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 
 use super::{ArtifactView, MessageView, StatusView, TaskView, filled, flag, number, raw};
 use crate::json::Node;
-use crate::vocabulary::TaskState;
+use crate::task::TaskState;
 
 /// What an answer or an item of a stream is, in whichever version and wrapping.
 #[derive(Debug, Clone, PartialEq, Eq)]

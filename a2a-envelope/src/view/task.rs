@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use super::message::join;
 use super::{MessageView, PartView, filled, flag, number, objects, raw};
 use crate::json::Node;
-use crate::vocabulary::TaskState;
+use crate::task::TaskState;
 
 /// A task.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl<'a> StatusView<'a> {
     /// The state, if it is one this crate knows.
     #[must_use]
     pub fn state(&self) -> Option<TaskState> {
-        TaskState::parse(self.state_text.as_deref()?)
+        TaskState::known(self.state_text.as_deref()?)
     }
 
     /// The text of the status message.

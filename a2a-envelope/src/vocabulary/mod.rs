@@ -3,11 +3,9 @@
 mod code;
 mod operation;
 mod role;
-mod state;
 mod version;
 
 pub use code::ErrorCode;
 pub use operation::Operation;
 pub use role::Role;
-pub use state::TaskState;
 pub use version::A2aVersion;

@@ -106,6 +106,12 @@ impl Operation {
         matches!(self, Self::SendMessage | Self::SendStreamingMessage)
     }
 
+    /// Whether it is to be sent, and worked on, before what waits.
+    #[must_use]
+    pub const fn is_urgent(self) -> bool {
+        matches!(self, Self::CancelTask)
+    }
+
     /// Whether it is answered by a stream.
     #[must_use]
     pub const fn streams(self) -> bool {

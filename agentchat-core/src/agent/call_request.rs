@@ -27,6 +27,9 @@ pub struct CallRequest {
     /// message: a peer that finds it later answers with an error instead of running it. More than thirty
     /// years count as thirty, and no moment is carried then.
     pub timeout: Duration,
+    /// The moment the message carries, where it is another than the end of the timeout: a caller may listen for
+    /// longer than it wants its peer to begin.
+    pub deadline: Option<SystemTime>,
     /// Use a reply inbox for this call alone instead of the one kept for the peer (default off). Where agents
     /// have one inbox it is used all the same.
     pub private_inbox: bool,
@@ -43,6 +46,7 @@ impl CallRequest {
             headers: Headers::new(),
             priority: Priority::Normal,
             timeout: Duration::from_secs(60),
+            deadline: None,
             private_inbox: false,
         }
     }
@@ -85,6 +89,12 @@ impl CallRequest {
         self
     }
 
+    /// Sets the moment the message carries.
+    pub fn with_deadline(mut self, deadline: SystemTime) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
     /// Uses a reply inbox for this call alone.
     pub fn with_private_inbox(mut self) -> Self {
         self.private_inbox = true;
@@ -93,6 +103,21 @@ impl CallRequest {
 
     /// The moment the message carries, unless it is too far away to matter.
     pub(crate) fn deadline(&self) -> Option<SystemTime> {
-        SystemTime::now().checked_add(self.timeout).filter(|_| self.timeout <= FAR)
+        let end = || SystemTime::now().checked_add(self.timeout).filter(|_| self.timeout <= FAR);
+        self.deadline.or_else(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_carried_is_the_end_of_the_timeout_or_the_one_that_was_set() {
+        let request = CallRequest::new(Body::text("x")).with_timeout(Duration::from_secs(3_600));
+        let end = request.deadline().expect("it is near");
+        assert!(end > SystemTime::now() + Duration::from_secs(3_500));
+        let soon = SystemTime::now() + Duration::from_secs(5);
+        assert_eq!(request.with_deadline(soon).deadline(), Some(soon));
     }
 }

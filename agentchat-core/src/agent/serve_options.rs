@@ -59,6 +59,9 @@ pub struct ServeOptions {
     /// How long running handlers may go on once the inbox cannot be read any more, as after a lost
     /// connection (default 30 s). Then they are dropped: their messages come again anyway.
     pub grace: Duration,
+    /// Whether a request found after its deadline is handed to the handler, which then answers it in its own
+    /// words (default off: it is answered with an error and not handed over).
+    pub hand_over_expired: bool,
     guard: Option<Guard>,
 }
 
@@ -74,6 +77,7 @@ impl Default for ServeOptions {
             dead_letters: None,
             turn_limit: None,
             grace: Duration::from_secs(30),
+            hand_over_expired: false,
             guard: None,
         }
     }
@@ -170,6 +174,12 @@ impl ServeOptions {
         self
     }
 
+    /// Hands requests found after their deadline to the handler, which answers them in its own words.
+    pub fn with_expired_handed_over(mut self) -> Self {
+        self.hand_over_expired = true;
+        self
+    }
+
     /// Sets how long running handlers may go on once the inbox cannot be read any more.
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -196,6 +206,6 @@ impl ServeOptions {
 
     pub(crate) fn gate(&self) -> Gate {
         let turns = self.turn_limit.map(|(turns, window)| Turns::new(turns.max(1), window));
-        Gate { turns, guard: self.guard.clone() }
+        Gate { hands_expired: self.hand_over_expired, turns, guard: self.guard.clone() }
     }
 }

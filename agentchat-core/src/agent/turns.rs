@@ -42,6 +42,8 @@ impl fmt::Debug for Guard {
 /// What every message passes before it is handled.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
+    /// Expired messages are for the handler to answer.
+    pub(crate) hands_expired: bool,
     pub(crate) turns: Option<Turns>,
     pub(crate) guard: Option<Guard>,
 }
@@ -152,7 +154,7 @@ mod tests {
     }
 
     fn gate(most: u32) -> Gate {
-        Gate { turns: Some(Turns::new(most, MINUTE)), guard: None }
+        Gate { turns: Some(Turns::new(most, MINUTE)), ..Gate::default() }
     }
 
     #[test]
@@ -208,7 +210,7 @@ mod tests {
             Some("worse") => panic!("broken"),
             _ => Ok(()),
         };
-        let mut gate = Gate { turns: None, guard: Some(Guard(Arc::new(guard))) };
+        let mut gate = Gate { guard: Some(Guard(Arc::new(guard))), ..Gate::default() };
         let now = Instant::now();
         let refusal = gate.check(&message(Some("bad")), now).expect_err("refused");
         assert!(refusal.error.is_reject() && refusal.error.to_string() == "no");

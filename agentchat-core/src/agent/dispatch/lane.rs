@@ -85,7 +85,7 @@ impl Queued {
 
     /// What is to be done for it now; that may close its fate.
     pub(super) fn task(&mut self, gate: &mut Gate, now: Instant) -> Task {
-        if self.is_open() && self.expires.is_some_and(|at| at <= now) {
+        if self.is_open() && !gate.hands_expired && self.expires.is_some_and(|at| at <= now) {
             self.fate = Fate::Expire;
         } else if let Fate::Handle = self.fate
             && !self.passed

@@ -181,6 +181,17 @@ fn a_message_past_its_deadline_is_not_run() {
 }
 
 #[test]
+fn a_message_past_its_deadline_is_handed_over_where_the_handler_answers_it() {
+    let now = Instant::now();
+    let mut dispatcher = Dispatcher::new(policy(1), Gate { hands_expired: true, ..Gate::default() });
+    let mut message = delivery(0, None);
+    message.deadline = Some(message.received);
+    dispatcher.admit(message, now);
+    let job = start(&mut dispatcher, now).expect("job");
+    assert!(matches!(job.task, Task::Handle { attempt: 1 }));
+}
+
+#[test]
 fn a_deadline_is_reached_by_what_passes_after_the_message_came() {
     let now = Instant::now();
     for (waited, expired) in [(59, false), (60, true)] {

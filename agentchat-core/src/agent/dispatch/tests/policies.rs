@@ -213,7 +213,7 @@ fn what_is_given_up_is_not_superseded() {
 #[test]
 fn a_conversation_over_its_turns_is_rejected_counted_once_per_message_and_holds_no_other() {
     let now = Instant::now();
-    let gate = Gate { turns: Some(Turns::new(2, 60 * SECOND)), guard: None };
+    let gate = Gate { turns: Some(Turns::new(2, 60 * SECOND)), ..Gate::default() };
     let mut dispatcher = Dispatcher::new(serving(ServePolicy::Batch(9)), gate);
     admit(&mut dispatcher, 0..4, now);
     dispatcher.admit(delivery(9, Some(2)), now);

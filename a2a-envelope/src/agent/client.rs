@@ -1,0 +1,229 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use agentchat_core::agent::{CallMode, FanOut};
+use agentchat_core::{Address, Agent, Body, CallRequest, ClientMsgId, Priority};
+
+use super::address;
+use super::answer::A2aAnswer;
+use super::call::{A2aCall, Parked};
+use super::clock::Clock;
+use super::error::A2aError;
+use super::note::{A2aObserver, Note, Notes};
+use super::request::{A2aRequest, envelope};
+use super::snapshots;
+use crate::call::{CallLimits, Calls};
+use crate::correlation::CorrelationId;
+use crate::envelope::Envelope;
+use crate::json::quote;
+use crate::safety::Reach;
+use crate::stream::ReaderOptions;
+use crate::vocabulary::Operation;
+
+/// Calls other agents in A2A.
+///
+/// Replies come into an inbox that nobody can guess, kept for each peer. Clones are one client.
+#[derive(Clone)]
+pub struct A2aClient {
+    agent: Agent,
+    clock: Clock,
+    notes: Notes,
+    parked: Arc<Parked>,
+}
+
+/// How a request is sent and read.
+struct Plan {
+    envelope: Envelope,
+    id: CorrelationId,
+    after: u64,
+    timeout: Duration,
+    keep: Duration,
+    private: bool,
+    reader: ReaderOptions,
+}
+
+impl A2aClient {
+    /// Calls as this agent.
+    #[must_use]
+    pub fn new(agent: &Agent) -> Self {
+        Self { agent: agent.clone(), clock: Clock::start(), notes: Notes::default(), parked: Arc::default() }
+    }
+
+    /// Tells `observer` what happens, besides the log.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl A2aObserver) -> Self {
+        self.notes = Notes::to(observer);
+        self
+    }
+
+    /// Sends a request, or an answer to a task's question, and gives the stream of replies. The request is with
+    /// the network when this returns. Dropping the future may leave it sent.
+    ///
+    /// # Errors
+    /// As [`Agent::call`]; [`A2aError::Envelope`] for ids that cannot be carried, and for a task inbox on
+    /// another network.
+    pub async fn call(&self, to: &Address, request: A2aRequest) -> Result<A2aCall, A2aError> {
+        // The same request again is the same bytes.
+        let own = self.agent.address().as_str();
+        let id = ClientMsgId::derived(own, &format!("{to}\n{}", request.message_id));
+        let id = CorrelationId::new(id.as_str())?;
+        let peer = match &request.task_inbox {
+            Some(inbox) => address::resolve(self.agent.address(), inbox)?,
+            None => to.clone(),
+        };
+        let plan = Plan {
+            envelope: request.envelope(&id, self.reach(&peer))?,
+            id,
+            after: request.task.as_ref().and_then(|(_, _, generation)| *generation).unwrap_or(0),
+            timeout: request.timeout,
+            keep: request.keep,
+            private: request.private_inbox,
+            reader: request.reader,
+        };
+        self.begin(&peer, plan).await
+    }
+
+    /// Sends a request and waits for its outcome.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call) and [`A2aCall::answer`].
+    pub async fn ask(&self, to: &Address, request: A2aRequest) -> Result<A2aAnswer, A2aError> {
+        self.call(to, request).await?.answer().await
+    }
+
+    /// Asks many the same; see [`Agent::call_many`]. [`A2aAnswer::of`] reads the replies.
+    ///
+    /// # Errors
+    /// As there, and [`A2aError::Envelope`] for ids that cannot be carried.
+    pub async fn call_many(
+        &self,
+        to: &[Address],
+        request: A2aRequest,
+        mode: CallMode,
+    ) -> Result<FanOut, A2aError> {
+        let id = CorrelationId::new(ClientMsgId::random().as_str())?;
+        let reach =
+            if to.iter().all(|to| self.reach(to) == Reach::Home) { Reach::Home } else { Reach::Foreign };
+        let mut sent = core_request(&request.envelope(&id, reach)?, request.timeout, request.private_inbox);
+        sent.correlation_id = None;
+        Ok(self.agent.call_many(to, sent, mode).await?)
+    }
+
+    /// The task as its agent published it, without waking the agent; where the network keeps no such state, or
+    /// nothing was published, the agent is asked.
+    ///
+    /// # Errors
+    /// [`A2aError::Refused`] with -32001 for a task that is not known, and as [`call`](Self::call).
+    pub async fn get_task(&self, at: &Address, task_id: &str) -> Result<A2aAnswer, A2aError> {
+        if let Some(snapshot) = snapshots::fetch(&self.agent, at, task_id).await? {
+            return Ok(A2aAnswer::of_task(snapshot));
+        }
+        let mut call = self.about(at, Operation::GetTask, task_id, None).await?;
+        call.answer().await
+    }
+
+    /// Calls a task off. It goes before what waits, where the network has priorities.
+    ///
+    /// # Errors
+    /// [`A2aError::Refused`] with -32002 for a task that is over and with -32001 for one that is not known, and
+    /// as [`call`](Self::call).
+    pub async fn cancel(&self, at: &Address, task_id: &str) -> Result<A2aAnswer, A2aError> {
+        self.about(at, Operation::CancelTask, task_id, None).await?.answer().await
+    }
+
+    /// Listens to a task: everything after the generation `after`, or the task as it is and then what follows.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); what the peer refuses comes as the call's answer.
+    pub async fn subscribe(
+        &self,
+        at: &Address,
+        task_id: &str,
+        after: Option<u64>,
+    ) -> Result<A2aCall, A2aError> {
+        self.about(at, Operation::SubscribeToTask, task_id, after).await
+    }
+
+    /// A call that timed out and was dropped, to be read on.
+    #[must_use]
+    pub fn reopen(&self, id: &str) -> Option<A2aCall> {
+        self.parked.take(id)
+    }
+
+    /// Who is on another host learns nothing of an origin.
+    fn reach(&self, to: &Address) -> Reach {
+        if address::check(self.agent.address(), to).is_ok() { Reach::Home } else { Reach::Foreign }
+    }
+
+    async fn about(
+        &self,
+        at: &Address,
+        operation: Operation,
+        task_id: &str,
+        after: Option<u64>,
+    ) -> Result<A2aCall, A2aError> {
+        let id = CorrelationId::new(ClientMsgId::random().as_str())?;
+        let mut envelope = envelope(operation, &id, &format!("{{\"id\":{}}}", quote(task_id)))?;
+        if let Some(after) = after {
+            envelope = envelope.with_resume_after(after)?;
+        }
+        let plan = Plan {
+            envelope,
+            id,
+            after: after.unwrap_or(0),
+            timeout: Duration::from_secs(60),
+            keep: Duration::ZERO,
+            private: false,
+            reader: ReaderOptions::default(),
+        };
+        self.begin(at, plan).await
+    }
+
+    async fn begin(&self, peer: &Address, plan: Plan) -> Result<A2aCall, A2aError> {
+        let Plan { envelope, id, after, timeout, keep, private, reader } = plan;
+        let now = self.clock.now();
+        let mut calls = Calls::new(CallLimits::default().with_keep(keep));
+        calls.open(&id, after, Some(now.saturating_add(timeout)), reader, now)?;
+        let mut request = core_request(&envelope, timeout.saturating_add(keep), private);
+        if let Some(deadline) = SystemTime::now().checked_add(timeout) {
+            request = request.with_deadline(deadline);
+        }
+        let urgent = envelope.method().and_then(Operation::parse).is_some_and(Operation::is_urgent);
+        if urgent && self.agent.capabilities().priority {
+            request = request.with_priority(Priority::Urgent);
+        }
+        let sent = tokio::time::timeout(timeout, self.agent.call(peer, request)).await;
+        let replies = sent.map_err(|_| A2aError::TimedOut { id: id.as_str().to_owned() })??;
+        self.notes.tell(&Note {
+            name: "request.sent",
+            method: envelope.method(),
+            correlation: Some(id.as_str()),
+            bytes: Some(envelope.body.len()),
+            ..Note::default()
+        });
+        let with = (self.clock, self.notes.clone(), Arc::clone(&self.parked));
+        Ok(A2aCall::new(self.agent.clone(), peer.clone(), replies, calls, &id, with))
+    }
+}
+
+impl fmt::Debug for A2aClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("A2aClient").field("agent", &self.agent).finish_non_exhaustive()
+    }
+}
+
+/// An envelope as a request of the core's.
+fn core_request(envelope: &Envelope, timeout: Duration, private: bool) -> CallRequest {
+    let mut request = CallRequest::new(Body::json(envelope.body.clone())).with_timeout(timeout);
+    request.private_inbox = private;
+    for (name, value) in envelope.headers.iter() {
+        match name {
+            crate::names::CORRELATION_ID => {
+                request.correlation_id = agentchat_core::CorrelationId::new(value).ok();
+            }
+            _ => request.headers.insert(name, value),
+        }
+    }
+    request
+}

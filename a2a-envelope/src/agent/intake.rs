@@ -1,0 +1,371 @@
+//! What is done with one request, up to where its task works on it.
+
+use std::sync::Arc;
+
+use agentchat_core::{Address, ClientMsgId, Delivery, HandlerError, HandlerResult, Request};
+
+use super::address;
+use super::asker::Asker;
+use super::carry;
+use super::note::Note;
+use super::runner::{Command, Pending};
+use super::server::Shared;
+use super::turn::lock;
+use crate::call::Incoming;
+use crate::correlation::CorrelationId;
+use crate::dialect::Dialect;
+use crate::envelope::Envelope;
+use crate::error::{Error, Result as EnvelopeResult};
+use crate::idempotency::{Met, RequestError};
+use crate::json::{self, quote};
+use crate::json_text::JsonText;
+use crate::received::{MessageKind, Received};
+use crate::stream::{Belongs, Line};
+use crate::task::{Task, TaskError};
+use crate::vocabulary::Operation;
+
+impl Shared {
+    /// Takes one message of the inbox. `Ok` means that it may be settled.
+    pub(crate) async fn take(self: &Arc<Self>, request: Request) -> HandlerResult {
+        let delivery = request.delivery();
+        if carry::is_reply(delivery) {
+            return Ok(());
+        }
+        let limits = &self.options.limits;
+        let received = match Received::read(carry::headers_of(delivery), delivery.body.bytes.clone(), limits)
+        {
+            Ok(received) => received,
+            Err(error) => return self.unread(delivery, &error).await,
+        };
+        if received.kind == MessageKind::Reply {
+            return Ok(());
+        }
+        let correlation = correlation_of(&received, delivery);
+        let dialect = format!("{:?}", received.dialect);
+        let note = Note {
+            method: received.method.as_deref(),
+            dialect: Some(&dialect),
+            correlation: Some(&correlation),
+            bytes: Some(received.envelope.body.len()),
+            ..Note::default()
+        };
+        self.tell(&Note { name: "request.received", ..note });
+        let to = match self.answer_address(&received, delivery) {
+            Ok(to) => to,
+            Err(error) => {
+                // An answer would go to where the sender wants it: nobody is told.
+                let why = error.to_string();
+                self.tell(&Note { name: "request.rejected", why: Some(&why), ..note });
+                return Ok(());
+            }
+        };
+        let mut asker = Asker::new(&received, delivery, to, self.agent.address().name());
+        let incoming = match self.incoming(&received, delivery, &correlation) {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                let why = error.to_string();
+                self.tell(&Note { name: "request.rejected", why: Some(&why), ..note });
+                let code = if matches!(error, Error::NotJson { .. }) { -32700 } else { -32600 };
+                let made = refusal(&correlation, code, &why);
+                self.deliver_made(&mut asker, made).await;
+                return Ok(());
+            }
+        };
+        if incoming.is_expired(self.clock.now()) {
+            self.tell(&Note { name: "request.expired", ..note });
+            self.deliver_made(&mut asker, incoming.expired()).await;
+            return Ok(());
+        }
+        self.dispatch(&received, delivery, incoming, asker).await
+    }
+
+    async fn dispatch(
+        self: &Arc<Self>,
+        received: &Received,
+        delivery: &Delivery,
+        incoming: Incoming,
+        mut asker: Asker,
+    ) -> HandlerResult {
+        let id = incoming.task_id.clone();
+        let missing =
+            |incoming: &Incoming| incoming.refused(-32602, "the request names no task", "INVALID_PARAMS");
+        match incoming.operation {
+            Some(Operation::SendMessage | Operation::SendStreamingMessage) => {
+                self.send_message(received, delivery, incoming, asker).await
+            }
+            Some(Operation::GetTask) => {
+                let Some(id) = id else {
+                    self.deliver_made(&mut asker, missing(&incoming)).await;
+                    return Ok(());
+                };
+                match self.tasks.get(&id).await? {
+                    Some(task) => {
+                        let newest = received.request().and_then(|request| request.history_length);
+                        self.answer_task(&incoming, &mut asker, &task, newest).await;
+                    }
+                    None => self.deliver_made(&mut asker, incoming.refused_by(&TaskError::NotFound)).await,
+                }
+                Ok(())
+            }
+            Some(Operation::CancelTask | Operation::SubscribeToTask) => {
+                let Some(id) = id else {
+                    self.deliver_made(&mut asker, missing(&incoming)).await;
+                    return Ok(());
+                };
+                let cancels = incoming.operation == Some(Operation::CancelTask);
+                let both = Box::new((incoming, asker));
+                let command = if cancels { Command::Cancel(both) } else { Command::Subscribe(both) };
+                if let Err(command) = self.command(&id, command) {
+                    self.idle(command).await;
+                }
+                Ok(())
+            }
+            Some(
+                Operation::CreateTaskPushNotificationConfig
+                | Operation::GetTaskPushNotificationConfig
+                | Operation::ListTaskPushNotificationConfigs
+                | Operation::DeleteTaskPushNotificationConfig,
+            ) => {
+                let why = "push notifications are not supported";
+                let made = incoming.refused(-32003, why, "PUSH_NOTIFICATION_NOT_SUPPORTED");
+                self.deliver_made(&mut asker, made).await;
+                Ok(())
+            }
+            Some(Operation::GetExtendedAgentCard) => {
+                let why = "there is no extended agent card";
+                let made = incoming.refused(-32007, why, "EXTENDED_AGENT_CARD_NOT_CONFIGURED");
+                self.deliver_made(&mut asker, made).await;
+                Ok(())
+            }
+            Some(Operation::ListTasks) => {
+                let made = incoming.refused(-32004, "tasks are not listed", "UNSUPPORTED_OPERATION");
+                self.deliver_made(&mut asker, made).await;
+                Ok(())
+            }
+            None => {
+                let made = incoming.refused(-32601, "the method is not known", "METHOD_NOT_FOUND");
+                self.deliver_made(&mut asker, made).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn send_message(
+        self: &Arc<Self>,
+        received: &Received,
+        delivery: &Delivery,
+        mut incoming: Incoming,
+        mut asker: Asker,
+    ) -> HandlerResult {
+        if incoming.message.is_none() {
+            match message_of(received, incoming.line.correlation().as_str()) {
+                Ok(message) => incoming.message = Some(message),
+                Err((code, why)) => {
+                    let made = incoming.refused(code, why, "INVALID_REQUEST");
+                    self.deliver_made(&mut asker, made).await;
+                    return Ok(());
+                }
+            }
+        }
+        incoming.reply_to = asker.to.as_ref().map(|to| to.as_str().to_owned());
+        let Some(key) = incoming.key.clone() else {
+            return Err(HandlerError::reject("the request has no id"));
+        };
+        // Who cannot be told apart from others by where they are answered is told by what they call themselves.
+        let sender = asker.to.as_ref().or(delivery.sender.as_ref());
+        let sender = sender.map(|to| to.as_str().to_owned()).unwrap_or_default();
+        let task_id = incoming.task_id.clone().unwrap_or_else(|| ClientMsgId::random().as_str().to_owned());
+        let body = &received.envelope.body;
+        let now = self.clock.now();
+        let met = lock(&self.requests).meet(&sender, &key, body, &task_id, now);
+        let correlation = incoming.line.correlation().as_str().to_owned();
+        let note = Note { correlation: Some(&correlation), ..Note::default() };
+        match met {
+            Err(RequestError::Conflict) => {
+                self.tell(&Note { name: "request.rejected", why: Some("conflict"), ..note });
+                self.deliver_made(&mut asker, incoming.conflict()).await;
+                Ok(())
+            }
+            Err(error @ RequestError::Full { .. }) => Err(HandlerError::retry(error)),
+            Ok(Met::Answered(record)) => {
+                self.tell(&Note { name: "request.duplicate", task: Some(&record.task_id), ..note });
+                self.answer_again(&record, &incoming, &mut asker).await;
+                Ok(())
+            }
+            Ok(Met::New(record)) => {
+                if let Err(error) = self.stored(|| self.records.put(&record)).await {
+                    lock(&self.requests).abandon(&sender, &key);
+                    return Err(HandlerError::retry(error));
+                }
+                self.go_on(Pending { incoming, asker, record }).await
+            }
+            Ok(Met::Running(record)) => {
+                self.tell(&Note { name: "request.duplicate", task: Some(&record.task_id), ..note });
+                self.go_on(Pending { incoming, asker, record }).await
+            }
+        }
+    }
+
+    /// Goes on with a recorded request from where the stores say it is.
+    async fn go_on(self: &Arc<Self>, mut pending: Pending) -> HandlerResult {
+        let id = pending.record.task_id.clone();
+        let task = self.stored(|| self.tasks.get(&id)).await.map_err(HandlerError::retry)?;
+        let own = |key: &String| *key == pending.record.key;
+        let turns = task.as_ref().map(Task::turns).unwrap_or_default();
+        if let Some(turn) = turns.iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own)) {
+            if turn.closed {
+                // Its record was not closed: it is answered all the same.
+                self.answer_again(&pending.record, &pending.incoming, &mut pending.asker).await;
+                self.close_record(&pending.record, None).await;
+            } else {
+                self.acknowledge(&pending.incoming, &mut pending.asker).await;
+            }
+            return Ok(());
+        }
+        if pending.incoming.task_id.is_some() {
+            if let Err(Command::FollowUp(pending)) = self.command(&id, Command::FollowUp(Box::new(pending))) {
+                self.follow_up(*pending, task).await;
+            }
+            return Ok(());
+        }
+        let Some(request) = request_of(&pending) else { return Err(HandlerError::reject("no message")) };
+        let context = pending.incoming.context_id.clone();
+        let context = context.unwrap_or_else(|| ClientMsgId::random().as_str().to_owned());
+        let task = match Task::new(id, context, request, self.clock.now()) {
+            Ok(task) => task,
+            Err(error) => {
+                self.refuse(pending, &error).await;
+                return Ok(());
+            }
+        };
+        match self.save(&task, 0).await {
+            Ok(()) => {}
+            // Another worker was faster.
+            Err(TaskError::Stale { .. }) => return Ok(()),
+            Err(error) => return Err(HandlerError::retry(error)),
+        }
+        self.acknowledge(&pending.incoming, &mut pending.asker).await;
+        match self.start_task(task, pending.asker, Some(pending.record)) {
+            true => Ok(()),
+            false => Err(HandlerError::retry("the server stops")),
+        }
+    }
+
+    /// A follow-up to a task that does not work here.
+    pub(crate) async fn follow_up(self: &Arc<Self>, mut pending: Pending, task: Option<Task>) {
+        let Some(mut task) = task else { return self.refuse(pending, &TaskError::NotFound).await };
+        let expected = task.generation();
+        if let Err(error) = self.open_follow_up(&mut task, &pending) {
+            return self.refuse(pending, &error).await;
+        }
+        if let Err(error) = self.save(&task, expected).await {
+            return self.refuse(pending, &error).await;
+        }
+        self.acknowledge(&pending.incoming, &mut pending.asker).await;
+        let _ = self.start_task(task, pending.asker, Some(pending.record));
+    }
+
+    pub(crate) fn open_follow_up(&self, task: &mut Task, pending: &Pending) -> Result<(), TaskError> {
+        let request = request_of(pending).ok_or(TaskError::Id)?;
+        let incoming = &pending.incoming;
+        task.follow_up(request, incoming.context_id.as_deref(), incoming.if_generation, self.clock.now())
+    }
+
+    /// A message that cannot be read at all is answered in this format, where the network says whom to answer.
+    async fn unread(&self, delivery: &Delivery, error: &Error) -> HandlerResult {
+        let why = error.to_string();
+        self.tell(&Note { name: "request.rejected", why: Some(&why), ..Note::default() });
+        let correlation = delivery.correlation_id.as_ref().map(|id| id.as_str().to_owned());
+        let (Some(correlation), Some(to)) = (correlation, delivery.answer_address()) else { return Ok(()) };
+        if address::check(self.agent.address(), to).is_err() {
+            return Ok(());
+        }
+        let mut headers = carry::headers_of(delivery);
+        if headers.contains(crate::names::ENVELOPE) {
+            // Another format of this envelope is answered in the one known here.
+            let _ = headers.set(crate::names::ENVELOPE, crate::FORMAT);
+        }
+        // The headers tell the dialect; of the body nothing is left to be told.
+        let Ok(bare) = Received::read(headers, "{}", &self.options.limits) else { return Ok(()) };
+        let mut asker = Asker::new(&bare, delivery, Some(to.clone()), self.agent.address().name());
+        let code =
+            if matches!(error, Error::NotJson { .. } | Error::NotUtf8 { .. }) { -32700 } else { -32600 };
+        self.deliver_made(&mut asker, refusal(&correlation, code, &why)).await;
+        Ok(())
+    }
+
+    /// Where the answers to a request go.
+    fn answer_address(&self, received: &Received, delivery: &Delivery) -> EnvelopeResult<Option<Address>> {
+        let own = self.agent.address();
+        if let Some(to) = &delivery.reply_to {
+            address::check(own, to)?;
+            return Ok(Some(to.clone()));
+        }
+        if let Some(claim) = &received.answer {
+            return address::resolve(own, &claim.address).map(Some);
+        }
+        // A sender that gives its request an id waits for an answer.
+        let waits = delivery.correlation_id.is_some();
+        Ok(delivery.sender.clone().filter(|to| waits && address::check(own, to).is_ok()))
+    }
+
+    fn incoming(
+        &self,
+        received: &Received,
+        delivery: &Delivery,
+        correlation: &str,
+    ) -> EnvelopeResult<Incoming> {
+        received.check(&self.options.limits)?;
+        let mut envelope = received.envelope.clone();
+        let legal = received.correlation.as_ref().is_some_and(|found| found.to_header().is_ok());
+        if !legal {
+            envelope = envelope.with_correlation_id(&CorrelationId::new(correlation)?)?;
+        }
+        let id = delivery.client_msg_id.as_ref().map(ClientMsgId::as_str);
+        Incoming::read(&envelope, id, &self.options.limits)
+    }
+}
+
+/// The id a request is answered under: its own where a header can carry it, else one made of what the network
+/// knows it by.
+fn correlation_of(received: &Received, delivery: &Delivery) -> String {
+    match received.correlation.as_ref().and_then(|found| found.to_header().ok()) {
+        Some(id) => id.as_str().to_owned(),
+        None => {
+            let id = delivery.client_msg_id.as_ref().map_or(delivery.id.as_str(), ClientMsgId::as_str);
+            ClientMsgId::derived("a2a correlation", id).as_str().to_owned()
+        }
+    }
+}
+
+/// The message of a request that does not say it as A2A does, or why there is none.
+fn message_of(received: &Received, id: &str) -> Result<JsonText, (i32, &'static str)> {
+    let body = &received.envelope.body;
+    if let Some(message) = received.request().and_then(|request| request.message.map(|m| m.raw.to_owned())) {
+        return JsonText::new(message).map_err(|_| (-32602, "the message cannot be read"));
+    }
+    let text = match received.dialect {
+        Dialect::Hermes => received.text(),
+        Dialect::Opaque => String::from_utf8_lossy(body).into_owned(),
+        _ if json::parse_body(body, &crate::limits::Limits::default()).is_err() => {
+            return Err((-32700, "the body is no JSON"));
+        }
+        _ => return Err((-32602, "the request has no message")),
+    };
+    let message =
+        format!(r#"{{"messageId":{},"role":"ROLE_USER","parts":[{{"text":{}}}]}}"#, quote(id), quote(&text));
+    JsonText::new(message).map_err(|_| (-32602, "the message cannot be read"))
+}
+
+fn request_of(pending: &Pending) -> Option<crate::task::TaskRequest> {
+    let mut request = pending.incoming.task_request()?;
+    request.key = Some(pending.record.key.clone());
+    request.asked = pending.asker.asked();
+    Some(request)
+}
+
+fn refusal(correlation: &str, code: i32, why: &str) -> EnvelopeResult<Envelope> {
+    let mut line = Line::new(CorrelationId::new(correlation)?, JsonText::string(correlation));
+    let made = line.failure(code, why, "INVALID_REQUEST", Belongs::nowhere())?;
+    Ok(made.expect("a new line has not ended"))
+}

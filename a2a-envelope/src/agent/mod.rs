@@ -1,0 +1,50 @@
+//! A2A over the agents of `agentchat-core`: servers that answer, and calls that listen.
+//!
+//! [`A2aServer`] drives the machines of this crate over one agent's inbox: a request is recorded, its task is
+//! stored, the caller is told, and only then its message is settled and a [`TurnHandle`] given to the
+//! [`A2aHandler`]. Replies carry ids made of their request and number, so that one that is sent again is the same
+//! message. Where the network has keyed state, every save is published as the task's
+//! [`Snapshot`](crate::stream::Snapshot), its generation in `metadata["amb-generation"]`.
+//!
+//! [`A2aClient`] calls; an [`A2aCall`] is the stream of replies and the wait for the last. Whoever asks in another
+//! dialect is answered in it.
+//!
+//! What happens is told by `tracing` events named `a2a.event` with the fields of [`Note`], by a span
+//! `a2a.request` around a request's intake and `a2a.task` around the work on it, and to an [`A2aObserver`]; the
+//! network's own spans join both sides by `traceparent`.
+//!
+//! On a network where agents have one inbox, whoever knows a call's correlation id could answer it; it is made
+//! of the `messageId`, so leave that random there.
+
+mod address;
+mod answer;
+mod answers;
+mod asker;
+mod call;
+mod carry;
+mod client;
+mod clock;
+mod error;
+mod handler;
+mod idle;
+mod intake;
+mod note;
+mod options;
+mod outlet;
+mod recover;
+mod request;
+mod runner;
+mod server;
+mod snapshots;
+mod turn;
+
+pub use answer::A2aAnswer;
+pub use call::A2aCall;
+pub use client::A2aClient;
+pub use error::A2aError;
+pub use handler::{A2aHandler, TurnError, TurnResult, text_handler};
+pub use note::{A2aObserver, JsonLines, Note};
+pub use options::A2aServerOptions;
+pub use request::A2aRequest;
+pub use server::{A2aServer, A2aServing};
+pub use turn::{TurnHandle, TurnRefusal};

@@ -1,0 +1,107 @@
+use std::time::Duration;
+
+use agentchat_core::ServeOptions;
+
+use crate::idempotency::RequestLimits;
+use crate::limits::Limits;
+use crate::stream::WriterOptions;
+
+/// How an [`A2aServer`](super::A2aServer) works.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct A2aServerOptions {
+    /// How streams are written. Without a task inbox, the agent's own is said.
+    pub writer: WriterOptions,
+    /// How much is remembered of requests.
+    pub requests: RequestLimits,
+    /// What is parsed of a request.
+    pub limits: Limits,
+    /// How the inbox is read.
+    pub serve: ServeOptions,
+    /// How many messages wait for one task that works (default 16); further ones are refused as busy.
+    pub max_waiting: usize,
+    /// How long one reply, or one save, is tried again before it is given up (default 60 s).
+    pub patience: Duration,
+    /// How long a question asked [in memory](super::TurnHandle::ask_here) waits there (default 1 h). The task
+    /// stays parked afterwards.
+    pub ask_patience: Duration,
+    /// How long a handler may go on after its task's last reply (default 5 s).
+    pub grace: Duration,
+    /// Whether what an earlier process left running is gone on with at the start (default on). Switch it off
+    /// where several workers share the stores.
+    pub recover: bool,
+}
+
+impl A2aServerOptions {
+    /// These options with another [`writer`](Self::writer).
+    #[must_use]
+    pub fn with_writer(mut self, writer: WriterOptions) -> Self {
+        self.writer = writer;
+        self
+    }
+
+    /// These options with another [`requests`](Self::requests).
+    #[must_use]
+    pub fn with_requests(mut self, limits: RequestLimits) -> Self {
+        self.requests = limits;
+        self
+    }
+
+    /// These options with another [`serve`](Self::serve).
+    #[must_use]
+    pub fn with_serve(mut self, options: ServeOptions) -> Self {
+        self.serve = options;
+        self
+    }
+
+    /// These options with another [`max_waiting`](Self::max_waiting).
+    #[must_use]
+    pub fn with_max_waiting(mut self, messages: usize) -> Self {
+        self.max_waiting = messages;
+        self
+    }
+
+    /// These options with another [`patience`](Self::patience).
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// These options with another [`ask_patience`](Self::ask_patience).
+    #[must_use]
+    pub fn with_ask_patience(mut self, patience: Duration) -> Self {
+        self.ask_patience = patience;
+        self
+    }
+
+    /// These options with another [`grace`](Self::grace).
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// These options with another [`recover`](Self::recover).
+    #[must_use]
+    pub fn with_recover(mut self, recover: bool) -> Self {
+        self.recover = recover;
+        self
+    }
+}
+
+impl Default for A2aServerOptions {
+    fn default() -> Self {
+        Self {
+            writer: WriterOptions::default(),
+            requests: RequestLimits::default(),
+            limits: Limits::default(),
+            serve: ServeOptions::default(),
+            max_waiting: 16,
+            patience: Duration::from_secs(60),
+            ask_patience: Duration::from_secs(3_600),
+            grace: Duration::from_secs(5),
+            recover: true,
+        }
+    }
+}

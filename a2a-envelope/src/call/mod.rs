@@ -1,0 +1,13 @@
+//! Calls from both ends: which request a reply belongs to, and what a server reads from a request.
+
+mod calls;
+mod incoming;
+mod limits;
+mod outcome;
+mod state;
+
+pub use calls::Calls;
+pub use incoming::Incoming;
+pub use limits::CallLimits;
+pub use outcome::{CallDue, CallError, Received};
+pub use state::{Call, CallState};

@@ -73,8 +73,8 @@ pub(crate) struct Hub {
     dice: fastrand::Rng,
     faults: LoopbackFaults,
     pub(crate) limits: InboxLimits,
-    /// Rows that are settled and still stored, by inbox: where nobody can tell, whoever sends next removes
-    /// them, who has them in the cache.
+    /// Rows that are settled and still stored, by inbox: where nobody can tell, they are removed by whoever
+    /// sends next, whose cache has them and whose allocator takes their memory for the new ones.
     settled: VecDeque<(u64, u64)>,
     /// What left, to be dropped once the network is not locked any more.
     pub(super) left: Vec<Arc<Stored>>,
@@ -308,7 +308,8 @@ impl Hub {
             && message.ttl.is_none()
             && message.delay.is_none()
             && inbox.is_some_and(|inbox| inbox.is_timeless() && inbox.has_room(message, self.limits));
-        self.settle(if few { FEW } else { usize::MAX });
+        let most = if self.settled.len() > MANY { 4 } else { 1 };
+        self.settle(if few { most } else { usize::MAX });
         match to.and_then(|to| self.inboxes.get_mut(&to)) {
             Some(inbox) if !inbox.has_room(message, self.limits) => Err(inbox.next_room()),
             _ => Ok(self.send_to(to, from, message, draft)),
@@ -459,8 +460,8 @@ fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {
 
 /// How many rows may be settled and still stored.
 const UNSETTLED: usize = 1_024;
-/// How many of them a send removes.
-const FEW: usize = 16;
+/// Beyond it a send removes more of them than the one whose memory it takes.
+const MANY: usize = 512;
 /// What an inbox holds unless it is told otherwise.
 const INBOX_MESSAGES: usize = 65_536;
 const INBOX_BYTES: usize = 64 * 1024 * 1024;

@@ -186,13 +186,18 @@ impl InboxState {
     }
 
     /// Whether nobody can tell when rows up to `last`, which were read, are settled: there is one reader, it
-    /// has them behind it and does not wait for credit, no sender waits for room, and no row depends on time
+    /// has them behind it and does not wait for credit, they are little, no sender waits for room, and no row depends on time
     /// or on another.
     pub(crate) fn settles_later(&self, last: u64) -> bool {
         let mut views = self.views.values();
         let (Some(view), None) = (views.next(), views.next()) else { return false };
         let quiet = self.stages() && !self.crowded && self.mortal.is_empty() && self.keys.is_empty();
         quiet && view.is_past(last)
+    }
+
+    /// Whether rows wait in a view for credit.
+    pub(crate) fn is_behind(&self, view: u64) -> bool {
+        self.views.get(&view).is_some_and(View::is_behind)
     }
 
     /// Whether nothing that is stored depends on time.

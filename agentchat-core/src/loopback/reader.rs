@@ -126,7 +126,8 @@ impl Reader {
             let (inbox, mut luck) = hub.reading(self.inbox).ok_or_else(|| gone("subscribe"))?;
             let next = inbox.next(self.view, &now, &mut luck, &mut self.batch);
             // What is settled may be all that there is no credit for.
-            if !matches!(next, Next::Wait(_)) || !hub.settle(usize::MAX) {
+            let blocked = matches!(next, Next::Wait(_)) && inbox.is_behind(self.view);
+            if !blocked || !hub.settle(usize::MAX) {
                 break next;
             }
         };

@@ -66,3 +66,114 @@ impl Staged {
 
 /// How many lie ready at most.
 const MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::super::hub::Luck;
+    use super::super::inbox::{InboxState, Next};
+    use super::super::moment::Moment;
+    use super::super::view::Ahead;
+    use super::*;
+    use crate::address::Address;
+    use crate::message::{Body, Outbound, Priority};
+    use proptest::prelude::*;
+    use std::time::SystemTime;
+    use tokio::time::Instant;
+
+    /// An inbox with one reader that may have eight rows unsettled.
+    struct Side {
+        inbox: InboxState,
+        view: u64,
+        ahead: Arc<Ahead>,
+        batch: VecDeque<Given>,
+        later: Vec<u64>,
+        now: Instant,
+    }
+
+    impl Side {
+        fn new(plain: bool) -> Self {
+            let now = Instant::now();
+            let mut inbox = InboxState::new(0, None);
+            inbox.plain = plain;
+            let (view, ahead) = inbox.open_view(now, 8, usize::MAX, false);
+            Self { inbox, view, ahead, batch: VecDeque::new(), later: Vec::new(), now }
+        }
+
+        fn store(&mut self, id: u64, priority: Priority) {
+            let to = Address::parse("loopback://b").expect("valid");
+            let message = Outbound::new(to.clone(), Body::text("x")).with_priority(priority);
+            self.inbox.store(id, Stored::new(&message, &to), &Moment::at(self.now), &mut Vec::new());
+        }
+
+        /// The number of the next row.
+        fn read(&mut self) -> Option<String> {
+            loop {
+                if self.ahead.is_stale() {
+                    self.batch.clear();
+                }
+                if let Some(given) = self.batch.pop_front() {
+                    self.ahead.hand();
+                    let Given::Row(row) = given else { continue };
+                    return Some(row.hand_out(SystemTime::now()).id.to_string());
+                }
+                let mut dice = fastrand::Rng::with_seed(1);
+                let (now, mut luck) = (Moment::at(self.now), Luck::plain(&mut dice));
+                let next = self.inbox.next(self.view, &now, &mut luck, &mut self.batch);
+                if matches!(next, Next::Wait(_)) && self.later.is_empty() {
+                    return None;
+                }
+                if matches!(next, Next::Wait(_)) {
+                    self.settle_all();
+                }
+            }
+        }
+
+        fn settle(&mut self, id: u64) {
+            let waits = self.inbox.settles_later(id);
+            self.later.push(id);
+            if !waits {
+                self.settle_all();
+            }
+        }
+
+        fn settle_all(&mut self) {
+            let mut left = Vec::new();
+            self.later.drain(..).for_each(|id| self.inbox.settle(id, false, &mut left));
+            self.inbox.after_settling(&mut Vec::new());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_lies_ready_is_what_the_reader_would_be_given(
+            steps in prop::collection::vec((0_u8..6, any::<prop::sample::Index>()), 0..200)
+        ) {
+            let (mut ready, mut asked) = (Side::new(true), Side::new(false));
+            let (mut next, mut read) = (1, Vec::new());
+            for (step, which) in steps {
+                match step {
+                    0..=2 => {
+                        let priority = if step == 2 { Priority::Urgent } else { Priority::Normal };
+                        [&mut ready, &mut asked].into_iter().for_each(|side| side.store(next, priority));
+                        next += 1;
+                    }
+                    3 if !read.is_empty() => {
+                        let id: u64 = read.swap_remove(which.index(read.len()));
+                        [&mut ready, &mut asked].into_iter().for_each(|side| side.settle(id));
+                    }
+                    // Known from history, perhaps, and settled before it came.
+                    4 if next > 1 && which.index(4) == 0 => {
+                        let id = which.index(next as usize - 1) as u64 + 1;
+                        [&mut ready, &mut asked].into_iter().for_each(|side| side.settle(id));
+                        read.retain(|other| *other != id);
+                    }
+                    _ => {
+                        let (one, other) = (ready.read(), asked.read());
+                        prop_assert_eq!(&one, &other);
+                        read.extend(one.map(|id| id.parse::<u64>().expect("a number")));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -162,14 +162,16 @@ impl View {
         !self.waiting.is_empty()
     }
 
-    /// Whether all rows up to `last` that are due were handed on, and the reader does not wait for a change.
+    /// Whether all rows up to `last` that are due were handed on, none waits for credit, and what was given
+    /// out is little.
     pub(crate) fn is_past(&self, last: u64) -> bool {
         let handed = self.ahead.handed.load(Ordering::Acquire);
         let batch = self.batch.get(handed).map(|(place, _)| *place);
         let mut ahead = [batch, self.staged.first(), self.waiting.first()].into_iter().flatten();
         // Behind a row of normal priority there are none but of its kind, by number.
         let normal = ahead.all(|first| first >= Place::of(Priority::Normal, last) && first.id() > last);
-        normal && self.sleeper.is_none() && self.is_live() && !self.has_cursor()
+        let blocked = self.sleeper.is_some() && self.is_behind();
+        normal && !blocked && self.bytes <= LITTLE && self.is_live() && !self.has_cursor()
     }
 
     /// The row is lost on its way.
@@ -271,3 +273,6 @@ impl Ahead {
         self.stale.load(Ordering::Acquire)
     }
 }
+
+/// How many bytes may stay for a while after they were settled.
+const LITTLE: usize = 512 * 1024;

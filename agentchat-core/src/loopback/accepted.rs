@@ -1,6 +1,7 @@
 //! What was accepted last, so that a message that is sent again is recognised.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::id::ClientMsgId;
@@ -13,7 +14,7 @@ use crate::numbers::NumberMap;
 #[derive(Debug, Default)]
 pub(crate) struct Accepted {
     /// Oldest first.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Remembered>,
     /// By hash: how many entries there were before it.
     index: NumberMap<u64>,
     forgotten: u64,
@@ -21,7 +22,7 @@ pub(crate) struct Accepted {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Remembered {
     hash: u64,
     sender: u64,
     id: ClientMsgId,
@@ -65,12 +66,14 @@ impl Accepted {
     /// Remembers a message by `stamp`, and forgets the oldest beyond [`REMEMBERED`].
     pub(crate) fn remember(&mut self, key: Key, sender: u64, id: ClientMsgId, stamp: Stamp) {
         self.index.insert(key.0, self.forgotten + self.entries.len() as u64);
-        self.entries.push_back(Entry { hash: key.0, sender, id, stamp });
+        self.entries.push_back(Remembered { hash: key.0, sender, id, stamp });
         if self.entries.len() > REMEMBERED
             && let Some(oldest) = self.entries.pop_front()
         {
-            if self.index.get(&oldest.hash) == Some(&self.forgotten) {
-                self.index.remove(&oldest.hash);
+            if let Entry::Occupied(known) = self.index.entry(oldest.hash)
+                && *known.get() == self.forgotten
+            {
+                known.remove();
             }
             self.forgotten += 1;
         }

@@ -109,7 +109,7 @@ impl Attachment {
                 }
             }
             draft.date(message);
-            let sent = self.live("send")?.lock().send(&self.sender(), message, &mut draft);
+            let sent = self.live("send")?.lock_unsettled().send(&self.sender(), message, &mut draft);
             match sent {
                 Ok(sent) => return sent,
                 Err(full) => crowded = Some(full),
@@ -190,7 +190,7 @@ impl Transport for Attachment {
         let key = self.keys.of(self.ticket.inbox, &message.client_msg_id);
         let mut draft = Draft::new(key, message, &self.address);
         let crowded = {
-            let mut hub = network.lock();
+            let mut hub = network.lock_unsettled();
             let at_once = hub.latency().is_zero() && !hub.gate.is_stalled();
             match at_once.then(|| hub.send(&self.sender(), message, &mut draft)) {
                 Some(Ok(sent)) => return sent,
@@ -219,8 +219,7 @@ impl Transport for Attachment {
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
         let rows = rows_of(tags);
-        let left = self.reach("ack").await?.lock().acknowledge(&rows);
-        drop(left);
+        self.reach("ack").await?.lock_unsettled().acknowledge(&rows);
         match rows.len() == tags.len() {
             true => Ok(()),
             false => Err(Error::new(ErrorKind::Invalid, "ack", "this tag is not from this network")),

@@ -2,16 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::address::Address;
-use crate::clock::after;
+use super::stored::Stored;
 use crate::delivery::Delivery;
-use crate::id::{AckTag, ConversationId, MessageId};
-use crate::message::Outbound;
+use crate::id::ConversationId;
 use crate::transport::ReplayRange;
 
 /// Of the last [`ROWS`] numbered messages of an inbox, and of [`BYTES`] of bodies and headers, the last
@@ -25,22 +21,10 @@ pub(crate) struct History {
     bytes: usize,
 }
 
-/// A message as the network keeps it.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    /// As it is handed out, but for when, and whether again. Its number in the conversation is its inbox's.
-    pub(crate) delivery: Delivery,
-    /// When it may be read; `None`: at once.
-    pub(crate) due: Option<Instant>,
-    pub(crate) expires: Option<Instant>,
-    /// How often it was handed out of the inbox.
-    handed: AtomicU32,
-}
-
 impl History {
     /// Remembers a numbered message. Ids and numbers only grow.
     pub(crate) fn keep(&mut self, id: u64, row: &Arc<Stored>) {
-        let (Some(conversation), Some(_)) = (&row.delivery.conversation, row.delivery.seq) else { return };
+        let (Some(conversation), Some(_)) = (&row.conversation, row.seq) else { return };
         self.bytes += row.size();
         self.order.push_back((id, conversation.clone()));
         let line = self.lines.entry(conversation.clone()).or_default();
@@ -70,7 +54,7 @@ impl History {
     }
 
     pub(crate) fn has(&self, id: u64, row: &Stored) -> bool {
-        let line = row.delivery.conversation.as_ref().and_then(|conversation| self.lines.get(conversation));
+        let line = row.conversation.as_ref().and_then(|conversation| self.lines.get(conversation));
         line.is_some_and(|line| line.binary_search_by_key(&id, |(id, _)| *id).is_ok())
     }
 
@@ -81,90 +65,9 @@ impl History {
         now: Instant,
     ) -> Vec<Delivery> {
         let Some(line) = self.lines.get(conversation) else { return Vec::new() };
-        let from = line.partition_point(|(_, row)| row.delivery.seq < Some(range.from));
+        let from = line.partition_point(|(_, row)| row.seq < Some(range.from));
         let rows = line.range(from..).filter(|(_, row)| row.is_there(now)).take(range.limit);
         rows.map(|(_, row)| row.show()).collect()
-    }
-}
-
-impl Clone for Stored {
-    /// The same message for another inbox, where nobody has read it yet.
-    fn clone(&self) -> Self {
-        let (delivery, due, expires) = (self.delivery.clone(), self.due, self.expires);
-        Self { delivery, due, expires, handed: AtomicU32::new(0) }
-    }
-}
-
-impl Stored {
-    /// `message` of `sender`, before it has a row: what can be made of it without the network's lock.
-    pub(crate) fn new(message: &Outbound, sender: &Address) -> Arc<Self> {
-        let now = SystemTime::now();
-        // Written out, so that it is made where it stays and not copied there part by part.
-        let delivery = Delivery {
-            id: MessageId::numbered(0),
-            client_msg_id: Some(message.client_msg_id.clone()),
-            sender: Some(sender.clone()),
-            conversation: message.conversation.clone(),
-            body: message.body.clone(),
-            headers: message.headers.clone(),
-            reply_to: message.reply_to.clone(),
-            correlation_id: message.correlation_id.clone(),
-            priority: message.priority,
-            key: message.key.clone(),
-            tags: message.tags.clone(),
-            deadline: message.deadline,
-            seq: None,
-            late: false,
-            created: Some(now),
-            received: now,
-            redelivered: false,
-            tag: AckTag::pair(0, 0),
-        };
-        let mut stored = Arc::new(Self { delivery, due: None, expires: None, handed: AtomicU32::new(0) });
-        if let Some(stored) = Arc::get_mut(&mut stored) {
-            stored.date(message);
-        }
-        stored
-    }
-
-    /// Counts its times from now.
-    pub(crate) fn date(&mut self, message: &Outbound) {
-        if message.delay.is_some() || message.ttl.is_some() {
-            let due = after(Instant::now(), message.delay.unwrap_or_default());
-            self.expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
-            self.due = message.delay.map(|_| due);
-        }
-    }
-
-    /// The same as row `id` of the inbox that has that number.
-    pub(crate) fn named(mut stored: Arc<Self>, inbox: u64, id: u64, seq: Option<u64>) -> Arc<Self> {
-        let row = Arc::make_mut(&mut stored);
-        row.delivery.id = MessageId::numbered(id);
-        row.delivery.tag = AckTag::pair(inbox, id);
-        row.delivery.seq = seq;
-        stored
-    }
-
-    /// As a reader gets it that it arrives at `now`.
-    pub(crate) fn hand_out(&self, now: SystemTime) -> Delivery {
-        let again = self.handed.fetch_add(1, Ordering::Relaxed) > 0;
-        let mut delivery = self.delivery.clone();
-        (delivery.received, delivery.redelivered) = (now, again);
-        delivery
-    }
-
-    fn show(&self) -> Delivery {
-        let mut delivery = self.delivery.clone();
-        delivery.received = SystemTime::now();
-        delivery
-    }
-
-    fn is_there(&self, now: Instant) -> bool {
-        self.due.is_none_or(|due| due <= now) && self.expires.is_none_or(|at| at > now)
-    }
-
-    fn size(&self) -> usize {
-        self.delivery.size()
     }
 }
 
@@ -178,7 +81,8 @@ const BYTES: usize = 16 * 1024 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Body;
+    use crate::address::Address;
+    use crate::message::{Body, Outbound};
     use std::time::Duration;
 
     fn conversation(number: usize) -> ConversationId {
@@ -220,10 +124,9 @@ mod tests {
         let now = Instant::now();
         let mut history = History::default();
         for seq in 1..=9 {
-            let mut row = Arc::into_inner(row(0, seq, 1)).expect("nobody else has it");
-            row.expires = (seq == 4).then_some(now + Duration::from_secs(1));
-            row.due = (seq == 5).then_some(now + Duration::from_secs(1));
-            history.keep(seq, &Arc::new(row));
+            let row = Arc::into_inner(row(0, seq, 1)).expect("nobody else has it");
+            let later = |which| (seq == which).then_some(now + Duration::from_secs(1));
+            history.keep(seq, &Arc::new(row.with_times(later(5), later(4))));
         }
         history.forget(6, &conversation(0));
         assert_eq!(numbers(&history, 0, 3, 3, now), [3, 4, 7]);

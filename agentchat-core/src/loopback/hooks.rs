@@ -68,7 +68,11 @@ impl Loopback {
 
 /// What stands between the agents and the network.
 #[derive(Debug)]
-pub(crate) struct Gate(watch::Sender<Trouble>);
+pub(crate) struct Gate {
+    trouble: watch::Sender<Trouble>,
+    /// What every call and every reader asks first.
+    stalled: bool,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
@@ -80,22 +84,23 @@ enum Trouble {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(watch::Sender::new(Trouble::None))
+        Self { trouble: watch::Sender::new(Trouble::None), stalled: false }
     }
 }
 
 impl Gate {
-    fn set(&self, trouble: Trouble) {
-        self.0.send_replace(trouble);
+    fn set(&mut self, trouble: Trouble) {
+        self.stalled = matches!(trouble, Trouble::Stalled(_));
+        self.trouble.send_replace(trouble);
     }
 
     pub(crate) fn watch(&self) -> Passage {
-        Passage(self.0.subscribe())
+        Passage(self.trouble.subscribe())
     }
 
     /// Whether nothing is answered and nothing delivered now.
     pub(crate) fn is_stalled(&self) -> bool {
-        matches!(*self.0.borrow(), Trouble::Stalled(_))
+        self.stalled
     }
 }
 

@@ -14,11 +14,11 @@ use super::SCHEME;
 use super::accepted::{Accepted, Key, Keys, Stamp};
 use super::attachment::Life;
 use super::faults::LoopbackFaults;
-use super::history::Stored;
 use super::hooks::Gate;
 use super::inbox::{InboxLimits, InboxState, UNREAD};
 use super::moment::Moment;
 use super::registry::Registry;
+use super::stored::Stored;
 use super::view::Ahead;
 use crate::address::Address;
 use crate::capability::{AckGuarantee, Capabilities, OrderGuarantee};
@@ -73,6 +73,11 @@ pub(crate) struct Hub {
     dice: fastrand::Rng,
     faults: LoopbackFaults,
     pub(crate) limits: InboxLimits,
+    /// Rows that are settled and still stored, by inbox: where nobody can tell, they are removed by whoever
+    /// sends next, whose cache has them and whose allocator takes their memory for the new ones.
+    settled: VecDeque<(u64, u64)>,
+    /// What left, to be dropped once the network is not locked any more.
+    pub(super) left: Vec<Arc<Stored>>,
     /// Readers to wake once the network is not locked any more.
     pub(super) woken: Vec<Waker>,
 }
@@ -99,6 +104,8 @@ impl Hub {
             dice: fastrand::Rng::with_seed(faults.seed),
             faults,
             limits: InboxLimits { messages: INBOX_MESSAGES, bytes: INBOX_BYTES },
+            settled: VecDeque::new(),
+            left: Vec::new(),
             woken: Vec::new(),
         }
     }
@@ -186,7 +193,9 @@ impl Hub {
         let number = self.next_id;
         self.next_id += 1;
         self.expiring.extend(expires.map(|at| (at, address.clone())));
-        self.inboxes.insert(number, InboxState::new(number, expires));
+        let mut inbox = InboxState::new(number, expires);
+        inbox.plain = self.faults.reorder <= 0.0 && self.faults.drop <= 0.0;
+        self.inboxes.insert(number, inbox);
         self.numbers.insert(address, number);
         number
     }
@@ -225,6 +234,13 @@ impl Hub {
         Some((self.inboxes.get_mut(&number)?, luck))
     }
 
+    /// The reader of a view has nothing to do before the next change.
+    pub(crate) fn sleep(&mut self, number: u64, view: u64, waker: &Waker) {
+        if let Some(inbox) = self.inboxes.get_mut(&number) {
+            inbox.sleep(view, waker);
+        }
+    }
+
     /// What readers have and did not hand on is theirs no more.
     pub(crate) fn take_back_all(&mut self) {
         self.inboxes.values().for_each(InboxState::take_back);
@@ -238,17 +254,44 @@ impl Hub {
         Ok((inbox.number, view, ahead))
     }
 
-    /// Settles rows of inboxes. Gives what left, to be dropped once the network is not locked any more.
-    pub(crate) fn acknowledge(&mut self, rows: &[(u64, u64)]) -> Vec<Arc<Stored>> {
-        let mut left = Vec::with_capacity(rows.len());
-        for rows in rows.chunk_by(|one, other| one.0 == other.0) {
+    /// Settles rows of inboxes, at once or when nobody can tell the difference.
+    pub(crate) fn acknowledge(&mut self, rows: &[(u64, u64)]) {
+        let later = rows.chunk_by(|one, other| one.0 == other.0).all(|rows| {
+            let last = rows.iter().map(|(_, row)| *row).max().unwrap_or_default();
+            let inbox = rows.first().and_then(|(number, _)| self.inboxes.get(number));
+            inbox.is_some_and(|inbox| inbox.settles_later(last))
+        });
+        self.settled.extend(rows);
+        if !later || self.settled.len() > UNSETTLED {
+            self.settle(usize::MAX);
+        }
+    }
+
+    /// Removes up to `most` rows that are settled. Returns whether there were any.
+    pub(crate) fn settle(&mut self, most: usize) -> bool {
+        let count = self.settled.len().min(most);
+        let mut touched = None;
+        for (number, row) in self.settled.drain(..count) {
+            if touched.is_some_and(|touched| touched != number)
+                && let Some(inbox) = touched.and_then(|touched| self.inboxes.get_mut(&touched))
+            {
+                inbox.after_settling(&mut self.woken);
+            }
+            touched = Some(number);
             // What expired meanwhile needs no acknowledgement.
-            if let Some(inbox) = rows.first().and_then(|(number, _)| self.inboxes.get_mut(number)) {
-                let ids = rows.iter().map(|(_, row)| *row);
-                inbox.acknowledge(ids, self.faults.cursor, &mut left, &mut self.woken);
+            if let Some(inbox) = self.inboxes.get_mut(&number) {
+                inbox.settle(row, self.faults.cursor, &mut self.left);
             }
         }
-        left
+        if let Some(inbox) = touched.and_then(|touched| self.inboxes.get_mut(&touched)) {
+            inbox.after_settling(&mut self.woken);
+        }
+        count > 0
+    }
+
+    /// Whether the inbox can be read before what is settled is removed.
+    pub(crate) fn reads_before_settling(&self, number: u64) -> bool {
+        self.inboxes.get(&number).is_some_and(InboxState::is_timeless)
     }
 
     /// Takes a message in. `Err`: the inbox that it goes to is full, and this is when to try again.
@@ -259,6 +302,14 @@ impl Hub {
         draft: &mut Draft,
     ) -> std::result::Result<Result<Receipt>, Pin<Box<OwnedNotified>>> {
         let to = self.numbers.get(&message.to).copied();
+        let inbox = to.and_then(|to| self.inboxes.get(&to));
+        // With what is settled nothing is done that it could be told by, but to count it.
+        let few = message.key.is_none()
+            && message.ttl.is_none()
+            && message.delay.is_none()
+            && inbox.is_some_and(|inbox| inbox.is_timeless() && inbox.has_room(message, self.limits));
+        let most = if self.settled.len() > MANY { 4 } else { 1 };
+        self.settle(if few { most } else { usize::MAX });
         match to.and_then(|to| self.inboxes.get_mut(&to)) {
             Some(inbox) if !inbox.has_room(message, self.limits) => Err(inbox.next_room()),
             _ => Ok(self.send_to(to, from, message, draft)),
@@ -407,6 +458,10 @@ fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {
     }
 }
 
+/// How many rows may be settled and still stored.
+const UNSETTLED: usize = 1_024;
+/// Beyond it a send removes more of them than the one whose memory it takes.
+const MANY: usize = 512;
 /// What an inbox holds unless it is told otherwise.
 const INBOX_MESSAGES: usize = 65_536;
 const INBOX_BYTES: usize = 64 * 1024 * 1024;

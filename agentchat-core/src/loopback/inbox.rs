@@ -12,10 +12,11 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
-use super::history::{History, Stored};
+use super::history::History;
 use super::hub::Luck;
 use super::moment::Moment;
 use super::rows::Rows;
+use super::stored::Stored;
 use super::view::{Ahead, Place, View};
 use crate::delivery::Delivery;
 use crate::id::ConversationId;
@@ -30,6 +31,8 @@ pub(crate) struct InboxState {
     pub(crate) number: u64,
     /// When a fresh inbox ends.
     pub(crate) expires: Option<Instant>,
+    /// Whether nothing happens to its rows on their way.
+    pub(crate) plain: bool,
     /// Since when nobody reads a fresh inbox that was read before.
     unread: Option<Instant>,
     rows: Rows<Row>,
@@ -65,12 +68,15 @@ pub(crate) struct InboxLimits {
 #[derive(Debug)]
 struct Row {
     stored: Arc<Stored>,
+    /// For the first reader: it need not count one up that its sender has in the cache.
+    spare: Option<Arc<Stored>>,
     priority: Priority,
     size: usize,
     expires: Option<Instant>,
 }
 
 /// What a reader is given.
+#[derive(Debug)]
 pub(crate) enum Given {
     Row(Arc<Stored>),
     CaughtUp,
@@ -114,15 +120,15 @@ impl InboxState {
         if self.unread.is_some() && self.clear_abandoned(now.get()) {
             return None;
         }
-        if let Some(key) = &message.delivery.key
+        if let Some(key) = message.key()
             && let Some(older) = self.keys.insert(key.clone(), id)
         {
             self.vanish(older);
         }
         let stored = self.record(id, message);
-        self.mortal.extend(stored.expires.map(|at| (at, id)));
+        self.mortal.extend(stored.expires().map(|at| (at, id)));
         let row = Row::new(stored);
-        let (due, seq, place) = (row.stored.due, row.stored.delivery.seq, row.place(id));
+        let (due, seq, place) = (row.stored.due(), row.stored.seq, row.place(id));
         self.bytes += row.size + OVERHEAD;
         self.rows.push(id, row);
         match due {
@@ -132,17 +138,18 @@ impl InboxState {
             }
             _ => self.make_due(place),
         }
+        self.stage();
         self.wake(woken);
         seq
     }
 
     /// Numbers a message and keeps it in history, for nobody to read otherwise. Returns its number.
     pub(crate) fn note(&mut self, id: u64, message: Arc<Stored>) -> Option<u64> {
-        self.record(id, message).delivery.seq
+        self.record(id, message).seq
     }
 
     fn record(&mut self, id: u64, message: Arc<Stored>) -> Arc<Stored> {
-        let seq = message.delivery.conversation.as_ref().map(|conversation| {
+        let seq = message.conversation.as_ref().map(|conversation| {
             let seq = self.seqs.entry(conversation.clone()).or_default();
             *seq += 1;
             *seq
@@ -161,23 +168,41 @@ impl InboxState {
         self.history.read(conversation, range, now)
     }
 
-    /// Settles rows; with `cursor` also what was given out before them in the same view. Gives what left.
-    pub(crate) fn acknowledge(
-        &mut self,
-        ids: impl IntoIterator<Item = u64>,
-        cursor: bool,
-        left: &mut Vec<Arc<Stored>>,
-        woken: &mut Vec<Waker>,
-    ) {
-        for id in ids {
-            if cursor {
-                let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
-                left.extend(passed.into_iter().filter_map(|id| Some(self.remove(id)?.stored)));
-            } else {
-                left.extend(self.remove(id).map(|row| row.stored));
-            }
+    /// Settles a row; with `cursor` also what was given out before it in the same view. Gives what left.
+    /// [`InboxState::after_settling`] has to follow.
+    pub(crate) fn settle(&mut self, id: u64, cursor: bool, left: &mut Vec<Arc<Stored>>) {
+        if cursor {
+            let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
+            left.extend(passed.into_iter().filter_map(|id| Some(self.remove(id)?.stored)));
+        } else {
+            left.extend(self.remove(id).map(|row| row.stored));
         }
+    }
+
+    /// There is credit again.
+    pub(crate) fn after_settling(&mut self, woken: &mut Vec<Waker>) {
+        self.stage();
         self.wake(woken);
+    }
+
+    /// Whether nobody can tell when rows up to `last`, which were read, are settled: there is one reader, it
+    /// has them behind it and does not wait for credit, they are little, no sender waits for room, and no row depends on time
+    /// or on another.
+    pub(crate) fn settles_later(&self, last: u64) -> bool {
+        let mut views = self.views.values();
+        let (Some(view), None) = (views.next(), views.next()) else { return false };
+        let quiet = self.stages() && !self.crowded && self.mortal.is_empty() && self.keys.is_empty();
+        quiet && view.is_past(last)
+    }
+
+    /// Whether rows wait in a view for credit.
+    pub(crate) fn is_behind(&self, view: u64) -> bool {
+        self.views.get(&view).is_some_and(View::is_behind)
+    }
+
+    /// Whether nothing that is stored depends on time.
+    pub(crate) fn is_timeless(&self) -> bool {
+        self.mortal.is_empty() && self.held.is_empty() && self.expires.is_none()
     }
 
     /// The reader of `view` has nothing to do before the next change.
@@ -211,7 +236,7 @@ impl InboxState {
         self.clear_abandoned(now);
         self.unread = None;
         self.next_view += 1;
-        let due = self.rows.iter().filter(|(_, row)| row.stored.due.is_none_or(|due| due <= now));
+        let due = self.rows.iter().filter(|(_, row)| row.stored.due().is_none_or(|due| due <= now));
         let view = View::new(due.map(|(id, row)| row.place(id)).collect(), messages, bytes, cursor);
         let ahead = view.ahead();
         self.views.insert(self.next_view, view);
@@ -253,7 +278,7 @@ impl InboxState {
     /// change what they are, and one otherwise.
     pub(crate) fn next(
         &mut self,
-        view: u64,
+        number: u64,
         now: &Moment,
         luck: &mut Luck<'_>,
         batch: &mut VecDeque<Given>,
@@ -262,17 +287,25 @@ impl InboxState {
         // A row that expires gives its credit back, so that is worth waking for.
         let expiring = self.mortal.first().map(|(at, _)| *at);
         let wait = Next::Wait([self.first_held(), expiring, self.expires].into_iter().flatten().min());
-        let Some(view) = self.views.get_mut(&view) else { return wait };
+        let stages = self.stages();
+        let Some(view) = self.views.get_mut(&number) else { return wait };
         view.begin_batch();
         if view.catches_up() {
             batch.push_back(Given::CaughtUp);
             return Next::Some { drains: false };
         }
+        if !stages {
+            view.unstage();
+        } else if self.fetch(number, batch) {
+            let more = self.views.get(&number).is_some_and(View::is_behind);
+            return Next::Some { drains: !more && self.mortal.is_empty() };
+        }
+        let Some(view) = self.views.get_mut(&number) else { return wait };
         let alone = !luck.is_plain() || view.has_cursor() || self.expires.is_some() || !self.held.is_empty();
         let most = if alone { 1 } else { BATCH };
         let mut drains = false;
         while batch.len() < most {
-            let chosen = view.choose(luck).and_then(|id| Some((id, self.rows.get(id)?)));
+            let chosen = view.choose(luck).and_then(|id| Some((id, self.rows.get_mut(id)?)));
             let Some((id, row)) = chosen else {
                 drains = !alone && view.is_live() && self.mortal.is_empty();
                 break;
@@ -293,12 +326,39 @@ impl InboxState {
                 continue;
             }
             view.take(place, row.size);
-            batch.push_back(Given::Row(Arc::clone(&row.stored)));
+            batch.push_back(Given::Row(row.give()));
             if mortal || view.backlog_is_given() {
                 break;
             }
         }
         if batch.is_empty() { wait } else { Next::Some { drains } }
+    }
+
+    /// Whether rows are laid ready for who reads them: not where something beside their readers can change
+    /// what they are.
+    fn stages(&self) -> bool {
+        self.plain && self.expires.is_none() && self.held.is_empty()
+    }
+
+    /// Lays ready what readers may have next.
+    fn stage(&mut self) {
+        if !self.stages() {
+            return;
+        }
+        for view in self.views.values_mut().filter(|view| !view.has_cursor()) {
+            while let Some(place) = view.next_staged() {
+                // What expires must not lie with the reader until then.
+                let row = self.rows.get_mut(place.id()).filter(|row| row.expires.is_none());
+                let Some(row) = row else { break };
+                view.stage(place, row.size, row.give());
+            }
+        }
+    }
+
+    /// Gives the reader of a view what lies ready for it. Returns whether there is any.
+    fn fetch(&mut self, view: u64, batch: &mut VecDeque<Given>) -> bool {
+        self.stage();
+        self.views.get_mut(&view).is_some_and(|view| view.fetch(batch))
     }
 
     /// Lets rows become due, and expire.
@@ -328,7 +388,7 @@ impl InboxState {
     /// Removes a row as if it had never been.
     fn vanish(&mut self, id: u64) {
         if let Some(row) = self.remove(id)
-            && let Some(conversation) = &row.stored.delivery.conversation
+            && let Some(conversation) = &row.stored.conversation
         {
             self.history.forget(id, conversation);
         }
@@ -342,7 +402,7 @@ impl InboxState {
             self.room.notify_waiters();
         }
         if !self.held.is_empty()
-            && let Some(due) = row.stored.due
+            && let Some(due) = row.stored.due()
         {
             self.held.remove(&(due, id));
         }
@@ -350,7 +410,7 @@ impl InboxState {
             self.mortal.remove(&(at, id));
         }
         if !self.keys.is_empty()
-            && let Some(key) = &row.stored.delivery.key
+            && let Some(key) = row.stored.key()
             && self.keys.get(key) == Some(&id)
         {
             self.keys.remove(key);
@@ -364,8 +424,12 @@ impl InboxState {
 
 impl Row {
     fn new(stored: Arc<Stored>) -> Self {
-        let (priority, size, expires) = (stored.delivery.priority, stored.delivery.size(), stored.expires);
-        Self { stored, priority, size, expires }
+        let (priority, size, expires) = (stored.priority, stored.size(), stored.expires());
+        Self { spare: Some(Arc::clone(&stored)), stored, priority, size, expires }
+    }
+
+    fn give(&mut self) -> Arc<Stored> {
+        self.spare.take().unwrap_or_else(|| Arc::clone(&self.stored))
     }
 
     fn place(&self, id: u64) -> Place {

@@ -32,11 +32,12 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         let Some(mut hub) = self.0.take() else { return };
-        if hub.woken.is_empty() {
+        if hub.woken.is_empty() && hub.left.is_empty() {
             return;
         }
-        let woken = std::mem::take(&mut hub.woken);
+        let (woken, left) = (std::mem::take(&mut hub.woken), std::mem::take(&mut hub.left));
         drop(hub);
+        drop(left);
         woken.into_iter().for_each(std::task::Waker::wake);
     }
 }

@@ -16,6 +16,8 @@ mod moment;
 mod reader;
 mod registry;
 mod rows;
+mod staged;
+mod stored;
 mod view;
 
 use std::fmt;
@@ -108,7 +110,15 @@ impl Loopback {
         self.lock().end_all(attachment::Life::Cut);
     }
 
+    /// The network, with nothing left that is settled.
     pub(crate) fn lock(&self) -> Locked<'_> {
+        let mut hub = self.lock_unsettled();
+        hub.settle(usize::MAX);
+        hub
+    }
+
+    /// The network as it stands: what is settled may still be there.
+    pub(crate) fn lock_unsettled(&self) -> Locked<'_> {
         Locked::new(self.hub.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -111,7 +111,7 @@ impl Reader {
     /// Gets a batch, or begins to wait for one.
     fn fill(&mut self, waker: &Waker) -> Result<()> {
         let now = Moment::default();
-        let mut hub = self.ticket.network.lock();
+        let mut hub = self.ticket.network.lock_unsettled();
         if hub.gate.is_stalled() {
             drop(hub);
             let mut gate = self.ticket.gate.clone();
@@ -119,12 +119,22 @@ impl Reader {
             return Ok(());
         }
         hub.sweep(&now);
-        let (inbox, mut luck) = hub.reading(self.inbox).ok_or_else(|| gone("subscribe"))?;
-        let next = inbox.next(self.view, &now, &mut luck, &mut self.batch);
+        if !hub.reads_before_settling(self.inbox) {
+            hub.settle(usize::MAX);
+        }
+        let next = loop {
+            let (inbox, mut luck) = hub.reading(self.inbox).ok_or_else(|| gone("subscribe"))?;
+            let next = inbox.next(self.view, &now, &mut luck, &mut self.batch);
+            // What is settled may be all that there is no credit for.
+            let blocked = matches!(next, Next::Wait(_)) && inbox.is_behind(self.view);
+            if !blocked || !hub.settle(usize::MAX) {
+                break next;
+            }
+        };
         // Registered under the lock, so that no change in between is missed. What was given now is handed on
         // before the change is waited for.
         if !matches!(next, Next::Some { drains: false }) {
-            inbox.sleep(self.view, waker);
+            hub.sleep(self.inbox, self.view, waker);
         }
         drop(hub);
         self.pause = match next {

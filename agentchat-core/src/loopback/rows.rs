@@ -34,6 +34,11 @@ impl<T> Rows<T> {
         self.places[place?].as_ref()
     }
 
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut T> {
+        let (_, place) = self.order[self.find(number)?];
+        self.places[place?].as_mut()
+    }
+
     pub(crate) fn remove(&mut self, number: u64) -> Option<T> {
         let at = self.find(number)?;
         let place = self.order[at].1.take()?;

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use super::hub::Luck;
+use super::inbox::Given;
 use super::line::Line;
+use super::staged::Staged;
+use super::stored::Stored;
 use crate::message::Priority;
 use crate::numbers::NumberMap;
 
@@ -39,6 +42,8 @@ pub(crate) struct View {
     bytes: usize,
     max_taken: usize,
     max_bytes: usize,
+    /// Given out here, too, and not fetched by the reader yet.
+    staged: Staged,
     /// The rows given out last, and whether they are of the backlog.
     batch: Vec<(Place, bool)>,
     ahead: Arc<Ahead>,
@@ -65,6 +70,7 @@ impl View {
             bytes: 0,
             max_taken: max_taken.max(1),
             max_bytes: max_bytes.max(1),
+            staged: Staged::default(),
             batch: Vec::new(),
             ahead: Arc::default(),
             sleeper: None,
@@ -119,6 +125,55 @@ impl View {
         self.given.iter_mut().for_each(|given| given.push_back(place.id()));
     }
 
+    /// The row to lay ready next, unless too much is unsettled or lies ready.
+    pub(crate) fn next_staged(&self) -> Option<Place> {
+        let full =
+            self.staged.is_full() || self.taken.len() >= self.max_taken || self.bytes >= self.max_bytes;
+        if full || !self.is_live() { None } else { self.waiting.first() }
+    }
+
+    /// Lays the row ready that is the next one.
+    pub(crate) fn stage(&mut self, place: Place, size: usize, row: Arc<Stored>) {
+        self.waiting.remove(&place);
+        self.taken.insert(place.id(), size);
+        self.bytes += size;
+        self.staged.push(place, row);
+    }
+
+    /// What lies ready waits again.
+    pub(crate) fn unstage(&mut self) {
+        while self.unstage_last() {}
+    }
+
+    fn unstage_last(&mut self) -> bool {
+        let Some(place) = self.staged.pop() else { return false };
+        self.bytes -= self.taken.remove(&place.id()).unwrap_or_default();
+        self.waiting.insert(place);
+        true
+    }
+
+    /// Gives what lies ready to the reader, whose last batch is over. Returns whether there is any.
+    pub(crate) fn fetch(&mut self, batch: &mut VecDeque<Given>) -> bool {
+        self.staged.give(batch, &mut self.batch)
+    }
+
+    /// Whether a row waits for credit.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether all rows up to `last` that are due were handed on, none waits for credit, and what was given
+    /// out is little.
+    pub(crate) fn is_past(&self, last: u64) -> bool {
+        let handed = self.ahead.handed.load(Ordering::Acquire);
+        let batch = self.batch.get(handed).map(|(place, _)| *place);
+        let mut ahead = [batch, self.staged.first(), self.waiting.first()].into_iter().flatten();
+        // Behind a row of normal priority there are none but of its kind, by number.
+        let normal = ahead.all(|first| first >= Place::of(Priority::Normal, last) && first.id() > last);
+        let blocked = self.sleeper.is_some() && self.is_behind();
+        normal && !blocked && self.bytes <= LITTLE && self.is_live() && !self.has_cursor()
+    }
+
     /// The row is lost on its way.
     pub(crate) fn lose(&mut self, place: &Place) {
         self.waiting.remove(place);
@@ -136,6 +191,10 @@ impl View {
     pub(crate) fn begin_batch(&mut self) {
         let handed = self.ahead.handed.swap(0, Ordering::AcqRel);
         self.ahead.stale.store(false, Ordering::Release);
+        // What goes back goes before what lies ready.
+        if handed < self.batch.len() {
+            self.unstage();
+        }
         for (place, old) in self.batch.drain(..).skip(handed) {
             if let Some(size) = self.taken.remove(&place.id()) {
                 self.bytes -= size;
@@ -153,6 +212,9 @@ impl View {
     }
 
     pub(crate) fn add(&mut self, place: Place) {
+        while self.staged.last().is_some_and(|last| place < last) {
+            self.unstage_last();
+        }
         self.waiting.insert(place);
         // It goes before what the reader has but did not hand on.
         if self.batch.last().is_some_and(|(last, _)| place < *last) {
@@ -179,6 +241,9 @@ impl View {
     pub(crate) fn forget(&mut self, place: &Place) {
         if let Some(size) = self.taken.remove(&place.id()) {
             self.bytes -= size;
+            if self.staged.remove(place) {
+                return;
+            }
             // A batch is in order, and most often what is settled went before it.
             let behind = |ahead: &[(Place, bool)]| ahead.first().is_some_and(|(first, _)| first <= place);
             let ahead = self.batch.get(self.ahead.handed.load(Ordering::Acquire)..).unwrap_or_default();
@@ -208,3 +273,6 @@ impl Ahead {
         self.stale.load(Ordering::Acquire)
     }
 }
+
+/// How many bytes may stay for a while after they were settled.
+const LITTLE: usize = 512 * 1024;

@@ -1,6 +1,7 @@
 //! The inboxes a transport reads: their consumers, and which acknowledgement belongs to which.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use mq9_client::{
     Poller, PollerOptions,
 };
 use tokio::runtime::Handle;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::JoinSet;
 
 use crate::address::Broker;
@@ -37,6 +38,8 @@ pub(crate) struct Inboxes {
     /// Made for the first inbox, let go of at the end.
     poller: AsyncMutex<Option<Poller>>,
     ackers: Mutex<Ackers>,
+    /// Told when one has finished.
+    finished: Notify,
     /// What this attachment's tags begin with: another one's inboxes have the same numbers.
     attachment: String,
 }
@@ -65,6 +68,7 @@ enum Phase {
 #[derive(Debug)]
 struct Open {
     acker: Acker,
+    mailbox: MailAddress,
     /// Its stream is gone, and one of the finishing tasks has it in hand.
     finishing: bool,
 }
@@ -73,7 +77,8 @@ impl Inboxes {
     pub(crate) fn new(client: Client) -> Self {
         // The random end of a fresh id.
         let attachment = ClientMsgId::random().as_str().chars().rev().take(12).collect();
-        Self { client, poller: AsyncMutex::default(), ackers: Mutex::default(), attachment }
+        let (poller, ackers) = (AsyncMutex::default(), Mutex::default());
+        Self { client, poller, ackers, finished: Notify::new(), attachment }
     }
 
     /// Reads `mailbox`. `mortal`: it does not live for ever, so it is probed.
@@ -96,8 +101,9 @@ impl Inboxes {
         if mortal {
             consume = consume.with_expiry_probe(EXPIRY_PROBE);
         }
+        self.await_finished(mailbox).await;
         let consumer = self.consumer(mailbox, consume).await?;
-        let number = self.lock().open(consumer.acker())?;
+        let number = self.lock().open(consumer.acker(), mailbox.clone())?;
         let reading = Reading {
             inboxes: Arc::clone(self),
             number,
@@ -106,6 +112,23 @@ impl Inboxes {
             catching_up: CatchingUp::Reading,
         };
         Ok(Box::pin(stream::unfold(Some(reading), next_event)))
+    }
+
+    /// Waits until the broker knows what was settled by earlier readers of `mailbox` whose streams were dropped:
+    /// a reader that begins before would be given it again.
+    async fn await_finished(&self, mailbox: &MailAddress) {
+        let finished = async {
+            loop {
+                let mut next = pin!(self.finished.notified());
+                next.as_mut().enable();
+                if !self.lock().is_finishing(mailbox) {
+                    return;
+                }
+                next.await;
+            }
+        };
+        // One that takes longer comes again, and is recognised.
+        let _ = tokio::time::timeout(FINISH, finished).await;
     }
 
     async fn consumer(&self, mailbox: &MailAddress, options: ConsumerOptions) -> Result<Consumer> {
@@ -184,12 +207,16 @@ impl Inboxes {
 }
 
 impl Ackers {
-    fn open(&mut self, acker: Acker) -> Result<u32> {
+    fn open(&mut self, acker: Acker, mailbox: MailAddress) -> Result<u32> {
         self.refuse_unless_open()?;
         self.forget_finished();
         self.next += 1;
-        self.open.insert(self.next, Open { acker, finishing: false });
+        self.open.insert(self.next, Open { acker, mailbox, finishing: false });
         Ok(self.next)
+    }
+
+    fn is_finishing(&self, mailbox: &MailAddress) -> bool {
+        self.open.values().any(|open| open.finishing && open.mailbox == *mailbox)
     }
 
     fn forget_finished(&mut self) {
@@ -287,6 +314,7 @@ impl Drop for Reading {
             drop(consumer);
             if let Some(inboxes) = inboxes.upgrade() {
                 inboxes.lock().open.remove(&number);
+                inboxes.finished.notify_waiters();
             }
             closed
         };
@@ -316,8 +344,45 @@ const EXPIRY_PROBE: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::StreamExt;
     use mq9_client::testing::Broker as Double;
     use mq9_client::{CreateMailbox, Lifetime};
+
+    #[tokio::test]
+    async fn a_reader_begins_when_the_broker_knows_what_was_settled_before() {
+        let double = Double::builder().start().await.expect("a broker");
+        let client = Client::connect(&double.url()).await.expect("connects");
+        let broker = Broker::new(double.url().parse().expect("a URI"), []);
+        let inboxes = Arc::new(Inboxes::new(client.clone()));
+        let (pacing, deliver) = (Pacing::default(), DeliverPolicy::Earliest);
+        let options = ReadOptions { group: "a".into(), partition: None, pacing, deliver };
+        let mailbox = MailAddress::new("inbox").expect("valid");
+        client.create_mailbox(CreateMailbox::named(mailbox.clone())).await.expect("created");
+        for words in ["settled", "left"] {
+            client.send(&mailbox, &mq9_client::Message::new(words)).await.expect("sent");
+        }
+        let subscribe = SubscribeOptions::own();
+        let mut events = inboxes.read(&mailbox, &broker, &options, &subscribe, false).await.expect("read");
+        let mut found = Vec::new();
+        while found.len() < 2 {
+            if let Some(Ok(Event::Message(delivery))) = events.next().await {
+                found.push(delivery);
+            }
+        }
+        double.faults().slow(Duration::from_millis(50));
+        inboxes.settle(std::slice::from_ref(&found[0].tag)).expect("settled");
+        drop(events);
+        assert!(inboxes.lock().is_finishing(&mailbox));
+        let mut events = inboxes.read(&mailbox, &broker, &options, &subscribe, false).await.expect("read");
+        assert!(!inboxes.lock().is_finishing(&mailbox), "it may be given what was settled");
+        double.faults().slow(Duration::ZERO);
+        let again = loop {
+            if let Some(Ok(Event::Message(delivery))) = events.next().await {
+                break delivery;
+            }
+        };
+        assert_eq!(again.body.as_str(), Some("left"));
+    }
 
     #[tokio::test]
     async fn inboxes_that_come_and_go_leave_nothing_behind() {

@@ -9,8 +9,9 @@ mod fault;
 mod severed;
 
 use agentchat::{KINDS, Kind, Place, within};
-use fault::script;
-use fault::{MS, SECOND, Seed, seeds};
+use agentchat_core::{SubscribeOptions, Transport};
+use fault::script::{self, Order};
+use fault::{MS, SECOND, Seed, message, seeds, session, text};
 use severed::Severed;
 use transport_ws::testing::{HttpFault, JournalEntry, PushFault};
 
@@ -41,13 +42,8 @@ async fn a_socket_that_ends_after_any_frame_with_any_code_loses_and_repeats_noth
         let mut dice = fastrand::Rng::with_seed(seed);
         let place = Place::new(kind).await;
         for (code, reason) in CODES {
+            // What was said on the last of them needs another socket to be said again.
             place.faults.close_after_pushes(dice.u64(1..COUNT - 40), code, reason);
-        }
-        // What these said comes again with the next socket, of which there is one at least: the sockets that
-        // end below do so late.
-        place.faults.swallow_acks(dice.u64(0..6));
-        for _ in 0..3 {
-            place.faults.close_after_pushes(dice.u64(COUNT - 40..COUNT), 1006, "");
         }
         run(&place, COUNT, seed).await;
         assert_eq!(place.faults.pending(), 0, "every socket that was to end did");
@@ -80,15 +76,56 @@ async fn requests_that_lose_their_answer_or_never_arrive_lose_and_repeat_nothing
         for route in ["POST /v1/messages", "GET /v1/messages/sync", "POST /v1/messages/sync/ack"] {
             for _ in 0..20 {
                 place.faults.repeat(route, dice.u64(0..8), HttpFault::passing());
-                place.faults.on(route, match dice.u8(0..4) {
-                    0 => HttpFault::lose_answer(),
-                    1 => HttpFault::lose_request(),
-                    2 => HttpFault::passing().cut_after(dice.u64(1..600)),
-                    _ => HttpFault::html(502),
-                });
+                place.faults.on(
+                    route,
+                    match dice.u8(0..4) {
+                        0 => HttpFault::lose_answer(),
+                        1 => HttpFault::lose_request(),
+                        2 => HttpFault::passing().cut_after(dice.u64(1..600)),
+                        _ => HttpFault::html(502),
+                    },
+                );
             }
         }
         run(&place, COUNT, seed).await;
+    }
+}
+
+#[tokio::test]
+async fn acknowledgements_that_are_lost_with_their_socket_are_repeated_and_nothing_is_handled_again() {
+    for seed in seeds(0..2) {
+        let _seed = Seed(seed);
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let place = Place::new(Kind::Current).await;
+        let alice = session(place.connector("alice").await, seed).await;
+        let bob = session(place.connector("bob").await, seed).await;
+        let mut events = bob.subscribe(SubscribeOptions::own()).await.expect("subscribed").events;
+        let (mut order, mut sent) = (Order::default(), 0);
+        for _ in 0..6 {
+            place.faults.swallow_acks(dice.u64(1..100));
+            for _ in 0..dice.u64(1..25) {
+                let note = script::outbound(bob.address(), sent);
+                within(20, "sending", alice.send(&note)).await.expect("accepted");
+                sent += 1;
+            }
+            while (order.len() as u64) < sent {
+                let delivery = within(20, "a message", message(&mut events, 15 * SECOND)).await;
+                let delivery = delivery.expect("it comes");
+                order.add(&text(&delivery));
+                bob.ack(&[delivery.tag]).await.expect("settled");
+            }
+            place.faults.cut_all();
+            place.faults.swallow_acks(0);
+        }
+        let empty = async {
+            while place.stored("bob").await > 0 {
+                tokio::time::sleep(5 * MS).await;
+            }
+        };
+        within(20, "the repeated acknowledgements", empty).await;
+        assert!(message(&mut events, SECOND / 2).await.is_none(), "something came again");
+        order.check(sent);
+        assert!(bob.stats().duplicates > 0, "nothing was repeated: {:?}", bob.stats());
     }
 }
 
@@ -102,11 +139,11 @@ async fn connections_that_are_cut_all_at_once_lose_and_repeat_nothing() {
         let cutting = async move {
             let mut cuts = 0;
             loop {
-                tokio::time::sleep(MS * dice.u32(5..150)).await;
+                tokio::time::sleep(MS * dice.u32(5..60)).await;
                 faults.cut_all();
                 cuts += 1;
-                // Closing is not to be cut for ever.
-                if cuts == 12 {
+                // Well before the end: an acknowledgement that was cut is repeated by the next connection.
+                if cuts == 8 {
                     std::future::pending::<()>().await;
                 }
             }

@@ -42,7 +42,10 @@ impl Place {
         Self::with(kind, |builder| builder).await
     }
 
-    pub async fn with(kind: Kind, change: impl FnOnce(AgentChatServerBuilder) -> AgentChatServerBuilder) -> Self {
+    pub async fn with(
+        kind: Kind,
+        change: impl FnOnce(AgentChatServerBuilder) -> AgentChatServerBuilder,
+    ) -> Self {
         let profile = if kind == Kind::Legacy { Profile::Legacy } else { Profile::Current };
         let builder = AgentChatServer::builder().profile(profile).manual_clock();
         // A day of the server's is soon over.

@@ -108,7 +108,7 @@ async fn a_send_whose_answer_was_lost_is_known_by_its_id() {
         let (mut lost, mut known) = (0, 0);
         for number in 0..COUNT {
             let after_commit = dice.bool();
-            if number % 3 == 0 {
+            if number % 12 == 0 {
                 place.server.lock().await.drop_next_response(after_commit);
                 lost += u64::from(after_commit);
             }

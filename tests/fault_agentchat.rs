@@ -52,7 +52,7 @@ async fn a_socket_that_ends_after_any_frame_with_any_code_loses_and_repeats_noth
 
 #[tokio::test]
 async fn a_connection_that_breaks_at_any_byte_loses_and_repeats_nothing() {
-    for seed in seeds(0..6) {
+    for seed in seeds(0..3) {
         let _seed = Seed(seed);
         let mut dice = fastrand::Rng::with_seed(seed);
         let place = Place::new(KINDS[seed as usize % 3]).await;

@@ -6,14 +6,17 @@ mod agentchat;
 #[path = "support/fault/mod.rs"]
 mod fault;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentchat::{KINDS, Kind, Place, within};
+use agentchat_core::store::MemoryStore;
 use agentchat_core::{
     CloseMode, CloseReason, ErrorKind, EventStream, Resilient, SessionState, SubscribeOptions, Transport,
 };
 use fault::script::{self, Order};
-use fault::{MS, SECOND, Seed, message, seeds, session, text};
+use fault::{MS, SECOND, Seed, message, options, seeds, session, text};
 use futures_util::StreamExt;
 use transport_ws::testing::HttpFault;
 
@@ -105,6 +108,60 @@ async fn a_server_that_is_shut_down_under_traffic_keeps_what_it_accepted() {
 #[tokio::test]
 async fn a_server_that_is_killed_under_traffic_keeps_what_it_accepted() {
     over_restarts(true).await;
+}
+
+/// Each incarnation of the reader settles some of what it is handed and is then dropped, as a process that
+/// is killed: nothing is left of it but its store.
+#[tokio::test]
+async fn a_reader_that_dies_again_and_again_is_handed_all_that_it_did_not_settle_and_nothing_else() {
+    for seed in seeds(0..3) {
+        let _seed = Seed(seed);
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let place = Place::new(KINDS[seed as usize % 3]).await;
+        let store = Arc::new(MemoryStore::default());
+        let alice = session(place.connector("alice").await, seed).await;
+        let mut settled = BTreeSet::new();
+        let (mut lines, mut to, mut under_way) = (BTreeMap::new(), None, Vec::new());
+        let mut incarnations = 0;
+        while (settled.len() as u64) < COUNT {
+            incarnations += 1;
+            let connector = place.connector_with("bob", place.port, Arc::clone(&store)).await;
+            let options = options(seed + incarnations).with_store(Arc::clone(&store));
+            let bob =
+                within(20, "connecting", Resilient::connect(connector, options)).await.expect("connects");
+            let mut events = bob.subscribe(SubscribeOptions::own()).await.expect("subscribed").events;
+            if to.replace(bob.address().clone()).is_none() {
+                let outbound = |number| script::outbound(bob.address(), number);
+                under_way.extend((0..COUNT).map(|number| alice.try_send(outbound(number)).expect("room")));
+            }
+            let left = (COUNT as usize - settled.len()).min(dice.usize(1..40));
+            let kept = dice.usize(0..=left);
+            for read in 0..left {
+                let delivery = within(30, "a message", message(&mut events, 25 * SECOND)).await;
+                let delivery = delivery.unwrap_or_else(|| panic!("only {} were settled", settled.len()));
+                let number: u64 = text(&delivery).parse().expect("a number");
+                assert!(!settled.contains(&number), "message {number} came after it was settled");
+                // What is read further is not handled any more.
+                if read < kept {
+                    if let Some(line) = script::line(number) {
+                        let before = lines.insert(line, number);
+                        assert!(before.is_none_or(|before| before < number), "{number} after {before:?}");
+                    }
+                    bob.ack(&[delivery.tag]).await.expect("settled");
+                    settled.insert(number);
+                }
+            }
+        }
+        assert!(incarnations > 3, "{incarnations}");
+        for sending in under_way {
+            within(20, "sending", sending).await.expect("accepted");
+        }
+        let connector = place.connector_with("bob", place.port, Arc::clone(&store)).await;
+        let options = options(seed).with_store(Arc::clone(&store));
+        let bob = within(20, "connecting", Resilient::connect(connector, options)).await.expect("connects");
+        let mut events = bob.subscribe(SubscribeOptions::own()).await.expect("subscribed").events;
+        assert!(message(&mut events, SECOND / 2).await.is_none(), "something came again");
+    }
 }
 
 #[tokio::test]

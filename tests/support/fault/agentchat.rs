@@ -76,6 +76,11 @@ impl Place {
 
     /// The same through a proxy.
     pub async fn connector_at(&self, handle: &str, port: u16) -> Attaching {
+        self.connector_with(handle, port, Arc::default()).await
+    }
+
+    /// The same with a store that may have been in use before.
+    pub async fn connector_with(&self, handle: &str, port: u16, store: Arc<MemoryStore>) -> Attaching {
         let key = ApiKey::new(self.server.lock().await.agent(handle)).expect("a key");
         let config = AgentChatConfig::builder(key)
             .with_base_url(format!("http://127.0.0.1:{port}"))
@@ -87,7 +92,7 @@ impl Place {
             Kind::Current => Attaching::Socket(AgentChatConnector::new(config).expect("a connector")),
             Kind::Legacy => {
                 let connector = AgentChatConnector::new(config).expect("a connector");
-                Attaching::Socket(connector.with_cursor_store(Arc::new(MemoryStore::default())))
+                Attaching::Socket(connector.with_cursor_store(store))
             }
         }
     }

@@ -195,5 +195,9 @@ async fn frames_that_come_thrice_and_shuffled_are_handed_out_once_and_in_order()
             () = run(&place, COUNT, seed) => {}
             () = storm => {}
         }
+        let journal = place.server.lock().await.journal();
+        let is_pushed = |entry: &&JournalEntry| matches!(entry, JournalEntry::Sent { text, .. } if text.contains("message.new"));
+        let pushed = journal.iter().filter(is_pushed).count() as u64;
+        assert!(pushed >= 2 * COUNT, "only {pushed} were pushed");
     }
 }

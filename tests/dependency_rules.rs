@@ -26,8 +26,8 @@ fn assert_free_of(package: &str, extra: &[&str], forbidden: &[&str]) {
     assert!(found.is_empty(), "{package} must not depend on {found:?}");
 }
 
-const PUBLISHED: [&str; 5] =
-    ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9", "transport-ws"];
+const PUBLISHED: [&str; 6] =
+    ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9", "transport-ws", "agentchat-mcp"];
 
 #[test]
 fn core_knows_no_network_and_no_a2a() {
@@ -55,6 +55,21 @@ fn schemas_of_tools_are_checked_by_what_only_that_feature_brings() {
 }
 
 #[test]
+fn tools_are_there_only_where_they_are_asked_for() {
+    for package in ["transport-ws", "transport-mq9"] {
+        assert_free_of(package, &[], &["jsonschema", "schemars"]);
+        assert!(tree(package, &["--features", "tools"]).contains("jsonschema"));
+    }
+}
+
+#[test]
+fn what_a_framework_needs_is_in_its_adapter_alone() {
+    for package in ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9", "transport-ws"] {
+        assert_free_of(package, &["--all-features"], &["rmcp", "agentchat-mcp"]);
+    }
+}
+
+#[test]
 fn the_mq9_client_is_useful_without_the_rest() {
     assert_free_of("mq9-client", &["--all-features"], &["agentchat-core", "a2a-envelope", "transport-mq9"]);
 }
@@ -69,8 +84,8 @@ fn the_envelope_needs_no_runtime_and_no_a2a_sdk() {
 fn no_default_feature_set_brings_an_http_server() {
     for package in PUBLISHED {
         assert_free_of(package, &[], &["axum", "warp", "actix-web", "tiny_http", "rouille"]);
-        // The AgentChat client needs hyper's other half.
-        if package != "transport-ws" {
+        // The AgentChat client, and what is made of it, needs hyper's other half.
+        if !["transport-ws", "agentchat-mcp"].contains(&package) {
             assert_free_of(package, &[], &["hyper"]);
         }
     }

@@ -127,7 +127,9 @@ fn every_crate_states_the_toolchain_that_the_readme_states() {
         line.map(|line| line.split('"').nth(1).expect("a quoted version").to_owned())
     };
     let workspace = version("Cargo.toml").expect("the workspace has one");
-    for package in ["agentchat-core", "mq9-client", "transport-mq9", "transport-ws", "a2a-envelope"] {
+    for package in
+        ["agentchat-core", "mq9-client", "transport-mq9", "transport-ws", "a2a-envelope", "adapters/mcp"]
+    {
         let stated = version(&format!("{package}/Cargo.toml")).unwrap_or_else(|| workspace.clone());
         let readme = read(&format!("{package}/README.md"));
         let says = readme.contains(&format!("MSRV {stated}")) || readme.contains(&format!("Rust {stated}"));

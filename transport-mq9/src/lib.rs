@@ -10,6 +10,8 @@ mod identity;
 mod inboxes;
 mod map_error;
 mod mapping;
+#[cfg(feature = "tools")]
+pub mod tools;
 mod transport;
 
 pub use connector::{Mq9Connector, Mq9ConnectorBuilder};

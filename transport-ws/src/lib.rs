@@ -28,3 +28,5 @@ pub use mapping::{MAX_ANY_BODY, MAX_BODY};
 pub use transport::{AgentChatConnector, AgentChatPollConnector, AgentChatTransport, Invitations, Invited};
 #[cfg(feature = "test-server")]
 pub mod testing;
+#[cfg(feature = "tools")]
+pub mod tools;

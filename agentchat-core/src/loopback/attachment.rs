@@ -1,5 +1,6 @@
 //! One agent's attachment to the in-process network.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,6 @@ pub(crate) struct Attachment {
 }
 
 /// The right to use the network, shared by an attachment and its subscriptions.
-#[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) network: Loopback,
     pub(crate) life: watch::Receiver<Life>,
@@ -52,6 +52,12 @@ pub(crate) enum Life {
     Cut,
     Expired,
     Closed,
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("life", &*self.life.borrow()).finish_non_exhaustive()
+    }
 }
 
 impl Attachment {

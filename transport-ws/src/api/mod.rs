@@ -55,6 +55,8 @@ pub struct AgentChat {
     manner: Manner,
     sync_page: u32,
     history_page: u32,
+    #[cfg(feature = "tools")]
+    heard: Option<crate::tools::Heard>,
 }
 
 impl AgentChat {
@@ -68,6 +70,8 @@ impl AgentChat {
             manner: Manner { key: config.key().cloned(), ..Manner::default() },
             sync_page: config.sync_page(),
             history_page: config.history_page(),
+            #[cfg(feature = "tools")]
+            heard: None,
         })
     }
 
@@ -96,8 +100,20 @@ impl AgentChat {
         self
     }
 
+    /// The same client, which leaves what the server said in `heard`.
+    #[cfg(feature = "tools")]
+    pub(crate) fn heard_by(mut self, heard: crate::tools::Heard) -> Self {
+        self.heard = Some(heard);
+        self
+    }
+
     async fn call(&self, call: Call) -> ApiResult<Answer> {
-        self.http.call(&call, &self.manner).await
+        let answer = self.http.call(&call, &self.manner).await?;
+        #[cfg(feature = "tools")]
+        if let Some(heard) = &self.heard {
+            heard.keep(&answer.body);
+        }
+        Ok(answer)
     }
 
     async fn fetch<T: DeserializeOwned>(&self, call: Call) -> ApiResult<T> {

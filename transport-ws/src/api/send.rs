@@ -130,6 +130,13 @@ impl Draft {
         Ok(self)
     }
 
+    /// Names the kind of a text, too, which is what it is without that.
+    #[cfg(feature = "tools")]
+    pub(crate) fn with_its_kind_named(mut self) -> Self {
+        self.kind = self.kind.or(Some("text"));
+        self
+    }
+
     /// The id by which the server knows a repetition.
     pub fn client_msg_id(&self) -> &str {
         &self.client_msg_id
@@ -213,7 +220,7 @@ impl AgentChat {
     }
 
     /// The id of the direct conversation with an agent, when it is among the newest.
-    async fn direct_conversation(&self, agent: &str) -> ApiResult<Option<String>> {
+    pub(crate) async fn direct_conversation(&self, agent: &str) -> ApiResult<Option<String>> {
         let conversations = self.conversations(None, 0).await?;
         let found = conversations.into_iter().find(|it| it.is_direct_with(agent));
         Ok(found.map(|conversation| conversation.id))

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 pub(crate) use base_url::BaseUrl;
 pub use builder::AgentChatConfigBuilder;
+#[cfg(feature = "tools")]
+pub(crate) use handle::own;
 
 use crate::key::ApiKey;
 

@@ -10,9 +10,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
 use super::close_code::{CloseMeaning, meaning};
 use super::dial::{GOODBYE, Greeted, Socket};
-use super::session::{Action, SocketSession};
+use super::session::{Action, News, SocketSession};
 use crate::transport::shared::{AT_ONCE, Shared};
-use crate::wire::{MessageRow, ServerFrame, ack};
+use crate::wire::{ServerFrame, ack};
 
 /// How a socket ended.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) async fn run(
     let mut full_since: Option<Instant> = None;
     // Set to the deadline or before it: setting it costs more than waking once too often.
     let mut alarm = pin!(sleep_until(session.deadline()));
-    let mut rows = Vec::new();
+    let mut news = News::default();
     loop {
         let mut deadline = session.deadline();
         let mut may_read = shared.has_room();
@@ -51,8 +51,11 @@ pub(crate) async fn run(
         }
         let actions = tokio::select! {
             message = socket.next(), if may_read => {
-                let end = read_ready(socket, message, session, &mut rows).err();
-                shared.arrive(rows.drain(..));
+                let end = read_ready(socket, message, session, &mut news).err();
+                shared.arrive(news.rows.drain(..));
+                if std::mem::take(&mut news.invited) {
+                    shared.invited.notify_one();
+                }
                 if end.is_some() {
                     return end;
                 }
@@ -99,29 +102,24 @@ fn read_ready(
     socket: &mut Socket,
     message: Read,
     session: &mut SocketSession,
-    rows: &mut Vec<MessageRow>,
+    news: &mut News,
 ) -> Result<(), End> {
     let now = Instant::now();
-    read(message, session, now, rows)?;
-    while rows.len() < AT_ONCE
+    read(message, session, now, news)?;
+    while news.rows.len() < AT_ONCE
         && let Some(message) = socket.next().now_or_never()
     {
-        read(message, session, now, rows)?;
+        read(message, session, now, news)?;
     }
     Ok(())
 }
 
-fn read(
-    message: Read,
-    session: &mut SocketSession,
-    now: Instant,
-    rows: &mut Vec<MessageRow>,
-) -> Result<(), End> {
+fn read(message: Read, session: &mut SocketSession, now: Instant, news: &mut News) -> Result<(), End> {
     match message {
         Some(Ok(Message::Text(text))) => {
-            rows.extend(session.on_live_frame(ServerFrame::read(bytes::Bytes::from(text)), now));
+            session.on_live_frame(ServerFrame::read(bytes::Bytes::from(text)), now, news);
         }
-        Some(Ok(Message::Binary(_))) => rows.extend(session.on_live_frame(ServerFrame::binary(), now)),
+        Some(Ok(Message::Binary(_))) => session.on_live_frame(ServerFrame::binary(), now, news),
         Some(Ok(Message::Pong(_))) => session.on_pong(now),
         Some(Ok(Message::Close(frame))) => {
             let (code, reason) =

@@ -57,6 +57,14 @@ enum State {
     Over,
 }
 
+/// What several frames of a live session bring.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    pub(crate) rows: Vec<MessageRow>,
+    /// There may be an invitation to a group.
+    pub(crate) invited: bool,
+}
+
 impl Times {
     pub(crate) fn of(config: &AgentChatConfig) -> Self {
         Self {
@@ -114,16 +122,16 @@ impl SocketSession {
         }
     }
 
-    /// A frame of a session that is live: a message, or nothing that has to be done.
-    pub(crate) fn on_live_frame(&mut self, frame: ServerFrame, now: Instant) -> Option<MessageRow> {
+    /// A frame of a session that is live is added to `news`.
+    pub(crate) fn on_live_frame(&mut self, frame: ServerFrame, now: Instant, news: &mut News) {
         match (frame, &self.state) {
             (ServerFrame::Message(row), State::Live) => {
                 self.heard = now;
-                Some(row)
+                news.rows.push(row);
             }
             (frame, _) => {
-                self.on_frame(frame, now);
-                None
+                let actions = self.on_frame(frame, now);
+                news.invited |= actions.iter().any(|action| matches!(action, Action::Invited));
             }
         }
     }

@@ -35,6 +35,8 @@ pub use receipt::ReadReceipt;
 pub use render::render;
 pub use row::{Content, MessageKind, MessageRow};
 pub use system::SystemEvent;
+#[cfg(feature = "tools")]
+pub(crate) use time::minute;
 #[cfg(test)]
 pub(crate) use time::parse as parse_time;
 pub(crate) use time::unix_millis;

@@ -27,7 +27,7 @@ pub(crate) fn parse(text: &str) -> Option<SystemTime> {
 }
 
 /// `2026-11-21 19:12`, in Greenwich.
-pub(super) fn minute(at: SystemTime) -> String {
+pub(crate) fn minute(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (mut days, of_day) = ((seconds / 86_400) as i64, seconds % 86_400);
     // 400 years are always as long; within them it is counted.

@@ -1,0 +1,103 @@
+//! The library: any tools, over any stream.
+
+use std::time::Duration;
+
+use agentchat_core::tools::{ToolCall, ToolSchema, ToolSet, ToolSpec};
+use agentchat_core::{Error, ErrorKind, Result};
+use agentchat_mcp::Adapter;
+use rmcp::ServiceExt;
+use rmcp::model::CallToolRequestParams;
+use serde_json::Value;
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn tool<F, R>(name: &str, run: F) -> ToolSpec
+where
+    F: Fn(Value, ToolCall) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Value>> + Send + 'static,
+{
+    let schema = ToolSchema::none().expect("a schema");
+    ToolSpec::with_schema(name, "A test.", schema, run).expect("a tool")
+}
+
+/// A server of a tool that answers, one that fails and one that hangs.
+fn start(deadline: Option<Duration>) -> (DuplexStream, oneshot::Sender<()>, JoinHandle<Result<()>>) {
+    let tools = [
+        tool("answers", async |_, _| Ok(Value::from(7))),
+        tool(
+            "fails",
+            async |_, _| Err(Error::new(ErrorKind::RateLimited, "test", "later").with_code("BUSY")),
+        ),
+        tool("hangs", async |_, _| std::future::pending().await),
+    ];
+    let mut adapter = Adapter::new(ToolSet::new(tools).expect("distinct"));
+    if let Some(deadline) = deadline {
+        adapter = adapter.with_deadline(deadline);
+    }
+    let (ours, theirs) = duplex(64 * 1024);
+    let (stop, stopped) = oneshot::channel();
+    let (reader, writer) = tokio::io::split(theirs);
+    let serving = tokio::spawn(adapter.serve(reader, writer, async move {
+        let _ = stopped.await;
+    }));
+    (ours, stop, serving)
+}
+
+#[tokio::test]
+async fn any_tools_are_served_over_any_stream() {
+    let (stream, _stop, serving) = start(None);
+    let client = ().serve(stream).await.expect("greeted");
+    assert_eq!(client.list_all_tools().await.expect("listed").len(), 3);
+    assert!(client.peer_info().is_some_and(|info| info.instructions.is_none()), "nobody said how to behave");
+    let result = client.call_tool(CallToolRequestParams::new("answers")).await.expect("a result");
+    assert_eq!(
+        (result.is_error, &result.structured_content.expect("structured")["result"]),
+        (Some(false), &7.into())
+    );
+    let result = client.call_tool(CallToolRequestParams::new("fails")).await.expect("a result");
+    assert_eq!(
+        (result.is_error, &result.structured_content.expect("structured")["error"]["code"]),
+        (Some(true), &"BUSY".into())
+    );
+    client.cancel().await.expect("ended");
+    timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_call_ends_by_the_adapters_deadline_and_others_go_on_meanwhile() {
+    let (stream, _stop, _serving) = start(Some(Duration::from_millis(300)));
+    let client = ().serve(stream).await.expect("greeted");
+    let hangs = client.call_tool(CallToolRequestParams::new("hangs"));
+    let answers = client.call_tool(CallToolRequestParams::new("answers"));
+    let (hung, answered) = timeout(PATIENCE, async { tokio::join!(hangs, answers) }).await.expect("in time");
+    assert_eq!(hung.expect("a result").structured_content.expect("structured")["error"]["code"], "TIMEOUT");
+    assert_eq!(answered.expect("a result").is_error, Some(false));
+}
+
+#[tokio::test]
+async fn it_ends_when_it_is_told_to_whatever_is_under_way() {
+    let (stream, stop, serving) = start(None);
+    let client = ().serve(stream).await.expect("greeted");
+    let peer = client.peer().clone();
+    let hanging = tokio::spawn(async move { peer.call_tool(CallToolRequestParams::new("hangs")).await });
+    client.call_tool(CallToolRequestParams::new("answers")).await.expect("a result");
+    stop.send(()).expect("it listens");
+    timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("a clean end");
+    let ended = timeout(PATIENCE, hanging).await.expect("in time").expect("no panic");
+    assert!(ended.is_err(), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_leaves_before_it_has_begun_is_no_failure() {
+    let (mut stream, _stop, serving) = start(None);
+    stream.shutdown().await.expect("closed");
+    drop(stream);
+    timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("a clean end");
+    let (_stream, stop, serving) = start(None);
+    stop.send(()).expect("it listens");
+    timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("a clean end");
+}

@@ -1,0 +1,121 @@
+//! `mq9_call`.
+
+use std::time::Duration;
+
+use a2a_envelope::with_callback;
+use agentchat_core::tools::{ToolCall, ToolSpec};
+use agentchat_core::{
+    Address, Agent, Body, CallRequest, ClientMsgId, CorrelationId, Error, ErrorKind, Outbound, Reached,
+    Result, tool_args,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::words::{Mailbox, Message, shown};
+
+pub(super) fn call(agent: &Agent) -> Result<ToolSpec> {
+    let agent = agent.clone();
+    let what = "Sends a message to another agent's mailbox and waits for its answer. The message goes as it is; \
+        an A2A message is one. With `callback_mailbox` nothing is waited for: the answer goes there. After \
+        TIMEOUT the work may go on: call again with the `client_msg_id` of the error and the same message to \
+        wait on, and nothing is done twice.";
+    let run = move |args: Call, call: ToolCall| {
+        let agent = agent.clone();
+        async move { ask(&agent, args, &call).await }
+    };
+    // A call by its own timeout always ends before.
+    Ok(ToolSpec::new("mq9_call", what, run)?.with_idempotent(true).with_deadline(LONGEST + LEEWAY))
+}
+
+async fn ask(agent: &Agent, args: Call, call: &ToolCall) -> Result<Value> {
+    let target = args.target_mailbox.address(agent.address())?;
+    let callback = args.callback_mailbox.map(|it| it.address(agent.address())).transpose()?;
+    let id = match args.client_msg_id {
+        Some(id) => ClientMsgId::new(id)?,
+        None => call.client_msg_id(),
+    };
+    let body = args.message.into_body();
+    if let Some(callback) = callback {
+        return tell(agent, target, body, callback, id).await;
+    }
+    let asked = args.timeout_seconds.map_or(USUAL, Duration::from_secs);
+    // What is left of the call's time is the bound, and a little of it is for telling.
+    let within = asked.min(call.remaining().saturating_sub(TELLING));
+    let request = CallRequest::new(body).with_id(id).with_timeout(within);
+    let mut answers = agent.call(&target, request).await?;
+    let (mut earlier, mut left_out) = (Vec::new(), 0_u64);
+    while let Some(reply) = answers.next().await {
+        let reply = reply?;
+        if let Some(error) = reply.error {
+            let error = Error::new(ErrorKind::Handler, "call", format!("the other agent failed: {error}"));
+            return Err(error.with_code("PEER_FAILED").with_reached(Reached::Yes));
+        }
+        if reply.last {
+            return Ok(json!({
+                "reply": shown(reply.body()),
+                "correlation_id": answers.correlation_id().as_str(),
+                "earlier_replies": earlier,
+                "earlier_replies_left_out": left_out,
+            }));
+        }
+        if earlier.len() < MOST_EARLIER {
+            earlier.push(shown(reply.body()));
+        } else {
+            left_out += 1;
+        }
+    }
+    Err(Error::new(ErrorKind::Closed, "call", "the call ended without a last reply"))
+}
+
+/// Sends it and lets the answer go to `callback`, which stands in a header and, where the message's own
+/// version has a place for it that is free, in the message.
+async fn tell(
+    agent: &Agent,
+    target: Address,
+    body: Body,
+    callback: Address,
+    id: ClientMsgId,
+) -> Result<Value> {
+    let correlation = CorrelationId::new(id.as_str())?;
+    let body = match with_callback(&body.bytes, callback.as_str(), None, false) {
+        Ok(bytes) => Body::new(body.media_type.clone(), bytes),
+        // No JSON, no place for it, or one that is taken.
+        Err(_) => body,
+    };
+    let message = Outbound::new(target, body)
+        .with_id(id)
+        .with_correlation_id(correlation.clone())
+        .with_reply_to(callback.clone());
+    let receipt = agent.send(&message).await?;
+    Ok(json!({
+        "sent": true,
+        "message_id": receipt.message_id().map(|id| id.as_str().to_owned()),
+        "correlation_id": correlation.as_str(),
+        "callback_mailbox": callback.as_str(),
+    }))
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    target_mailbox: Mailbox,
+    /// What to send: a JSON object, such as an A2A message, or a text.
+    message: Message,
+    /// Where the answer is to go, instead of coming back from this tool.
+    callback_mailbox: Option<Mailbox>,
+    /// How long to wait for the answer; 25 unless told.
+    #[schemars(range(min = 1, max = 300))]
+    timeout_seconds: Option<u64>,
+    /// Only to repeat a call that failed: the `client_msg_id` that came with its error.
+    #[schemars(length(min = 1, max = 128), example = &"0b9f6d1e-55a1-4d0e-9a55-0d3f1f6d7c11")]
+    client_msg_id: Option<String>,
+}
+tool_args!(Call);
+
+const USUAL: Duration = Duration::from_secs(25);
+const LONGEST: Duration = Duration::from_secs(300);
+const LEEWAY: Duration = Duration::from_secs(5);
+const TELLING: Duration = Duration::from_millis(100);
+/// Progress that a model still reads.
+const MOST_EARLIER: usize = 16;

@@ -25,11 +25,6 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> (T, Counted) {
     (done, Counted { allocations: ALLOCATIONS.load(Relaxed), kept: KEPT.load(Relaxed) })
 }
 
-/// Bytes kept so far, within [`counted`].
-pub fn kept() -> i64 {
-    KEPT.load(Relaxed)
-}
-
 fn count(allocations: u64, bytes: usize, back: usize) {
     if COUNTING.load(Relaxed) {
         ALLOCATIONS.fetch_add(allocations, Relaxed);

@@ -1,7 +1,6 @@
 //! Whether an agent can use AgentChat as it is set up, question by question.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use agentchat_core::doctor::Report;
@@ -205,7 +204,7 @@ fn clock(report: &mut Report, server: Option<SystemTime>, here: SystemTime) {
 }
 
 async fn socket(report: &mut Report, config: &AgentChatConfig) {
-    let tls = crate::tls::config(config).map(Arc::new);
+    let tls = crate::tls::config(config);
     let reached = match tls {
         Ok(tls) => reach(config, &tls).await.map_err(|refused| refused.error),
         Err(error) => Err(error),

@@ -13,14 +13,14 @@ use crate::config::AgentChatConfig;
 
 /// The TLS configuration of both HTTP and WebSocket. There is always one, even where the base is plain:
 /// uploads go to other hosts.
-pub(crate) fn config(config: &AgentChatConfig) -> Result<ClientConfig> {
+pub(crate) fn config(config: &AgentChatConfig) -> Result<Arc<ClientConfig>> {
     if let Some(path) = config.extra_tls_roots() {
         return with_extra(path, config.tls_roots());
     }
     match config.tls_roots() {
         Some(path) => with_roots(given_roots(path)?),
         None => match system() {
-            Some(shared) => Ok(shared.clone()),
+            Some(shared) => Ok(Arc::clone(shared)),
             None if config.base.is_tls() => {
                 Err(fault("the system has no trusted certificates: give TLS roots"))
             }
@@ -58,7 +58,7 @@ pub(crate) fn untrusted(error: &(dyn StdError + 'static)) -> Option<(&'static st
     None
 }
 
-fn with_extra(extra: &Path, roots: Option<&Path>) -> Result<ClientConfig> {
+fn with_extra(extra: &Path, roots: Option<&Path>) -> Result<Arc<ClientConfig>> {
     let mut store = match roots {
         Some(path) => given_roots(path)?,
         None => {
@@ -71,12 +71,12 @@ fn with_extra(extra: &Path, roots: Option<&Path>) -> Result<ClientConfig> {
     with_roots(store)
 }
 
-fn with_roots(roots: RootCertStore) -> Result<ClientConfig> {
+fn with_roots(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| fault("no TLS version is usable").with_source(error))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
 fn given_roots(path: &Path) -> Result<RootCertStore> {
@@ -99,10 +99,10 @@ fn given_roots(path: &Path) -> Result<RootCertStore> {
 }
 
 /// The configuration with the system's roots, which are read once for the life of the process.
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` take their place where set. Clones share the roots and the sessions to
-/// resume: a set of its own for each agent is a hundred kilobytes.
-fn system() -> Option<&'static ClientConfig> {
-    static SYSTEM: OnceLock<Option<ClientConfig>> = OnceLock::new();
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` take their place where set. All agents share it, and with it the sessions
+/// to resume: a set of roots of its own for each is a hundred kilobytes.
+fn system() -> Option<&'static Arc<ClientConfig>> {
+    static SYSTEM: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
     SYSTEM
         .get_or_init(|| {
             let mut store = RootCertStore::empty();

@@ -134,7 +134,7 @@ impl Calls {
         let over: Vec<u64> =
             self.pending.iter().filter(|(_, pending)| over(pending)).map(|(number, _)| *number).collect();
         for number in &over {
-            let Some(pending) = self.pending.remove(number) else { continue };
+            let Some(pending) = self.take(*number) else { continue };
             let reached = match (pending.turn, &pending.last) {
                 (Turn::UnderWay, _) => Reached::Unknown,
                 (_, Some(last)) => last.reached(),
@@ -175,7 +175,7 @@ impl Calls {
         let pending = self.pending.get_mut(&number)?;
         let error = match result {
             Ok(answer) => {
-                let pending = self.pending.remove(&number)?;
+                let pending = self.take(number)?;
                 return Some((pending.call, answer, pending.reply));
             }
             Err(error) => error,
@@ -188,7 +188,7 @@ impl Calls {
         match again {
             Some(turn) => (pending.turn, pending.last) = (turn, Some(error)),
             None => {
-                let pending = self.pending.remove(&number)?;
+                let pending = self.take(number)?;
                 let _ = pending.reply.send(Err(error));
             }
         }
@@ -223,6 +223,15 @@ impl Calls {
             later.into_iter().chain([pending.until])
         });
         moments.min()
+    }
+
+    /// A call is over. A map that was used once keeps room for eleven: most sessions call once, to subscribe.
+    fn take(&mut self, number: u64) -> Option<Pending> {
+        let pending = self.pending.remove(&number);
+        if self.pending.is_empty() {
+            self.pending = BTreeMap::new();
+        }
+        pending
     }
 }
 

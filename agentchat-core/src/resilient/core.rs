@@ -36,7 +36,7 @@ pub(super) struct Core {
     pub(super) slots: Slots,
     pub(super) watch: Watch,
     pub(super) line: Line,
-    options: ResilientOptions,
+    options: Arc<ResilientOptions>,
     address: Address,
     capabilities: Capabilities,
     reconnect: Backoff,
@@ -101,7 +101,7 @@ pub(super) enum Reply {
 impl Core {
     /// A session that has its first connection, made after `reconnect` counted the failures before it.
     pub(super) fn new(
-        options: ResilientOptions,
+        options: Arc<ResilientOptions>,
         address: Address,
         capabilities: Capabilities,
         reconnect: Backoff,

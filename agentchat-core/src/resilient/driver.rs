@@ -34,7 +34,7 @@ use crate::transport::{Connector, Event, EventStream, ReplayRange, Transport};
 /// Makes the first connection and starts the task. Dropping the future attaches nothing.
 pub(super) async fn start(
     connector: Arc<dyn Connector>,
-    options: ResilientOptions,
+    options: Arc<ResilientOptions>,
 ) -> Result<(Arc<Shared>, Arc<Owner>)> {
     options.check()?;
     let mut rng = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
@@ -45,7 +45,7 @@ pub(super) async fn start(
     backoff.connected(Instant::now());
     let mut capabilities = first.capabilities().clone();
     capabilities.reconnects = true;
-    let mut core = Core::new(options.clone(), first.address().clone(), capabilities, backoff, rng);
+    let mut core = Core::new(Arc::clone(&options), first.address().clone(), capabilities, backoff, rng);
     core.restore(loaded, Instant::now(), SystemTime::now());
     let shared = Arc::new(Shared::new(core));
     let driver = Driver {
@@ -89,7 +89,7 @@ type Jobs = FuturesUnordered<Abortable<BoxFuture<'static, Done>>>;
 struct Driver {
     shared: Arc<Shared>,
     connector: Arc<dyn Connector>,
-    options: ResilientOptions,
+    options: Arc<ResilientOptions>,
     jobs: Jobs,
     running: HashMap<Job, AbortHandle>,
     keeping: Keeping,
@@ -141,12 +141,13 @@ impl Driver {
             let busy = !todo.is_empty();
             for todo in todo {
                 match todo {
-                    Todo::Finish(mode) => return self.finish(mode).await,
+                    // Boxed: what is done once must not take room in the task of every session.
+                    Todo::Finish(mode) => return Box::pin(self.finish(mode)).await,
                     other => self.act(other),
                 }
             }
             if ended {
-                return self.keeping.finish(LAST_WORDS).await;
+                return Box::pin(self.keeping.finish(LAST_WORDS)).await;
             }
             if busy {
                 continue;

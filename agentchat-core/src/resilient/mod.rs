@@ -105,9 +105,10 @@ impl Resilient {
     /// [`ErrorKind::Config`] for the options; the connector's error when repeating cannot help, or the
     /// last one when the time is over.
     pub async fn connect(connector: impl Connector, options: ResilientOptions) -> Result<Self> {
-        let (shared, owner) = driver::start(Arc::new(connector), options.clone()).await?;
+        let options = Arc::new(options);
+        let (shared, owner) = driver::start(Arc::new(connector), Arc::clone(&options)).await?;
         let (address, capabilities) = shared.lock().facts();
-        Ok(Self { shared, owner, options: Arc::new(options), address, capabilities })
+        Ok(Self { shared, owner, options, address, capabilities })
     }
 
     /// How the session stands now.

@@ -2,8 +2,8 @@
 //!
 //! A thousand of them in a process of their own, each with a session and an inbox that is read, against a
 //! thousand bare sockets with buffers of 4 KiB in another one; the server is this process. Counted is what was
-//! asked of the allocator and not given back when nothing has happened for longer than HTTP connections are kept;
-//! resident memory stands beside it, just connected: it does not shrink. The kernel's part is in neither.
+//! asked of the allocator and not given back once all are connected, the HTTP connections that are kept for a
+//! while included. Resident memory stands beside it. The kernel's part is in neither.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use super::feed::Feed;
 use super::ours::{Layer, Reader};
 use super::raw::Socket;
-use crate::alloc::{counted, kept};
+use crate::alloc::counted;
 use crate::rig::print;
 
 /// The arguments that make this program a child.
@@ -28,18 +28,18 @@ pub fn idle_agent(name: &str) {
         let text = String::from_utf8_lossy(&child.stdout);
         assert!(child.status.success(), "{text}{}", String::from_utf8_lossy(&child.stderr));
         let numbers: Vec<f64> = text.split_whitespace().map(|it| it.parse().expect("bytes")).collect();
-        (numbers[0], numbers[1], numbers[2])
+        (numbers[0], numbers[1])
     };
-    let (ours, fresh, resident) = run(OURS);
-    let (raw, _, resident_raw) = run(RAW);
+    let (ours, resident) = run(OURS);
+    let (raw, resident_raw) = run(RAW);
     let detail = format!(
-        "{:.2} of the {raw:.0} of a bare socket; just connected {fresh:.0}; resident {resident:.0} and {resident_raw:.0}",
+        "{:.2} of the {raw:.0} of a bare socket; resident {resident:.0} and {resident_raw:.0}",
         ours / raw
     );
     print(name, ours, "bytes", &detail);
 }
 
-/// Prints the bytes of each that waits: kept when idle, kept just after connecting, resident then.
+/// Prints the bytes of each that waits: kept of the allocator, and resident.
 pub fn child(what: &str, url: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut readers = Vec::new();
@@ -49,19 +49,15 @@ pub fn child(what: &str, url: &str) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     });
     let before = resident();
-    let ((fresh, grown), idle) = counted(|| {
+    let (grown, idle) = counted(|| {
         runtime.block_on(async {
             connect(what, url, AGENTS, &mut readers).await;
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let now = (kept(), resident().saturating_sub(before));
-            if what == OURS {
-                tokio::time::sleep(HTTP_IDLE).await;
-            }
-            now
+            resident().saturating_sub(before)
         })
     });
     let each = |bytes: i64| bytes / AGENTS as i64;
-    println!("{} {} {}", each(idle.kept), each(fresh), each(grown as i64));
+    println!("{} {}", each(idle.kept), each(grown as i64));
 }
 
 async fn connect(what: &str, url: &str, count: usize, readers: &mut Vec<Reader>) {
@@ -84,5 +80,3 @@ fn resident() -> u64 {
 }
 
 const AGENTS: usize = 1_000;
-/// Longer than an HTTP connection is kept that nobody uses, and than it takes to see it.
-const HTTP_IDLE: Duration = Duration::from_secs(62);

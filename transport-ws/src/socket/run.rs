@@ -22,9 +22,13 @@ pub(crate) struct End {
 }
 
 /// Serves a live socket until it ends, or until the attachment is over and what is settled is written.
-pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Duration) -> Option<End> {
-    let Greeted { mut socket, mut session, early, .. } = greeted;
-    shared.arrive(early);
+pub(crate) async fn run(
+    mut greeted: Box<Greeted>,
+    shared: Arc<Shared>,
+    write_within: Duration,
+) -> Option<End> {
+    shared.arrive(std::mem::take(&mut greeted.early));
+    let Greeted { socket, session, .. } = &mut *greeted;
     let mut full_since: Option<Instant> = None;
     // Set to the deadline or before it: setting it costs more than waking once too often.
     let mut alarm = pin!(sleep_until(session.deadline()));
@@ -47,7 +51,7 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
         }
         let actions = tokio::select! {
             message = socket.next(), if may_read => {
-                let end = read_ready(&mut socket, message, &mut session, &mut news).err();
+                let end = read_ready(socket, message, session, &mut news).err();
                 shared.arrive(news.rows.drain(..));
                 if std::mem::take(&mut news.invited) {
                     shared.invited.notify_one();
@@ -60,11 +64,11 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
             () = shared.work.notified() => {
                 // Asked first: what was settled before the closing is written before the goodbye.
                 let closing = shared.inner().closing;
-                if let Err(end) = write_acks(&mut socket, &shared, write_within).await {
+                if let Err(end) = write_acks(socket, &shared, write_within).await {
                     return Some(end);
                 }
                 if closing {
-                    Box::pin(goodbye(&mut socket, 1000, "", GOODBYE_LONG)).await;
+                    Box::pin(goodbye(socket, 1000, "", GOODBYE_LONG)).await;
                     return None;
                 }
                 Vec::new()
@@ -82,7 +86,7 @@ pub(crate) async fn run(greeted: Greeted, shared: Arc<Shared>, write_within: Dur
                     }
                 }
                 Action::Close { code, reason } => {
-                    Box::pin(goodbye(&mut socket, code, reason, GOODBYE)).await;
+                    Box::pin(goodbye(socket, code, reason, GOODBYE)).await;
                     return Some(lost(reason));
                 }
                 Action::Live { .. } | Action::Refused => {}

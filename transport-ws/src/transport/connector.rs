@@ -57,7 +57,7 @@ impl AgentChatConnector {
             return Err(Error::new(ErrorKind::Config, "connect", "an agent needs an API key to attach"));
         }
         let client = AgentChat::new(&config)?.with_retry(RetryPolicy::none());
-        let tls = Arc::new(crate::tls::config(&config)?);
+        let tls = crate::tls::config(&config)?;
         let (handle, names) = (OnceLock::new(), Names::default());
         let (leftover, positions) = (Leftover::default(), Positions::default());
         let (store, keeping) = (None, OnceLock::new());
@@ -147,8 +147,9 @@ impl Connector for AgentChatConnector {
         let own = self.handle().await?;
         let address = address_of(&own).ok_or_else(unusable)?;
         let keeping = self.keeping(&own).await?;
+        // Boxed, since what is handed to a task has its room there twice.
         let greeted = match dial(&inner.config, &inner.tls).await {
-            Ok(greeted) => greeted,
+            Ok(greeted) => Box::new(greeted),
             Err(refused) if refused.meaning == CloseMeaning::KeyInQuestion => {
                 let ending = verdict(&inner.client, Some(&own), refused.error.to_string()).await;
                 return Err(ending.error("connect", Reached::Yes));
@@ -166,22 +167,16 @@ impl Connector for AgentChatConnector {
         if invites.are_wanted() {
             shared.invited.notify_one();
         }
+        // What is rare is boxed: it must not take room in the task of every agent.
         let task = tokio::spawn(async move {
-            // Boxed: what is rare must not take room in the task of every agent.
-            let aside = async {
-                tokio::select! {
-                    never = keep(keeping.as_deref(), &client) => never,
-                    never = invites.watch(&client, &task_shared.invited) => never,
-                }
-            };
             let end = tokio::select! {
                 end = run(greeted, Arc::clone(&task_shared), within) => end,
-                never = Box::pin(aside) => match never {},
+                never = keep(keeping.as_deref(), &client) => match never {},
+                never = invites.watch(&client, &task_shared.invited) => match never {},
             };
             let ending = match end {
                 None => Ending::Closed,
                 Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
-                    // Boxed: what is rare must not take room in the task of every agent.
                     Box::pin(verdict(&client, Some(&task_own), end.how)).await
                 }
                 Some(end) => Ending::Lost(end.how),
@@ -192,7 +187,7 @@ impl Connector for AgentChatConnector {
                 task_shared.salvage();
             }
             if let Some(keeping) = keeping {
-                keeping.flush_within(&client, FLUSHING).await;
+                Box::pin(keeping.flush_within(&client, FLUSHING)).await;
             }
         });
         Ok(Arc::new(AgentChatTransport {
@@ -219,7 +214,7 @@ impl fmt::Debug for AgentChatConnector {
 /// Keeps what is settled, where that is kept.
 async fn keep(keeping: Option<&Keeping>, client: &AgentChat) -> Infallible {
     match keeping {
-        Some(keeping) => keeping.run(client).await,
+        Some(keeping) => Box::pin(keeping.run(client)).await,
         None => std::future::pending().await,
     }
 }

@@ -98,7 +98,8 @@ impl Invites {
     pub(crate) async fn watch(&self, client: &AgentChat, invited: &Notify) -> Infallible {
         loop {
             invited.notified().await;
-            self.look(client).await;
+            // Boxed: what is rare must not take room beside the socket of every agent.
+            Box::pin(self.look(client)).await;
         }
     }
 

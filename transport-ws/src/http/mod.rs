@@ -4,7 +4,6 @@ mod answer;
 mod attempt;
 mod call;
 mod client;
-mod connections;
 mod error;
 mod hooks;
 mod path;

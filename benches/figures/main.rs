@@ -66,9 +66,6 @@ fn main() {
         ("ws.first_delivery", || ws::first_delivery("ws.first_delivery")),
         ("ws.reply_then_inbound", || ws::reply_then_inbound("ws.reply_then_inbound")),
         ("ws.idle_agent.bytes", || ws::idle_agent("ws.idle_agent.bytes")),
-        ("a2a.wrap", a2a::wrap),
-        ("a2a.read", a2a::read),
-        ("a2a.wrapped", a2a::wrapped),
     ];
     let mut ran = 0;
     let mut pinned = false;

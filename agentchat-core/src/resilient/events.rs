@@ -49,10 +49,6 @@ impl Stream for Events {
         let progress = std::task::ready!(coop::poll_proceed(cx));
         if let Some(event) = this.ready.pop_front() {
             progress.made_progress();
-            if matches!(event, Event::CaughtUp) && this.ready.is_empty() {
-                // What a backlog took is not kept by a reader that only waits from now on.
-                this.ready = VecDeque::new();
-            }
             return Poll::Ready(Some(Ok(event)));
         }
         let (polled, rests) = {

@@ -82,10 +82,6 @@ impl Slots {
         let Some(reader) = &mut slot.reader else { return Poll::Ready(None) };
         if let Some(event) = reader.ready.pop_front() {
             std::mem::swap(more, &mut reader.ready);
-            if matches!(event, Event::CaughtUp) && more.is_empty() {
-                *more = VecDeque::new();
-                reader.ready = VecDeque::new();
-            }
             return Poll::Ready(Some(Ok(event)));
         }
         if let Some(end) = reader.end.take() {

@@ -145,7 +145,7 @@ impl Intake {
                     None => return,
                 },
                 event = next(&mut self.inbox), if wanted || (waiting && !full) => self.take_in(event),
-                () = changed(self.outlet.as_ref()) => {}
+                () = changed(self.outlet.as_ref(), wanted) => {}
                 () = self.acks.work() => {}
                 () = self.room.notified() => {
                     let settled = self.aside.hand_over();
@@ -332,9 +332,10 @@ async fn next(inbox: &mut Option<Reading>) -> Option<Result<Event>> {
 }
 
 /// Returns when a serving that had no room has some, or has ended.
-async fn changed(outlet: Option<&Outlet>) {
+/// `had_room` is what was seen before: room made since must not be missed.
+async fn changed(outlet: Option<&Outlet>, had_room: bool) {
     match outlet {
-        Some(outlet) if outlet.has_room() => outlet.sender.closed().await,
+        Some(outlet) if had_room => outlet.sender.closed().await,
         Some(outlet) => drop(outlet.sender.reserve().await),
         None => std::future::pending().await,
     }

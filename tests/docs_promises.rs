@@ -44,6 +44,31 @@ fn looks_like_a_path(text: &str) -> bool {
     named && !text.contains([' ', '(', ':', '<', '*']) && !text.starts_with('-')
 }
 
+/// The pages under `docs`.
+fn pages() -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join("docs")).expect("listed");
+    let pages = entries.map(|entry| entry.expect("an entry").path());
+    pages.filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+}
+
+/// The source of the published crates, without their tests and doubles, as one text.
+fn sources() -> String {
+    let crates = ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9", "transport-ws"];
+    let mut folders: Vec<PathBuf> = crates.map(|name| root().join(name).join("src")).into();
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("listed") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true if path.ends_with("testing") || path.ends_with("conformance") => {}
+                true => folders.push(path),
+                false => text.push_str(&fs::read_to_string(&path).expect("read")),
+            }
+        }
+    }
+    text
+}
+
 #[test]
 fn every_path_in_the_tables_of_the_architecture_exists() {
     let text = read("ARCHITECTURE.md");
@@ -78,6 +103,38 @@ fn every_path_and_link_in_the_documents_at_the_root_exists() {
             assert!(there, "{document} links to {link}, which is not there");
         }
     }
+}
+
+#[test]
+fn every_link_in_the_pages_of_docs_leads_somewhere() {
+    let mut checked = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).expect("read");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let there = link.starts_with("https://") || root().join("docs").join(link).exists();
+            assert!(there, "{} links to {link}, which is not there", page.display());
+            checked += 1;
+        }
+        for example in quoted(&text).into_iter().filter(|name| name.starts_with("examples/")) {
+            assert!(root().join(example).exists(), "{} names {example}, which is not there", page.display());
+        }
+    }
+    assert!(checked > 10, "only {checked} links were found");
+}
+
+#[test]
+fn every_error_of_the_troubleshooting_page_is_one_that_the_crates_give() {
+    let page = read("docs/troubleshooting.md");
+    let table =
+        page.split("\n## ").find(|part| part.starts_with("How to read")).expect("the table of errors");
+    let sources = sources();
+    let mut checked = 0;
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let text = row.trim_start_matches("| `").split("` |").next().expect("a first cell");
+        assert!(sources.contains(text), "docs/troubleshooting.md has {text:?}, which no crate says");
+        checked += 1;
+    }
+    assert!(checked > 15, "only {checked} errors were found");
 }
 
 #[test]

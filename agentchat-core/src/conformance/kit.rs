@@ -151,6 +151,18 @@ pub(super) async fn send(from: &Attached, message: &Outbound) {
     within(from.send(message)).await.expect("accepted");
 }
 
+/// Sends as somebody does who repeats the same value for as long as the error advises it: what a transport
+/// keeps from before an outage, such as a connection in a pool, may cost the first attempts.
+pub(super) async fn send_at_last(from: &Attached, message: &Outbound) {
+    let sending = async {
+        while let Err(error) = from.send(message).await {
+            assert!(error.is_retryable(), "{error:?}");
+            tokio::time::sleep(error.retry_after().unwrap_or(Duration::from_millis(10))).await;
+        }
+    };
+    within(sending).await;
+}
+
 /// Sends texts, one after the other, as one conversation.
 pub(super) async fn send_texts(from: &Attached, to: &Address, texts: impl IntoIterator<Item = String>) {
     for words in texts {

@@ -1,47 +1,18 @@
 //! What the documents name exists: files, examples, benches, packages, and the way to run them.
 
+#[path = "support/documents.rs"]
+mod documents;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(name: &str) -> String {
-    fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-/// What stands between backticks, outside code blocks.
-fn quoted(text: &str) -> Vec<&str> {
-    let mut in_block = false;
-    let mut found = Vec::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            in_block = !in_block;
-        } else if !in_block {
-            found.extend(line.split('`').skip(1).step_by(2));
-        }
-    }
-    found
-}
-
-/// `a/{b,c}.rs` stands for `a/b.rs` and `a/c.rs`.
-fn expanded(name: &str) -> Vec<String> {
-    let Some((before, rest)) = name.split_once('{') else { return vec![name.to_owned()] };
-    let (choices, after) = rest.split_once('}').expect("a brace is closed");
-    choices.split(',').map(|choice| format!("{before}{choice}{after}")).collect()
-}
+use documents::{expanded, looks_like_a_path, quoted, read, root};
 
 /// Whether `name` is there: from the root, or as a sibling in the source folder of the row's crate.
 fn exists(name: &str, near: Option<&Path>) -> bool {
     root().join(name).exists()
         || near.is_some_and(|near| near.ancestors().any(|folder| root().join(folder).join(name).exists()))
-}
-
-fn looks_like_a_path(text: &str) -> bool {
-    let named = text.contains('/') || [".rs", ".md", ".toml"].iter().any(|end| text.ends_with(end));
-    named && !text.contains([' ', '(', ':', '<', '*']) && !text.starts_with('-')
 }
 
 /// The pages under `docs`.

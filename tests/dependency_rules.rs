@@ -1,6 +1,7 @@
 //! Which crate may depend on which, read from `cargo tree`: the arrows of `ARCHITECTURE.md`.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Names of every crate in the normal dependency tree of `package`.
@@ -18,6 +19,23 @@ fn tree(package: &str, extra: &[&str]) -> BTreeSet<String> {
         .collect();
     assert!(names.contains(package), "cargo tree did not list {package}");
     names
+}
+
+/// Every Rust file below `folder`.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.len() > 10, "only {} files were found", found.len());
+    found
 }
 
 fn assert_free_of(package: &str, extra: &[&str], forbidden: &[&str]) {
@@ -66,6 +84,19 @@ fn tools_are_there_only_where_they_are_asked_for() {
 fn what_a_framework_needs_is_in_its_adapter_alone() {
     for package in ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9", "transport-ws"] {
         assert_free_of(package, &["--all-features"], &["rmcp", "agentchat-mcp"]);
+    }
+}
+
+#[test]
+fn no_library_installs_a_subscriber() {
+    let libraries = ["agentchat-core", "mq9-client", "a2a-envelope", "transport-mq9", "transport-ws"];
+    for package in libraries {
+        assert_free_of(package, &["--all-features"], &["tracing-subscriber", "env_logger", "tracing-log"]);
+        for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(package).join("src")) {
+            let text = std::fs::read_to_string(&source).expect("readable");
+            let installs = text.contains("set_global_default") || text.contains("set_default(");
+            assert!(!installs, "{} installs a subscriber", source.display());
+        }
     }
 }
 

@@ -129,6 +129,7 @@ fn a_wrong_name_is_found() {
         (named(this, "a_right_name_is_found"), "no test"),
         (named(this, "folder_of"), "no test"),
         (named("tests/live_mq9.rs", "live"), "environment"),
+        (named("tests/scenario_kill.rs", "consuming_process"), "environment"),
         (named("benches/figures/main.rs", "main"), "not compiled"),
         (named("agentchat-core/src/conformance/send.rs", "ack_twice_is_fine"), "no case"),
         (named("agentchat-core/src/conformance/ack.rs", "ack_never"), "no case"),
@@ -227,7 +228,7 @@ const PROMISES: &str = "docs/PROMISES.md";
 const FEATURES: &str = "docs/FEATURES.md";
 const COMPLAINTS: usize = 40;
 /// The rows of the features page: those of AgentChat, those of mq9, and what is found beside them.
-const FEATURE_ROWS: [(char, usize); 3] = [('A', 26), ('B', 42), ('C', 11)];
+const FEATURE_ROWS: [(char, usize); 3] = [('A', 26), ('B', 42), ('S', 11)];
 /// A demand, no feature.
 const OPEN: [&str; 1] = ["B34"];
 /// One serves until it is stopped, one is started by its other half.

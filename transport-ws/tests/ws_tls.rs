@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use transport_ws::http::RetryPolicy;
 use transport_ws::testing::Profile;
@@ -152,6 +152,16 @@ async fn rest_and_socket_go_by_tls_under_a_private_authority() {
             within(bob.close(agentchat_core::CloseMode::Detach)).await.expect("closed");
         }
     }
+}
+
+#[tokio::test]
+async fn tls_neither_needs_nor_installs_a_provider_of_the_process() {
+    let (world, ours) = (World::new().await, Authority::new("ours"));
+    let front = Front::of(&world, ours.server("localhost", false)).await;
+    // REST asks whose key it is, then the socket is opened.
+    let bob = connector(front.config(&world, "bob").with_tls_roots(&ours.pem.0));
+    within(bob.connect()).await.expect("trusted");
+    assert!(CryptoProvider::get_default().is_none());
 }
 
 #[tokio::test]

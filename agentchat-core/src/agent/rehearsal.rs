@@ -138,3 +138,32 @@ fn absent(operation: &'static str) -> Error {
 
 /// Every network a message under test may be said to come from.
 const SCHEMES: &[&str] = &["loopback", "mq9", "mq9s", "agentchat"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{CorrelationId, MessageId};
+    use crate::message::Body;
+
+    #[tokio::test]
+    async fn a_handler_is_tested_without_a_network() {
+        let id = |text| MessageId::new(text).expect("an id");
+        let mut delivery = Delivery::new(id("1"), AckTag::new("1").expect("a tag"), Body::text("hello"));
+        let (request, rehearsal) = Request::rehearsal(delivery.clone(), 0);
+        assert_eq!((request.attempt(), request.wants_reply()), (1, false));
+        assert!(rehearsal.replies().is_empty());
+
+        delivery.reply_to = Some(Address::parse("mq9://host/asker").expect("an address"));
+        delivery.correlation_id = Some(CorrelationId::new("call-1").expect("an id"));
+        let (request, rehearsal) = Request::rehearsal(delivery, 3);
+        assert!(request.wants_reply() && request.attempt() == 3);
+        request.progress(Body::text("half")).await.expect("taken");
+        request.reply(Body::text("all of it")).await.expect("taken");
+        let again = request.reply(Body::text("more")).await.expect("known");
+        assert!(matches!(again.outcome, SendOutcome::Duplicate(_)), "the last one has gone");
+        let replies = rehearsal.replies();
+        let bodies: Vec<_> = replies.iter().map(|reply| reply.body.as_str()).collect();
+        assert_eq!(bodies, [Some("half"), Some("all of it")]);
+        assert!(replies.iter().all(|reply| reply.to.as_str() == "mq9://host/asker"));
+    }
+}

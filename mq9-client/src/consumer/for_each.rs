@@ -1,7 +1,5 @@
 //! Running a handler over a consumer's messages.
 
-use std::any::Any;
-use std::fmt::Display;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -21,7 +19,8 @@ impl Consumer {
     /// Runs `handler` on every message, up to `concurrency` at once (1 keeps the order), in this task.
     ///
     /// `Ok` settles the message. `Err` has it handed out again after a delay that doubles with each attempt
-    /// (see [`ConsumerOptions::retry_delay`]); so does a panic, which is caught and reported. A message
+    /// (see [`ConsumerOptions::retry_delay`]); so does a panic, which is caught. Both are logged by the id of
+    /// the message alone: what the handler says may quote it, and is the handler's to tell. A message
     /// that can never succeed is the handler's to give up on: it sees the
     /// [`attempt`](Delivered::attempt) and answers `Ok`.
     ///
@@ -35,7 +34,7 @@ impl Consumer {
     where
         H: Fn(Delivered) -> F + Send + Sync,
         F: Future<Output = std::result::Result<(), E>> + Send,
-        E: Display + Send,
+        E: Send,
     {
         let acker = self.acker();
         let options = self.options().clone();
@@ -72,23 +71,17 @@ async fn handle<H, F, E>(handler: &H, message: Delivered, acker: &Acker, options
 where
     H: Fn(Delivered) -> F + Send + Sync,
     F: Future<Output = std::result::Result<(), E>> + Send,
-    E: Display + Send,
+    E: Send,
 {
     let (id, attempt) = (message.id(), message.attempt);
     let outcome = AssertUnwindSafe(async { handler(message).await }).catch_unwind().await;
     match outcome {
         Ok(Ok(())) => return acker.settle(id),
-        Ok(Err(error)) => warn!(%id, attempt, %error, "a handler failed; the message will come again"),
-        Err(panic) => {
-            error!(%id, attempt, panic = reason(&*panic), "a handler panicked; the message will come again");
-        }
+        // What a handler says may quote the message, so no word of it is told.
+        Ok(Err(_)) => warn!(%id, attempt, "a handler failed; the message will come again"),
+        Err(_) => error!(%id, attempt, "a handler panicked; the message will come again"),
     }
     acker.retry(id, options.retry_after(attempt));
-}
-
-fn reason(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 const LAST_FLUSH: Duration = Duration::from_secs(10);

@@ -204,7 +204,7 @@ fn paths(text: &str) -> Vec<String> {
     let quoted = quoted(text).into_iter().filter(|span| looks_like_a_path(span)).flat_map(expanded);
     let ours = |name: &String| {
         let first = name.split('/').next().unwrap_or_default();
-        name.ends_with(".rs") || name.ends_with(".md") || root().join(first).exists()
+        name.ends_with(".rs") || name.ends_with(".md") || (!first.is_empty() && root().join(first).exists())
     };
     quoted.filter(ours).collect()
 }

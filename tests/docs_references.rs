@@ -199,12 +199,16 @@ fn documents() -> Vec<(String, String)> {
     found
 }
 
-/// The paths from the root that `text` quotes: Rust files, and whatever starts with a folder of the root.
+/// The paths from the root that `text` quotes: Rust files and pages in some folder, and whatever starts with a
+/// folder of the root. A reader's own crate has its files in `src/`.
 fn paths(text: &str) -> Vec<String> {
     let quoted = quoted(text).into_iter().filter(|span| looks_like_a_path(span)).flat_map(expanded);
-    let ours = |name: &String| {
-        let first = name.split('/').next().unwrap_or_default();
-        name.ends_with(".rs") || name.ends_with(".md") || (!first.is_empty() && root().join(first).exists())
+    let ours = |name: &String| match name.split_once('/') {
+        Some(("" | "src", _)) => false,
+        Some((first, _)) => {
+            [".rs", ".md"].iter().any(|end| name.ends_with(end)) || root().join(first).exists()
+        }
+        None => root().join(name).exists(),
     };
     quoted.filter(ours).collect()
 }

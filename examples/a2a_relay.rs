@@ -65,7 +65,9 @@ async fn run() -> Result<(), Failure> {
             println!("A:     a human asks {words:?}; B is asked under {token}");
             let question = A2aRequest::text(words).with_origin(Origin::new(token.as_str())?);
             let answer = client.ask(&b, question).await?;
-            let human = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+            // Whom it is for is told by the answer, also in a process that did not ask.
+            let token = answer.origin.as_ref().map(Origin::token).ok_or("the answer is for nobody")?;
+            let human = asked.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
             let human = human.ok_or("the token is not known")?;
             chat_side.send(&Outbound::new(human, Body::text(answer.text()))).await?;
             println!("A:     the answer is on its way to the human");

@@ -16,8 +16,9 @@ const TOKEN: &str = "9f2c";
 type Seen = Arc<Mutex<Vec<(&'static str, String, u8)>>>;
 
 fn note(seen: &Seen, who: &'static str, turn: &TurnHandle) {
-    let origin = turn.origin().expect("it came with the request");
-    seen.lock().expect("not poisoned").push((who, origin.token().to_owned(), origin.hop()));
+    if let Some(origin) = turn.origin() {
+        seen.lock().expect("not poisoned").push((who, origin.token().to_owned(), origin.hop()));
+    }
 }
 
 /// Asks on behalf of somebody under a token, and reads which token the answer brings back.
@@ -58,9 +59,18 @@ async fn over(net: Net) {
     })
     .await;
 
-    assert_eq!(token_of_answer(&first, &middle).await.as_deref(), Some(TOKEN));
+    assert_eq!(token_of_answer(&first, &middle).await.as_deref(), Some(TOKEN), "in the bytes of the answer");
+    let question = A2aRequest::text("the weather?").with_origin(Origin::new(TOKEN).expect("a token"));
+    let answer =
+        within("the answer", client(&first).ask(middle.address(), question)).await.expect("answered");
+    assert_eq!(answer.text(), "rain");
+    assert_eq!(answer.origin.as_ref().map(Origin::token), Some(TOKEN), "to who asked by the client");
+    let unasked =
+        within("the answer", client(&first).ask(last.address(), A2aRequest::text("the weather?"))).await;
+    assert_eq!(unasked.expect("answered").origin, None, "from nowhere");
+    let (middle, last) = (("middle", TOKEN.to_owned(), 0), ("last", TOKEN.to_owned(), 1));
     let seen = seen.lock().expect("not poisoned").clone();
-    assert_eq!(seen, [("middle", TOKEN.to_owned(), 0), ("last", TOKEN.to_owned(), 1)]);
+    assert_eq!(seen, [middle.clone(), last.clone(), middle, last]);
 }
 
 #[tokio::test]

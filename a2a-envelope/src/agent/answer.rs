@@ -2,6 +2,7 @@ use agentchat_core::Reply;
 
 use super::call::envelope_of;
 use crate::json_text::JsonText;
+use crate::safety::Origin;
 use crate::stream::{Mirror, ReaderItem, ReaderOptions, StreamReader};
 use crate::task::{Artifact, Event, TaskState};
 use crate::view::MessageView;
@@ -18,6 +19,8 @@ pub struct A2aAnswer {
     pub generation: u64,
     /// Where follow-ups go, if the peer said so.
     pub task_inbox: Option<String>,
+    /// The origin that went with the request, as it came back.
+    pub origin: Option<Origin>,
     /// What is known of the task.
     pub mirror: Mirror,
     /// The code and words of a JSON-RPC error, if that was the answer.
@@ -82,6 +85,7 @@ impl A2aAnswer {
         keep(&mut self.task_id, envelope.task_id());
         keep(&mut self.context_id, envelope.context_id());
         keep(&mut self.task_inbox, envelope.task_inbox());
+        self.origin = envelope.origin().or(self.origin.take());
         self.generation = self.generation.max(envelope.generation().ok().flatten().unwrap_or(0));
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{closed, explain};
 use crate::error::{Error, ErrorKind, Result};
@@ -95,19 +95,20 @@ impl ToolSchema {
         self.checked(arguments).map(drop)
     }
 
-    pub(super) fn checked(&self, arguments: &str) -> Result<Value> {
+    /// The arguments as text and as a value.
+    pub(super) fn checked<'a>(&self, arguments: &'a str) -> Result<(&'a str, Value)> {
         let refused = |kind, what: &str| Error::new(kind, "arguments", what);
         if arguments.len() > LARGEST {
             return Err(refused(ErrorKind::TooLarge, "they have more than 1 MiB"));
         }
-        let value = match arguments.trim() {
-            "" | "null" => Value::Object(Map::new()),
-            text => {
-                serde_json::from_str(text).map_err(|_| refused(ErrorKind::Invalid, "they are no JSON"))?
-            }
+        let text = match arguments.trim() {
+            "" | "null" => "{}",
+            text => text,
         };
+        let value =
+            serde_json::from_str(text).map_err(|_| refused(ErrorKind::Invalid, "they are no JSON"))?;
         match explain::faults(&self.0.value, &self.0.validator, &value) {
-            None => Ok(value),
+            None => Ok((text, value)),
             Some(faults) => Err(refused(ErrorKind::Invalid, &faults)),
         }
     }

@@ -32,7 +32,7 @@ pub struct ToolSpec {
     run: Arc<Run>,
 }
 
-type Run = dyn Fn(Value, ToolCall) -> BoxFuture<'static, Result<Value>> + Send + Sync;
+type Run = dyn Fn(&str, ToolCall) -> BoxFuture<'static, Result<Value>> + Send + Sync;
 
 impl ToolSpec {
     /// The tool `name`, which does `run` with arguments of the type `A`. A model reads the description, and
@@ -79,8 +79,9 @@ impl ToolSpec {
             read_only: false,
             idempotent: false,
             deadline: DEADLINE,
+            // Read from the text: what a tool takes as it is written, such as a card, stays as it was written.
             run: Arc::new(move |arguments, call| {
-                let run = serde_json::from_value(arguments).map(|arguments| run(arguments, call));
+                let run = serde_json::from_str(arguments).map(|arguments| run(arguments, call));
                 async move { told(&run.map_err(unreadable)?.await?) }.boxed()
             }),
         })
@@ -144,7 +145,7 @@ impl ToolSpec {
     /// among themselves. It needs a tokio runtime with its timers on.
     pub async fn call(&self, arguments: &str, context: ToolContext) -> ToolAnswer {
         match self.schema.checked(arguments) {
-            Ok(arguments) => self.run(arguments, context).await,
+            Ok((text, arguments)) => self.run(text, &arguments, context).await,
             Err(error) => ToolAnswer::failed(error, None),
         }
     }
@@ -161,7 +162,7 @@ impl ToolSpec {
         }
     }
 
-    async fn run(&self, arguments: Value, context: ToolContext) -> ToolAnswer {
+    async fn run(&self, text: &str, arguments: &Value, context: ToolContext) -> ToolAnswer {
         let within = context.deadline().unwrap_or(self.deadline);
         let end = after(Instant::now(), within);
         let late = |what: &str| Error::new(ErrorKind::Timeout, "tool", what);
@@ -169,9 +170,9 @@ impl ToolSpec {
             let error = late("the call's time was over before it began").with_reached(Reached::No);
             return ToolAnswer::failed(error, None);
         }
-        let call = ToolCall::new(&self.name, &arguments, context, end);
+        let call = ToolCall::new(&self.name, arguments, context, end);
         // Made inside of the block: a tool may panic before it has a future to give.
-        let run = AssertUnwindSafe(async { (self.run)(arguments, call.clone()).await }).catch_unwind();
+        let run = AssertUnwindSafe(async { (self.run)(text, call.clone()).await }).catch_unwind();
         let outcome = match timeout_at(end, run).await {
             Ok(Ok(outcome)) => outcome,
             // What it says is the developer's, and may quote a message.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use a2a_envelope::with_callback;
+use a2a_envelope::{callback_of, with_callback};
 use agentchat_core::tools::{ToolCall, ToolSpec};
 use agentchat_core::{
     Address, Agent, Body, CallRequest, ClientMsgId, CorrelationId, Error, ErrorKind, Outbound, Reached,
@@ -80,7 +80,12 @@ async fn tell(
     let correlation = CorrelationId::new(id.as_str())?;
     let body = match with_callback(&body.bytes, callback.as_str(), None, false) {
         Ok(bytes) => Body::new(body.media_type.clone(), bytes),
-        // No JSON, no place for it, or one that is taken.
+        // Whoever reads the message would answer elsewhere than whoever reads the header.
+        Err(a2a_envelope::Error::CallbackExists { .. }) if !names(&body, &callback, agent.address()) => {
+            let what = "the message names a callback already, and it is another one than `callback_mailbox`";
+            return Err(Error::new(ErrorKind::Invalid, "arguments", what));
+        }
+        // No JSON, no place for it, or it is there.
         Err(_) => body,
     };
     let message = Outbound::new(target, body)
@@ -94,6 +99,12 @@ async fn tell(
         "correlation_id": correlation.as_str(),
         "callback_mailbox": callback.as_str(),
     }))
+}
+
+/// Whether the callback in `body` is this one.
+fn names(body: &Body, callback: &Address, own: &Address) -> bool {
+    callback_of(&body.bytes).and_then(|named| Mailbox::from(named).address(own).ok()).as_ref()
+        == Some(callback)
 }
 
 #[derive(Deserialize, JsonSchema)]

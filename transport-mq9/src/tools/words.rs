@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use agentchat_core::{Address, Body, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// An mq9 mailbox: its address, or its bare name.
@@ -12,15 +13,21 @@ use serde_json::{Value, json};
 #[serde(transparent)]
 pub(super) struct Mailbox(String);
 
-/// A JSON object of any members, or a text.
+/// A JSON object of any members, as it was written, or a text.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(super) struct Message(Value);
+pub(super) struct Message(Box<RawValue>);
 
-/// A JSON object of any members.
+/// A JSON object of any members, as it was written.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(super) struct Object(Value);
+pub(super) struct Object(Box<RawValue>);
+
+impl From<String> for Mailbox {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
 
 impl Mailbox {
     /// The address; a bare name is of the scheme and broker of `own`.
@@ -38,16 +45,16 @@ impl Mailbox {
 
 impl Message {
     pub(super) fn into_body(self) -> Body {
-        match self.0 {
-            Value::String(text) => Body::text(text),
-            json => Body::json(json.to_string()),
+        match serde_json::from_str::<String>(self.0.get()) {
+            Ok(text) => Body::text(text),
+            Err(_) => Body::json(String::from(Box::<str>::from(self.0))),
         }
     }
 }
 
 impl Object {
     pub(super) fn into_text(self) -> String {
-        self.0.to_string()
+        Box::<str>::from(self.0).into()
     }
 }
 

@@ -17,7 +17,7 @@ const QUEUED: usize = 1_000;
 const STORED: usize = 1_000;
 const UNSETTLED: usize = 200;
 /// Far above what the bounds hold, far below what the messages are.
-const GROWTH: u64 = 32 * 1024 * 1024;
+const GROWTH: u64 = 48 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_producer_faster_than_its_network_fills_the_bounds_and_loses_nothing() {

@@ -92,7 +92,7 @@ impl SocketSession {
 
     /// A text frame arrived. One that cannot be read, or that this version does not know, is passed over.
     pub(crate) fn on_frame(&mut self, frame: ServerFrame, now: Instant) -> Vec<Action> {
-        self.heard = now;
+        self.on_sign_of_life(now);
         match (frame, &mut self.state) {
             (_, State::Over) => Vec::new(),
             (ServerFrame::HelloOk { capabilities }, State::Greeting(_)) => {
@@ -126,7 +126,7 @@ impl SocketSession {
     pub(crate) fn on_live_frame(&mut self, frame: ServerFrame, now: Instant, news: &mut News) {
         match (frame, &self.state) {
             (ServerFrame::Message(row), State::Live) => {
-                self.heard = now;
+                self.on_sign_of_life(now);
                 news.rows.push(row);
             }
             (frame, _) => {
@@ -136,9 +136,13 @@ impl SocketSession {
         }
     }
 
-    /// A ping or something that is no frame of the protocol arrived.
+    /// Something arrived, be it no frame of the protocol. A pong that is due may lie behind much of that, so it
+    /// has its whole time from here.
     pub(crate) fn on_sign_of_life(&mut self, now: Instant) {
         self.heard = now;
+        if let Some(by) = &mut self.pong_by {
+            *by = now + self.times.pong;
+        }
     }
 
     pub(crate) fn on_pong(&mut self, now: Instant) {
@@ -292,6 +296,25 @@ mod tests {
         let overdue = session.deadline();
         assert_eq!(overdue, now + Duration::from_secs(60));
         assert!(matches!(session.on_tick(overdue)[..], [Action::Close { code: 1011, .. }]));
+    }
+
+    #[test]
+    fn whatever_arrives_is_a_sign_of_life_while_a_pong_is_due() {
+        let now = Instant::now();
+        let mut session = live(now);
+        let ping = now + TIMES.ping;
+        assert!(matches!(session.on_tick(ping)[..], [Action::Ping]));
+        // A minute of messages and pings of the server, and no pong: it is there all the same.
+        let mut last = ping;
+        for step in 1..=6 {
+            last = ping + step * Duration::from_secs(10);
+            session.on_live_frame(message("m"), last, &mut News::default());
+            assert!(session.on_tick(last).is_empty(), "after {step} frames");
+        }
+        session.on_sign_of_life(last);
+        assert_eq!(session.deadline(), last + TIMES.pong);
+        assert!(session.on_tick(last + TIMES.pong - Duration::from_millis(1)).is_empty());
+        assert!(matches!(session.on_tick(last + TIMES.pong)[..], [Action::Close { code: 1011, .. }]));
     }
 
     #[test]

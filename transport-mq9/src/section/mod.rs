@@ -22,7 +22,7 @@ use source::{Layer, Login};
 /// ```yaml
 /// mq9:
 ///   broker: "mq9://broker.internal:4332"
-///   agent_id: "hermes-prod-001"
+///   agent_id: "coder-prod-001"
 ///   ttl: 600
 ///   capabilities:
 ///     streaming: true

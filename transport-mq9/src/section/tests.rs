@@ -10,14 +10,14 @@ fn env(variables: &[(&str, &str)]) -> EnvReader {
     EnvReader::of(variables.iter().copied())
 }
 
-/// That of the announcement, with a card.
+/// All that hosts are known to write.
 const SECTION: &str = r#"{
-    "broker": "mq9://broker.internal:4332", "agent_id": "Hermes-Prod-001", "ttl": 600,
+    "broker": "mq9://broker.internal:4332", "agent_id": "Coder-Prod-001", "ttl": 600,
     "capabilities": {"streaming": true, "push_notifications": true},
     "agent_card": {
-        "name": "Custom Hermes Coder", "description": "Specialized coding agent",
-        "skills": [{"id": "rust-codegen", "name": "Rust code generation", "description": "Generate Rust code",
-            "tags": ["rust"], "examples": ["Write a Rust HTTP server"]}]
+        "name": "Night coder", "description": "Writes programs while people sleep",
+        "skills": [{"id": "rust", "name": "Rust programs", "description": "Writes programs in Rust",
+            "tags": ["rust"], "examples": ["a web server"]}]
     }
 }"#;
 
@@ -25,35 +25,35 @@ const SECTION: &str = r#"{
 fn the_section_says_where_who_and_for_how_long() {
     let section = read(SECTION).expect("fine");
     assert!(section.is_enabled());
-    assert_eq!(section.agent_id(), Some("Hermes-Prod-001"));
+    assert_eq!(section.agent_id(), Some("Coder-Prod-001"));
     assert_eq!(section.ttl(), Duration::from_secs(600));
     assert_eq!(section.heartbeat(), Duration::from_secs(200));
     assert!(!section.keeps_inbox());
     let connector = section.builder().expect("fine").expect("on").build().expect("usable");
     let address = connector.address().as_str().to_owned();
-    assert!(address.starts_with("mq9://broker.internal:4332/hermes.prod.001."), "{address}");
+    assert!(address.starts_with("mq9://broker.internal:4332/coder.prod.001."), "{address}");
 }
 
 #[test]
 fn the_card_is_what_was_generated_with_what_the_section_says_in_its_place() {
     let inbox = Address::of("mq9", "broker.internal:4332/coder").expect("an address");
-    let generated = || CardBuilder::from_toolsets("hermes", []).description("An agent").version("2.1.0");
+    let generated = || CardBuilder::from_toolsets("plain", []).description("An agent").version("2.1.0");
     let card = read(SECTION).expect("fine").card(generated(), &inbox).expect("a card");
     let text = String::from_utf8(card.document().to_vec()).expect("UTF-8");
-    assert_eq!((card.name(), card.description()), ("Custom Hermes Coder", "Specialized coding agent"));
+    assert_eq!((card.name(), card.description()), ("Night coder", "Writes programs while people sleep"));
     for member in [
         r#""streaming":true"#,
         r#""pushNotifications":true"#,
         r#""version":"2.1.0""#,
-        r#""id":"rust-codegen""#,
+        r#""id":"rust""#,
         r#""url":"mq9://broker.internal:4332/coder""#,
-        "Write a Rust HTTP server",
+        "a web server",
     ] {
         assert!(text.contains(member), "no {member} in {text}");
     }
     let plain = Mq9Section::default().card(generated(), &inbox).expect("a card");
-    assert_eq!((plain.name(), plain.description()), ("hermes", "An agent"));
-    let error = Mq9Section::default().card(CardBuilder::new("hermes"), &inbox).expect_err("no description");
+    assert_eq!((plain.name(), plain.description()), ("plain", "An agent"));
+    let error = Mq9Section::default().card(CardBuilder::new("plain"), &inbox).expect_err("no description");
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("description"), "{error}");
 }

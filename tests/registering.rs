@@ -99,7 +99,8 @@ fn is_for_its_owner_alone(path: &Path) -> bool {
 }
 
 #[tokio::test]
-async fn a_new_agent_is_registered_after_a_reserved_handle_and_a_wrong_code_and_its_key_is_its_owners_alone() {
+async fn a_new_agent_is_registered_after_a_reserved_handle_and_a_wrong_code_and_its_key_is_its_owners_alone()
+{
     let (server, folder) = (AgentChatServer::start().await.expect("a port"), Folder::new());
     let file = folder.0.join("agent.key");
     let mut script = Script::new(
@@ -175,11 +176,7 @@ async fn a_server_that_is_away_ends_it_with_an_error_and_writes_nothing() {
     server.down().await.expect("down");
     for answers in [
         vec![text(Question::Way, "key"), text(Question::Key, key)],
-        vec![
-            text(Question::Way, "new"),
-            text(Question::Email, EMAIL),
-            text(Question::Handle, "night-coder"),
-        ],
+        vec![text(Question::Way, "new"), text(Question::Email, EMAIL), text(Question::Handle, "night-coder")],
     ] {
         let mut script = Script::new(&server, answers);
         let failed = set_up(&client, &mut script, Some(folder.0.join("agent.key"))).await;

@@ -51,7 +51,7 @@ pub async fn set_up(
     if let Some(file) = file {
         keep(&key, file, person).await?;
     }
-    let me = client.with_key(key).me().await?;
+    let me = client.clone().with_key(key).me().await?;
     if me.handle != handle {
         return Err("the key is that of another account".into());
     }
@@ -117,7 +117,7 @@ async fn paste(client: &AgentChat, person: &mut (impl Person + Send)) -> Result<
                 continue;
             }
         };
-        match client.with_key(key.clone()).me().await {
+        match client.clone().with_key(key.clone()).me().await {
             Ok(me) => return Ok((key, me.handle)),
             Err(error) if error.kind() == ErrorKind::Unauthorized => person.told(&error.to_string()),
             Err(error) => return Err(error.into()),

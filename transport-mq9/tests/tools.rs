@@ -251,12 +251,16 @@ async fn whether_calls_are_served_is_told() {
 
 #[tokio::test]
 async fn a_broker_that_is_gone_is_an_answer() {
-    let World { broker, tools, agent } = World::new().await;
+    let world = World::new().await;
+    // Who is not registered cannot report, with or without a broker.
+    world.ok("mq9_register", json!({ "name": "asker" })).await;
+    let World { broker, tools, agent } = world;
     drop(broker);
     for (tool, arguments) in [
         ("mq9_discover", json!({ "tag": "code" })),
         ("mq9_call", json!({ "target_mailbox": "coder.inbox", "message": "hi", "timeout_seconds": 2 })),
         ("mq9_register", json!({ "name": "asker" })),
+        ("mq9_report", json!({ "status": "busy" })),
     ] {
         let context = ToolContext::new().with_deadline(Duration::from_secs(5));
         let answer: Value = tools.call(tool, &arguments.to_string(), context).await.read().expect("JSON");

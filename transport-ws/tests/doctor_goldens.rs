@@ -37,11 +37,11 @@ impl World {
     }
 
     fn settings(&self, key: &str) -> AgentChatConfigBuilder {
-        let short = Duration::from_secs(2);
+        let patience = Duration::from_secs(20);
         AgentChatConfig::builder(ApiKey::new(key).expect("a key"))
             .with_base_url(self.server.base_url())
-            .with_attempt_timeout(short)
-            .with_connect_timeout(short)
+            .with_attempt_timeout(patience)
+            .with_connect_timeout(patience)
     }
 
     fn checkup(&self) -> Checkup {
@@ -66,7 +66,7 @@ impl World {
     fn shown(&self, report: &Report) -> String {
         let text = report.to_string().replace(&self.server.base_url(), "URL");
         let text = text.replace(&self.folder.display().to_string(), "FOLDER");
-        let text = text.replace(&std::process::id().to_string(), "PID");
+        let text = text.replace(&format!("process {} ", std::process::id()), "process PID ");
         assert!(!text.contains(&self.key), "the key is in it: {text}");
         let mut lines = String::new();
         for line in text.lines() {

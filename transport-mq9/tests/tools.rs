@@ -82,6 +82,10 @@ async fn they_are_these_five_in_this_order_and_their_schemas_are_closed() {
         let schema: Value = tool.schema().read().expect("JSON");
         assert_eq!(schema["additionalProperties"], false, "{}", tool.name());
     }
+    let repeated: Vec<_> =
+        world.tools.iter().filter(|tool| tool.is_idempotent()).map(|tool| tool.name()).collect();
+    // Not `mq9_call`: a second one without the first one's `client_msg_id` is a second request.
+    assert_eq!(repeated, ["mq9_register", "mq9_discover", "mq9_serve", "mq9_report"]);
     let discover: Value = world.tools.find("mq9_discover").expect("there").schema().read().expect("JSON");
     assert_eq!(discover["anyOf"], json!([{ "required": ["query"] }, { "required": ["tag"] }]));
 }

@@ -109,6 +109,10 @@ async fn all_tools_of_both_networks_are_listed_with_their_schemas() {
     assert_eq!(hints("agentchat_list_mutes"), (Some(true), Some(true)));
     assert_eq!(hints("agentchat_delete_group"), (Some(false), Some(false)));
     assert_eq!(hints("agentchat_block_agent"), (Some(false), Some(true)));
+    // Whoever repeats these without naming the call does it twice.
+    for sends in ["agentchat_send_message", "mq9_call"] {
+        assert_eq!(hints(sends), (Some(false), Some(false)), "{sends}");
+    }
     assert_eq!(host.ok("mq9_serve", json!({})).await["connection"], "connected");
     assert_eq!(host.ok("agentchat_get_my_status", json!({})).await["me"]["handle"], OWN);
 }

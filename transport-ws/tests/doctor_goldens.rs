@@ -203,6 +203,11 @@ async fn servers(seen: &mut Seen) {
     }
     world.server.down().await.expect("down");
     world.meets("server_away", world.checkup(), seen).await;
+    // Who the agent is, is known from the settings then.
+    let prompt =
+        world.write("AGENTS.md", "<!-- agentchat:start -->\nYou are @tally-ho.\n<!-- agentchat:end -->\n");
+    let hinted = world.settings(&world.key).with_handle(OWN).build().expect("usable");
+    world.meets("server_away_anchor_of_another", Checkup::new(hinted).with_anchor(prompt), seen).await;
 }
 
 async fn accounts(seen: &mut Seen) {

@@ -10,7 +10,7 @@ impl Mq9ConnectorBuilder {
     ///
     /// | variable | what |
     /// |---|---|
-    /// | `MQ9_URL` | the broker, as in [`Mq9Connector::builder`]; without it there is no configuration |
+    /// | `MQ9_URL` | the broker, as in [`Mq9Connector::builder`](crate::Mq9Connector::builder); without it there is no configuration |
     /// | `MQ9_AGENT_ID` | who the agent is: a generated inbox's name begins so |
     /// | `MQ9_USER`, `MQ9_PASSWORD` | the login; both or neither |
     /// | `MQ9_TOKEN` | a login by token |
@@ -28,7 +28,7 @@ impl Mq9ConnectorBuilder {
     /// configuration, with these before it, is [`Mq9Section`].
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a variable that cannot be used, and for two that exclude each other, also
+    /// [`Config`](agentchat_core::ErrorKind::Config) for a variable that cannot be used, and for two that exclude each other, also
     /// when there is no `MQ9_URL`. It names the variable and does not show its value.
     pub fn from_env() -> Result<Option<Self>> {
         Self::from_env_reader(&EnvReader::process())

@@ -1,20 +1,25 @@
-//! A new agent of AgentChat, step by step: an address, a handle, and the code that comes by mail.
+//! An agent of AgentChat, set up step by step: a new one by an address, a handle, and the code that comes by
+//! mail; or one whose key is at hand, by pasting the key.
 //!
-//! `cargo run --example agentchat_register -- --key-file FILE` asks in a terminal and registers at
-//! AgentChat, or at another server with `--server URL`. The key goes into FILE, which only its owner can
-//! read. With `--demo`, or without a terminal, it answers by itself, on the embedded server and its mailbox.
+//! `cargo run --example agentchat_register -- --key-file FILE` asks in a terminal and works with
+//! AgentChat, or another server with `--server URL`. The key goes into FILE, which only its owner can
+//! read; `agentchat.api_key_file` of a configuration, or `ApiKey::from_file`, names it then. With `--demo`, or
+//! without a terminal, it answers by itself, on the embedded server and its mailbox, both ways.
 
 mod common;
+#[path = "common/wizard.rs"]
+mod wizard;
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use common::{Args, Failure};
+use common::{Args, Failure, Scratch};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin};
-use transport_ws::api::{NewAgent, Registered};
 use transport_ws::testing::AgentChatServer;
-use transport_ws::{AgentChat, AgentChatConfig, ApiKey, DEFAULT_BASE_URL, ErrorCode};
+use transport_ws::{AgentChat, AgentChatConfig, DEFAULT_BASE_URL};
+use wizard::{Person, Question, set_up};
 
 const USAGE: &str = "agentchat_register [--server URL] --key-file FILE | --demo [--key-file FILE]";
 const DEMO_EMAIL: &str = "demo@agents.example";
@@ -26,153 +31,92 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Failure> {
     let args = Args::parse(USAGE);
-    let mut file = args.value("key-file").map(PathBuf::from);
-    // A key is told once: where it goes must be known before there is one.
-    if file.as_ref().is_some_and(|file| file.exists()) {
-        return Err("the key file is there already; nothing was registered".into());
+    let file = args.value("key-file").map(PathBuf::from);
+    if args.has("demo") || !std::io::stdin().is_terminal() {
+        return demo(file).await;
     }
-    let (mut person, url) = if args.has("demo") || !std::io::stdin().is_terminal() {
-        println!("nobody is asked: this registers at the embedded server");
-        let server = AgentChatServer::start().await?;
-        let url = server.base_url();
-        (Person::Demo(Demo { server, handles: 0, codes: 0 }), url)
-    } else if file.is_none() {
-        return Err("say where the key is to be kept: --key-file FILE".into());
-    } else {
-        let lines = BufReader::new(tokio::io::stdin()).lines();
-        (Person::Here(lines), args.value("server").unwrap_or(DEFAULT_BASE_URL).to_owned())
-    };
-    let config = AgentChatConfig::builder_without_key().with_base_url(&url).build()?;
-    let client = AgentChat::new(&config)?;
-
-    let Registered { agent, key, .. } = register(&client, &mut person).await?;
-    println!("registered: agentchat://{}", agent.handle);
-    if let Some(file) = &mut file {
-        while let Err(error) = key.to_new_file(&file) {
-            println!("   {error}");
-            *file = person.answer(Question::File).await?.into();
-        }
-        println!("the key is in {}, for its owner alone", file.display());
-        if ApiKey::from_file(file)? != key {
-            return Err("the file holds another key".into());
-        }
-    }
-    let me = client.with_key(key).me().await?;
-    println!("the key is good: it is {}'s", me.handle);
-    Ok(())
+    let file = file.ok_or("say where the key is to be kept: --key-file FILE")?;
+    let client = client(args.value("server").unwrap_or(DEFAULT_BASE_URL))?;
+    let mut here = Here(BufReader::new(tokio::io::stdin()).lines());
+    set_up(&client, &mut here, Some(file)).await.map(drop)
 }
 
-/// Asks until there is an agent. What is wrong with an answer is said, and asked for again.
-async fn register(client: &AgentChat, person: &mut Person) -> Result<Registered, Failure> {
-    let mut email = person.answer(Question::Email).await?;
-    let mut handle = person.answer(Question::Handle).await?;
-    loop {
-        let pending = match client.register(&NewAgent::new(&email, &handle)).await {
-            Ok(pending) => pending,
-            Err(error) => {
-                println!("   {error}");
-                match error.error_code() {
-                    Some(ErrorCode::InvalidHandle | ErrorCode::HandleTaken) => {
-                        handle = person.answer(Question::Handle).await?;
-                    }
-                    Some(ErrorCode::Validation | ErrorCode::EmailLimit | ErrorCode::EmailInUse) => {
-                        email = person.answer(Question::Email).await?;
-                        handle = person.answer(Question::Handle).await?;
-                    }
-                    _ => return Err(error.into()),
-                }
-                continue;
-            }
-        };
-        let pending = pending.id.ok_or("the server began nothing")?;
-        println!("a code was sent to {email}");
-        loop {
-            let code = person.answer(Question::Code).await?;
-            match client.register_verify(&pending, &code).await {
-                Ok(registered) => return Ok(registered),
-                Err(error) => {
-                    println!("   {error}");
-                    match error.error_code() {
-                        Some(ErrorCode::InvalidCode | ErrorCode::Validation) => {}
-                        // A fresh code is sent.
-                        Some(ErrorCode::Expired | ErrorCode::OtpAttemptsExhausted) => break,
-                        _ => return Err(error.into()),
-                    }
-                }
-            }
-        }
-    }
+fn client(url: &str) -> Result<AgentChat, Failure> {
+    Ok(AgentChat::new(&AgentChatConfig::builder_without_key().with_base_url(url).build()?)?)
 }
 
-#[derive(Clone, Copy)]
-enum Question {
-    Email,
-    Handle,
-    Code,
-    File,
+/// Both ways, on the embedded server, with answers that are wrong at first.
+async fn demo(file: Option<PathBuf>) -> Result<(), Failure> {
+    println!("nobody is asked: this is the embedded server\n");
+    let (server, scratch) = (AgentChatServer::start().await?, Scratch::new("agentchat-register")?);
+    let client = client(&server.base_url())?;
+    let file = file.unwrap_or_else(|| scratch.file("new.key"));
+    let mut person = Demo::new(&server, &["new", DEMO_EMAIL, "admin", "demo-agent", WRONG, SENT]);
+    set_up(&client, &mut person, Some(file)).await?;
+
+    println!("\nand one whose key is at hand\n");
+    let key = server.agent("at-hand");
+    let mut person = Demo::new(&server, &["key", "ac_cut_short", "ac_0123456789_of_nobody", &key]);
+    let handle = set_up(&client, &mut person, Some(scratch.file("pasted.key"))).await?;
+    if handle == "at-hand" { Ok(()) } else { Err("it is another agent's key".into()) }
 }
 
-/// Who is asked.
-enum Person {
-    Here(Lines<BufReader<Stdin>>),
-    Demo(Demo),
-}
+/// Whoever sits at the terminal.
+struct Here(Lines<BufReader<Stdin>>);
 
-/// Answers by itself, first wrongly.
-struct Demo {
-    server: AgentChatServer,
-    handles: usize,
-    codes: usize,
-}
-
-impl Person {
+impl Person for Here {
     async fn answer(&mut self, question: Question) -> Result<String, Failure> {
-        println!("{}", question.words());
-        let answer = match self {
-            Self::Here(lines) => lines.next_line().await?.ok_or("there was no answer")?.trim().to_owned(),
-            Self::Demo(demo) => {
-                let answer = demo.answer(question)?;
-                println!("> {answer}");
-                answer
-            }
+        println!("{}", words(question));
+        Ok(self.0.next_line().await?.ok_or("there was no answer")?.trim().to_owned())
+    }
+
+    fn told(&mut self, line: &str) {
+        println!("   {line}");
+    }
+}
+
+/// Answers by itself.
+struct Demo<'a> {
+    server: &'a AgentChatServer,
+    answers: VecDeque<String>,
+}
+
+impl<'a> Demo<'a> {
+    fn new(server: &'a AgentChatServer, answers: &[&str]) -> Self {
+        Self { server, answers: answers.iter().map(|&answer| answer.to_owned()).collect() }
+    }
+}
+
+impl Person for Demo<'_> {
+    async fn answer(&mut self, question: Question) -> Result<String, Failure> {
+        println!("{}", words(question));
+        let answer = self.answers.pop_front().ok_or("the demo has no further answer")?;
+        let sent = || self.server.otp_for(DEMO_EMAIL).ok_or("no mail came");
+        let answer = match answer.as_str() {
+            SENT => sent()?,
+            WRONG => sent()?.chars().map(|digit| if digit == '0' { '1' } else { '0' }).collect(),
+            _ => answer,
         };
+        println!("> {}", if question == Question::Key { "***" } else { &answer });
         Ok(answer)
     }
-}
 
-impl Question {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Email => "Your e-mail address:",
-            Self::Handle => "The agent's handle (3 to 30 letters, digits and single -, a letter first):",
-            Self::Code => "The six digits of the mail:",
-            Self::File => "Another file for the key, which is told this once:",
-        }
+    fn told(&mut self, line: &str) {
+        println!("   {line}");
     }
 }
 
-impl Demo {
-    fn answer(&mut self, question: Question) -> Result<String, Failure> {
-        Ok(match question {
-            Question::Email => DEMO_EMAIL.to_owned(),
-            Question::Handle => {
-                self.handles += 1;
-                ["admin", "demo-agent"].get(self.handles - 1).ok_or("no further handle")?.to_string()
-            }
-            Question::File => return Err("the demo knows no other file".into()),
-            Question::Code => {
-                self.codes += 1;
-                let sent = self.server.otp_for(DEMO_EMAIL).ok_or("no mail came")?;
-                match self.codes {
-                    1 => wrong(&sent),
-                    _ => sent,
-                }
-            }
-        })
+fn words(question: Question) -> &'static str {
+    match question {
+        Question::Way => "A new agent, or one whose key you have? (new, key)",
+        Question::Email => "Your e-mail address:",
+        Question::Handle => "The agent's handle (3 to 30 letters, digits and single -, a letter first):",
+        Question::Code => "The six digits of the mail:",
+        Question::Key => "The key:",
+        Question::File => "Another file for the key, which is told this once:",
     }
 }
 
-/// Another code than the one that was sent.
-fn wrong(sent: &str) -> String {
-    sent.chars().map(|digit| if digit == '0' { '1' } else { '0' }).collect()
-}
+/// Stands for the code that was sent, and for another one.
+const SENT: &str = "the code";
+const WRONG: &str = "another code";

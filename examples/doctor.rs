@@ -1,7 +1,7 @@
 //! Looks at how AgentChat and mq9 are set up, prints a line for each check, and exits with the number of faults.
 //!
 //! What to look at comes from the environment: `AGENTCHATME_API_KEY`, `AGENTCHATME_HANDLE`,
-//! `AGENTCHATME_API_BASE` and `MQ9_URL`. With neither a key nor a broker set it shows a healthy pair of
+//! `AGENTCHATME_API_BASE`, `MQ9_URL` and its companions. With neither a key nor a broker set it shows a healthy pair of
 //! embedded doubles: `cargo run --example doctor`.
 
 mod common;
@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use agentchat_core::EnvReader;
 use agentchat_core::doctor::Report;
 use common::{Args, Failure};
-use mq9_client::ConnectOptions;
 use mq9_client::testing::Broker;
+use transport_mq9::Mq9Section;
 use transport_ws::doctor::Checkup;
 use transport_ws::testing::AgentChatServer;
 
@@ -37,14 +37,15 @@ async fn run() -> Result<u8, Failure> {
         let (key, base) = (server.agent("quokka-9"), server.base_url());
         let variables = [("AGENTCHATME_API_KEY", key.as_str()), ("AGENTCHATME_API_BASE", base.as_str())];
         let agentchat = Checkup::from_env_reader(&EnvReader::of(variables));
-        return Ok(shown(agentchat, &args).await + shown_mq9(&broker.url()).await);
+        let mq9 = EnvReader::of([("MQ9_URL", broker.url())]);
+        return Ok(shown(agentchat, &args).await + shown_mq9(&mq9).await?);
     }
     let mut faults = 0;
     if key.is_some() {
         faults += shown(Checkup::from_env(), &args).await;
     }
-    if let Some(url) = broker {
-        faults += shown_mq9(&url).await;
+    if broker.is_some() {
+        faults += shown_mq9(&environment).await?;
     }
     Ok(faults)
 }
@@ -62,8 +63,9 @@ async fn shown(mut checkup: Checkup, args: &Args) -> u8 {
     print("AgentChat", &checkup.run().await)
 }
 
-async fn shown_mq9(url: &str) -> u8 {
-    print("mq9", &transport_mq9::doctor::run(url, ConnectOptions::new()).await)
+async fn shown_mq9(environment: &EnvReader) -> Result<u8, Failure> {
+    let section = Mq9Section::default().with_env(environment)?;
+    Ok(print("mq9", &transport_mq9::doctor::run_section(&section).await))
 }
 
 fn print(network: &str, report: &Report) -> u8 {

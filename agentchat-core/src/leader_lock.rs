@@ -176,6 +176,14 @@ mod tests {
         let missing = folder.join("no such folder").join("lock");
         assert!(LeaderLock::try_acquire(&missing).is_err());
         assert_eq!(LeaderLock::probe(&missing), LockState::Absent);
+        #[cfg(unix)]
+        {
+            let file = place();
+            std::fs::write(&file, "").expect("written");
+            let below = file.join("lock");
+            assert!(matches!(LeaderLock::probe(&below), LockState::Unknown(why) if !why.is_empty()));
+            std::fs::remove_file(&file).expect("removed");
+        }
     }
 
     #[test]

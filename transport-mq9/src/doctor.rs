@@ -8,6 +8,8 @@ use mq9_client::{
     Mq9Uri, Reconnect,
 };
 
+use crate::section::Mq9Section;
+
 /// Asks the broker at `url` what an agent needs of it. Each question is one check: `url`, `tls`, `broker`
 /// (reached, and let in), `mq9` (it speaks the protocol), `mailbox` (one is made, written and read), and
 /// `registry`. A question that depends on one that failed is not asked.
@@ -72,6 +74,24 @@ pub async fn run(url: &str, options: ConnectOptions) -> Report {
     };
     let _ = client.close().await;
     report
+}
+
+/// The same of the broker that a host's configuration names, with the login that it gives. That none is named, or
+/// that the section cannot be used, is in the report.
+pub async fn run_section(section: &Mq9Section) -> Report {
+    match section.broker() {
+        Ok(Some((url, options))) => run(url, options).await,
+        Ok(None) => {
+            let mut report = Report::new();
+            report.fail("url", "neither MQ9_URL nor mq9.broker is set: mq9 is off");
+            report
+        }
+        Err(error) => {
+            let mut report = Report::new();
+            report.fail("url", error.to_string());
+            report
+        }
+    }
 }
 
 /// How connecting ended tells how far it came.

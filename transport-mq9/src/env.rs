@@ -1,17 +1,17 @@
 //! A connector from the environment.
 
-use agentchat_core::{EnvReader, Error, ErrorKind, Result};
-use mq9_client::{MailAddress, Mq9Uri};
+use agentchat_core::{EnvReader, Result};
 
-use crate::connector::{Mq9Connector, Mq9ConnectorBuilder};
-use crate::map_error;
+use crate::connector::Mq9ConnectorBuilder;
+use crate::section::Mq9Section;
 
 impl Mq9ConnectorBuilder {
     /// A builder from this process's environment, to be completed or built:
     ///
     /// | variable | what |
     /// |---|---|
-    /// | `MQ9_URL` | the broker, as in [`Mq9Connector::builder`]; without it there is no configuration |
+    /// | `MQ9_URL` | the broker, as in [`Mq9Connector::builder`](crate::Mq9Connector::builder); without it there is no configuration |
+    /// | `MQ9_AGENT_ID` | who the agent is: a generated inbox's name begins so |
     /// | `MQ9_USER`, `MQ9_PASSWORD` | the login; both or neither |
     /// | `MQ9_TOKEN` | a login by token |
     /// | `MQ9_CREDENTIALS` | a login by a credentials file, its path |
@@ -19,15 +19,16 @@ impl Mq9ConnectorBuilder {
     /// | `MQ9_TLS_ROOTS` | a PEM file of trusted roots |
     /// | `MQ9_INBOX` | [the inbox](Mq9ConnectorBuilder::inbox) |
     /// | `MQ9_INBOX_FILE` | the file that [keeps a generated inbox](Mq9ConnectorBuilder::kept_inbox) |
-    /// | `MQ9_INBOX_PREFIX` | what a generated inbox's name begins with (default `agent`) |
+    /// | `MQ9_INBOX_PREFIX` | what a generated inbox's name begins with (default: the agent's id, else `agent`) |
     /// | `MQ9_GROUP` | [the consumer group](Mq9ConnectorBuilder::group) |
     /// | `MQ9_PARTITION` | [the share](Mq9ConnectorBuilder::partition), as `index/count`: `0/4` |
     ///
     /// `None` when there is no `MQ9_URL`: mq9 is off then, whatever else is set. A variable that is set and
-    /// empty is not set. No file is read or written before the builder builds.
+    /// empty is not set. No file is read or written before the builder builds. The same from a host's own
+    /// configuration, with these before it, is [`Mq9Section`].
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] for a variable that cannot be used, and for two that exclude each other, also
+    /// [`Config`](agentchat_core::ErrorKind::Config) for a variable that cannot be used, and for two that exclude each other, also
     /// when there is no `MQ9_URL`. It names the variable and does not show its value.
     pub fn from_env() -> Result<Option<Self>> {
         Self::from_env_reader(&EnvReader::process())
@@ -38,98 +39,14 @@ impl Mq9ConnectorBuilder {
     /// # Errors
     /// As [`Mq9ConnectorBuilder::from_env`].
     pub fn from_env_reader(env: &EnvReader) -> Result<Option<Self>> {
-        let url = env.with("MQ9_URL", |text| checked(&text, text.parse::<Mq9Uri>()))?;
-        let login = login(env)?;
-        let roots = env.text("MQ9_TLS_ROOTS")?;
-        let inbox = env.with("MQ9_INBOX", |text| checked(&text, MailAddress::new(&text)))?;
-        let file = env.text("MQ9_INBOX_FILE")?;
-        let prefix = env.with("MQ9_INBOX_PREFIX", |text| checked(&text, MailAddress::generate(&text)))?;
-        if inbox.is_some() && (file.is_some() || prefix.is_some()) {
-            let other = if file.is_some() { "MQ9_INBOX_FILE" } else { "MQ9_INBOX_PREFIX" };
-            return Err(EnvReader::fault("MQ9_INBOX", &format!("excludes {other}: unset one of them")));
-        }
-        let group = env.text("MQ9_GROUP")?;
-        let partition = env.with("MQ9_PARTITION", |text| partition(&text))?;
-
-        let Some(url) = url else { return Ok(None) };
-        let mut builder = Mq9Connector::builder(url);
-        let mut connect = mq9_client::ConnectOptions::new();
-        connect = match login {
-            Some(Login::User(user, password)) => connect.with_user(user, password),
-            Some(Login::Token(token)) => connect.with_token(token),
-            Some(Login::File(path)) => connect.with_credentials_file(path),
-            Some(Login::Seed(seed)) => connect.with_nkey_seed(seed),
-            None => connect,
-        };
-        if let Some(roots) = roots {
-            connect = connect.with_tls_roots(roots);
-        }
-        builder = builder.connect_options(connect);
-        let prefix = prefix.unwrap_or_else(|| "agent".to_owned());
-        builder = match (inbox, file) {
-            (Some(name), _) => builder.inbox(name),
-            (None, Some(path)) => builder.kept_inbox(prefix, path),
-            (None, None) => builder.generated_inbox(prefix),
-        };
-        if let Some(group) = group {
-            builder = builder.group(group);
-        }
-        if let Some((index, count)) = partition {
-            builder = builder.partition(index, count);
-        }
-        Ok(Some(builder))
+        Mq9Section::default().with_env(env)?.builder()
     }
-}
-
-/// How to log in.
-enum Login {
-    User(String, String),
-    Token(String),
-    File(String),
-    Seed(String),
-}
-
-/// The one way that is set.
-fn login(env: &EnvReader) -> Result<Option<Login>> {
-    let user = match (env.text("MQ9_USER")?, env.text("MQ9_PASSWORD")?) {
-        (Some(user), Some(password)) => Some(Login::User(user, password)),
-        (Some(_), None) => return Err(EnvReader::fault("MQ9_PASSWORD", "must be set beside MQ9_USER")),
-        (None, Some(_)) => return Err(EnvReader::fault("MQ9_USER", "must be set beside MQ9_PASSWORD")),
-        (None, None) => None,
-    };
-    let ways = [
-        ("MQ9_USER", user),
-        ("MQ9_TOKEN", env.text("MQ9_TOKEN")?.map(Login::Token)),
-        ("MQ9_CREDENTIALS", env.text("MQ9_CREDENTIALS")?.map(Login::File)),
-        ("MQ9_NKEY_SEED", env.text("MQ9_NKEY_SEED")?.map(Login::Seed)),
-    ];
-    let mut set = ways.into_iter().filter_map(|(name, way)| Some((name, way?)));
-    match (set.next(), set.next()) {
-        (Some((first, _)), Some((second, _))) => {
-            Err(EnvReader::fault(first, &format!("excludes {second}: unset one of them")))
-        }
-        (way, _) => Ok(way.map(|(_, way)| way)),
-    }
-}
-
-/// `index/count`.
-fn partition(text: &str) -> Result<(u32, u32)> {
-    let numbers = text.split_once('/').and_then(|(index, count)| {
-        Some((index.trim().parse::<u32>().ok()?, count.trim().parse::<u32>().ok()?))
-    });
-    match numbers {
-        Some((index, count)) if index < count => Ok((index, count)),
-        _ => Err(Error::new(ErrorKind::Config, "partition", "it is no `index/count` such as 0/4")),
-    }
-}
-
-/// The text, if it can be read as what it stands for.
-fn checked<T>(text: &str, read: std::result::Result<T, mq9_client::Error>) -> Result<String> {
-    read.map(|_| text.to_owned()).map_err(|cause| map_error::error("connector", cause))
 }
 
 #[cfg(test)]
 mod tests {
+    use agentchat_core::ErrorKind;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Option<Mq9ConnectorBuilder>> {

@@ -10,8 +10,10 @@ mod identity;
 mod inboxes;
 mod map_error;
 mod mapping;
+mod section;
 #[cfg(feature = "tools")]
 pub mod tools;
 mod transport;
 
 pub use connector::{Mq9Connector, Mq9ConnectorBuilder};
+pub use section::Mq9Section;

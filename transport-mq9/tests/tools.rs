@@ -82,6 +82,10 @@ async fn they_are_these_five_in_this_order_and_their_schemas_are_closed() {
         let schema: Value = tool.schema().read().expect("JSON");
         assert_eq!(schema["additionalProperties"], false, "{}", tool.name());
     }
+    let repeated: Vec<_> =
+        world.tools.iter().filter(|tool| tool.is_idempotent()).map(|tool| tool.name()).collect();
+    // Not `mq9_call`: a second one without the first one's `client_msg_id` is a second request.
+    assert_eq!(repeated, ["mq9_register", "mq9_discover", "mq9_serve", "mq9_report"]);
     let discover: Value = world.tools.find("mq9_discover").expect("there").schema().read().expect("JSON");
     assert_eq!(discover["anyOf"], json!([{ "required": ["query"] }, { "required": ["tag"] }]));
 }
@@ -251,12 +255,16 @@ async fn whether_calls_are_served_is_told() {
 
 #[tokio::test]
 async fn a_broker_that_is_gone_is_an_answer() {
-    let World { broker, tools, agent } = World::new().await;
+    let world = World::new().await;
+    // Who is not registered cannot report, with or without a broker.
+    world.ok("mq9_register", json!({ "name": "asker" })).await;
+    let World { broker, tools, agent } = world;
     drop(broker);
     for (tool, arguments) in [
         ("mq9_discover", json!({ "tag": "code" })),
         ("mq9_call", json!({ "target_mailbox": "coder.inbox", "message": "hi", "timeout_seconds": 2 })),
         ("mq9_register", json!({ "name": "asker" })),
+        ("mq9_report", json!({ "status": "busy" })),
     ] {
         let context = ToolContext::new().with_deadline(Duration::from_secs(5));
         let answer: Value = tools.call(tool, &arguments.to_string(), context).await.read().expect("JSON");

@@ -7,11 +7,16 @@ use agentchat_core::doctor::Report;
 use agentchat_core::{Anchor, Beacon, EnvReader, ErrorKind, LeaderLock, LockState, Result};
 
 use crate::api::AgentChat;
-use crate::config::AgentChatConfig;
+use crate::config::{AgentChatConfig, AgentChatSection};
 use crate::http::RetryPolicy;
 use crate::map_error::ErrorCode;
 use crate::socket::reach;
 use crate::wire::Me;
+
+/// Looks at these settings alone: [`Checkup`] looks at files too.
+pub async fn run(config: AgentChatConfig) -> Report {
+    Checkup::new(config).run().await
+}
 
 /// What to look at. [`Checkup::run`] asks the questions, each once, one after the other:
 ///
@@ -68,6 +73,11 @@ impl Checkup {
     pub fn from_env_reader(env: &EnvReader) -> Self {
         let config = AgentChatConfig::from_env_reader(env);
         Self { config, lock: None, anchor: None, beacon: None }
+    }
+
+    /// Looks at a section of a host's configuration. What is wrong with it is in the report.
+    pub fn from_section(section: &AgentChatSection) -> Self {
+        Self { config: section.config(), lock: None, anchor: None, beacon: None }
     }
 
     /// Looks at the lock of [`AgentBuilder::leader_lock`](agentchat_core::agent::AgentBuilder::leader_lock) too.

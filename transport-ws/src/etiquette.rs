@@ -215,6 +215,10 @@ mod tests {
                 assert!(text.contains(number), "{number}");
             }
         }
+        // What only who has the tool needs to know.
+        for number in ["60 searches a minute, 1,000 a day", "up to 200 messages"] {
+            assert!(etiquette(TOOLS).contains(number) && !etiquette::<&str>([]).contains(number), "{number}");
+        }
     }
 
     #[test]

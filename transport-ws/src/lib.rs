@@ -18,7 +18,8 @@ pub mod wire;
 
 pub use api::AgentChat;
 pub use config::{
-    AgentChatConfig, AgentChatConfigBuilder, ClientIdentity, DEFAULT_BASE_URL, Handshake, InvitationPolicy,
+    AgentChatConfig, AgentChatConfigBuilder, AgentChatSection, ClientIdentity, DEFAULT_BASE_URL, Handshake,
+    InvitationPolicy,
 };
 pub use etiquette::etiquette;
 pub use http::ApiError;

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use agentchat_core::tools::ToolSet;
 use agentchat_core::{
-    Agent, CloseMode, EnvReader, Error, ErrorKind, ResilientConnector, ResilientOptions, Result,
+    Agent, CloseMode, ConfigSection, EnvReader, Error, ErrorKind, ResilientConnector, ResilientOptions,
+    Result,
 };
 use rmcp::ServiceExt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use transport_mq9::Mq9ConnectorBuilder;
+use transport_mq9::Mq9Section;
 use transport_ws::tools::LocalThreads;
-use transport_ws::{AgentChat, AgentChatConfig};
+use transport_ws::{AgentChat, AgentChatConfig, AgentChatSection};
 
 use crate::handler::ToolServer;
 use crate::settings::Settings;
@@ -35,20 +36,23 @@ impl Adapter {
         Self { tools, instructions: None, deadline: None, agents: Vec::new() }
     }
 
-    /// The tools of the agent that `env` names. With `AGENTCHATME_API_KEY`: those of AgentChat, for the
-    /// account `AGENTCHATME_HANDLE`, or the one whose key it is, which is asked then. With `MQ9_URL`: those
-    /// of mq9, over an attachment that is made now and kept up. How one behaves on AgentChat is told to the
-    /// host as instructions.
+    /// The tools of the agent that `env` and the file of `settings` name; `env` goes first. With
+    /// `AGENTCHATME_API_KEY` or a key in the file: those of AgentChat, for the account `AGENTCHATME_HANDLE`, or
+    /// the one whose key it is, which is asked then. With `MQ9_URL` or a broker in the file: those of mq9, over
+    /// an attachment that is made now and kept up. How one behaves on AgentChat is told to the host as
+    /// instructions.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when neither is set, for a variable that cannot be used, and for a tool that is
-    /// not there; the network's, when it cannot be reached.
+    /// [`ErrorKind::Config`] when there is neither, for a variable or a key of the file that cannot be used, and
+    /// for a tool that is not there; the network's, when it cannot be reached.
     pub async fn from_env(env: &EnvReader, settings: &Settings) -> Result<Self> {
         let mut adapter = Self::new(ToolSet::default());
-        let (chat, mq9) =
-            (AgentChatConfig::from_env_reader(env)?, Mq9ConnectorBuilder::from_env_reader(env)?);
+        let (chat, mq9_section) = sections(settings)?;
+        let (chat, mq9_section) = (chat.with_env(env)?.config()?, mq9_section.with_env(env)?);
+        let mq9 = mq9_section.builder()?;
         if chat.is_none() && mq9.is_none() {
-            let what = "neither AGENTCHATME_API_KEY nor MQ9_URL is set: there is no agent to show";
+            let what = "neither AGENTCHATME_API_KEY nor MQ9_URL is set, nor what stands for them in a file of \
+                        --config: there is no agent to show";
             return Err(Error::new(ErrorKind::Config, "environment", what));
         }
         if let Some(config) = &chat {
@@ -63,7 +67,7 @@ impl Adapter {
             })??;
             adapter.tools = adapter.tools.with(transport_mq9::tools::tools(&agent)?)?;
             // Nobody comes back to an inbox whose name is kept nowhere.
-            let kept = env.text("MQ9_INBOX")?.or(env.text("MQ9_INBOX_FILE")?).is_some();
+            let kept = mq9_section.keeps_inbox();
             adapter.agents.push((agent, if kept { CloseMode::Detach } else { CloseMode::Retire }));
         }
         if let Some(names) = &settings.tools {
@@ -161,6 +165,21 @@ where
         }
     };
     outcome.map(drop).map_err(|_| Error::new(ErrorKind::Unexpected, "mcp", "the server's task has failed"))
+}
+
+/// What the file says, if one is named: each section is its transport's, and there is nothing else in it.
+fn sections(settings: &Settings) -> Result<(AgentChatSection, Mq9Section)> {
+    let Some(path) = &settings.config else { return Ok(Default::default()) };
+    let fault = |what: &str| {
+        Error::new(ErrorKind::Config, "config", format!("the file of --config {what}: {}", path.display()))
+    };
+    let text = std::fs::read(path).map_err(|error| fault("cannot be read").with_source(error))?;
+    // What a reader of JSON says may quote the file, and the file may hold a key.
+    let mut file: ConfigSection = serde_json::from_slice(&text).map_err(|_| fault("is no JSON object"))?;
+    let chat = file.section("agentchat")?.map(AgentChatSection::read).transpose()?;
+    let mq9 = file.section("mq9")?.map(Mq9Section::read).transpose()?;
+    file.end()?;
+    Ok((chat.unwrap_or_default(), mq9.unwrap_or_default()))
 }
 
 async fn chat_tools(config: &AgentChatConfig, settings: &Settings) -> Result<ToolSet> {

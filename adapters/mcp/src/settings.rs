@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use agentchat_core::{Error, ErrorKind, Result};
 
-/// What the command line says. Whose agent it is comes from the environment.
+/// What the command line says. Whose agent it is comes from the environment, or from a file that it names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Settings {
+    /// A JSON file with the sections `agentchat` and `mq9` (default: none). What the environment sets goes
+    /// before it.
+    pub config: Option<PathBuf>,
     /// The tools to show (default: all there are).
     pub tools: Option<Vec<String>>,
     /// How long a call may take at most (default: what each tool says, 30 s mostly).
@@ -51,6 +54,7 @@ impl Start {
                     let names = value()?;
                     settings.tools = Some(names.split(',').map(|name| name.trim().to_owned()).collect());
                 }
+                "--config" => settings.config = Some(value()?.into()),
                 "--deadline" => settings.deadline = Some(seconds(&value()?)?),
                 "--closed-threads" => settings.closed_threads = Some(value()?.into()),
                 "--log" => settings.log = Some(level(value()?)?),
@@ -88,6 +92,7 @@ fn fault(what: String) -> Error {
 const HELP: &str = "\
 agentchat-mcp: AgentChat and mq9 as MCP tools, over stdin and stdout
 
+  --config PATH            whose agent it is, as JSON: the sections \"agentchat\" and \"mq9\"
   --tools A,B              show these tools alone (default: all)
   --deadline SECONDS       no call takes longer (default: what each tool says)
   --closed-threads PATH    remember threads closed for oneself in this file
@@ -95,7 +100,7 @@ agentchat-mcp: AgentChat and mq9 as MCP tools, over stdin and stdout
   --help, --version
 
 AgentChat is on with AGENTCHATME_API_KEY (and AGENTCHATME_HANDLE, AGENTCHATME_API_BASE), mq9 with MQ9_URL (and
-MQ9_INBOX and others). At least one must be.
+MQ9_INBOX and others). At least one must be, there or in the file of --config; what is set goes before the file.
 ";
 
 #[cfg(test)]
@@ -110,14 +115,15 @@ mod tests {
     fn every_argument_sets_its_setting_in_either_spelling() {
         assert_eq!(read("").expect("fine"), Start::Serve(Settings::default()));
         let expected = Settings {
+            config: Some("/c.json".into()),
             tools: Some(vec!["a".to_owned(), "b".to_owned()]),
             deadline: Some(Duration::from_secs(7)),
             closed_threads: Some("/t.json".into()),
             log: Some("trace".to_owned()),
         };
         for line in [
-            "--tools a,b --deadline 7 --closed-threads /t.json --log trace",
-            "--log=trace --closed-threads=/t.json --deadline=7 --tools=a,b",
+            "--config /c.json --tools a,b --deadline 7 --closed-threads /t.json --log trace",
+            "--log=trace --closed-threads=/t.json --deadline=7 --tools=a,b --config=/c.json",
         ] {
             assert_eq!(read(line).expect(line), Start::Serve(expected.clone()));
         }
@@ -125,8 +131,16 @@ mod tests {
 
     #[test]
     fn what_is_not_known_or_has_no_value_is_refused() {
-        for line in ["--tool a", "x", "--tools", "--tools=", "--deadline 0", "--deadline 9999", "--log loud"]
-        {
+        for line in [
+            "--tool a",
+            "x",
+            "--tools",
+            "--tools=",
+            "--config",
+            "--deadline 0",
+            "--deadline 9999",
+            "--log loud",
+        ] {
             assert_eq!(read(line).expect_err(line).kind(), ErrorKind::Config);
         }
     }
@@ -134,7 +148,15 @@ mod tests {
     #[test]
     fn help_names_every_argument() {
         let Start::Print(help) = read("--log trace --help").expect("fine") else { panic!("it serves") };
-        for name in ["--tools", "--deadline", "--closed-threads", "--log", "AGENTCHATME_API_KEY", "MQ9_URL"] {
+        for name in [
+            "--config",
+            "--tools",
+            "--deadline",
+            "--closed-threads",
+            "--log",
+            "AGENTCHATME_API_KEY",
+            "MQ9_URL",
+        ] {
             assert!(help.contains(name), "{name}");
         }
         assert!(matches!(read("-V"), Ok(Start::Print(text)) if text.contains(env!("CARGO_PKG_VERSION"))));

@@ -109,6 +109,10 @@ async fn all_tools_of_both_networks_are_listed_with_their_schemas() {
     assert_eq!(hints("agentchat_list_mutes"), (Some(true), Some(true)));
     assert_eq!(hints("agentchat_delete_group"), (Some(false), Some(false)));
     assert_eq!(hints("agentchat_block_agent"), (Some(false), Some(true)));
+    // Whoever repeats these without naming the call does it twice.
+    for sends in ["agentchat_send_message", "mq9_call"] {
+        assert_eq!(hints(sends), (Some(false), Some(false)), "{sends}");
+    }
     assert_eq!(host.ok("mq9_serve", json!({})).await["connection"], "connected");
     assert_eq!(host.ok("agentchat_get_my_status", json!({})).await["me"]["handle"], OWN);
 }
@@ -334,6 +338,73 @@ async fn without_an_agent_in_the_environment_it_says_so() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     assert!(text.contains("AGENTCHATME_API_KEY") && text.contains("MQ9_URL"), "{text}");
+}
+
+/// A file that is gone when this is.
+struct Written(std::path::PathBuf);
+
+impl Written {
+    fn new(name: &str, value: &Value) -> Self {
+        let path = std::env::temp_dir().join(format!("agentchat-mcp-{name}-{}.json", std::process::id()));
+        std::fs::write(&path, value.to_string()).expect("written");
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn a_file_names_the_agent_of_both_networks_and_the_environment_goes_before_it() {
+    let (server, broker) = (server().await, Broker::builder().start().await.expect("a broker"));
+    let section = json!({
+        "agentchat": { "api_key": server.agent(OWN), "handle": OWN, "api_base": server.base_url() },
+        "mq9": { "broker": broker.url(), "agent_id": "Coder-1" },
+    });
+    let file = Written::new("both", &section);
+    let host = Host::start(program(&["--config", file.path()])).await;
+    assert_eq!(host.tools().await.len(), 52);
+    assert_eq!(host.ok("agentchat_get_my_status", json!({})).await["me"]["handle"], OWN);
+    let serve = host.ok("mq9_serve", json!({})).await;
+    assert!(serve["mailbox"].as_str().is_some_and(|it| it.contains("/coder.1.")), "{serve}");
+
+    let mut other = program(&["--config", file.path()]);
+    other.env("AGENTCHATME_API_KEY", server.agent("tally-ho")).env("AGENTCHATME_HANDLE", "tally-ho");
+    other.env("MQ9_INBOX", "from.env");
+    let other = Host::start(other).await;
+    assert_eq!(other.ok("agentchat_get_my_status", json!({})).await["me"]["handle"], "tally-ho");
+    let serve = other.ok("mq9_serve", json!({})).await;
+    assert!(serve["mailbox"].as_str().is_some_and(|it| it.ends_with("/from.env")), "{serve}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_the_file_is_named_and_not_shown() {
+    let nothing = json!({});
+    for (name, file, says) in [
+        ("path", json!({ "mq9": { "broker": "SECRET" } }), "mq9.broker"),
+        ("key", json!({ "agentchat": { "api_key": "SECRET" } }), "agentchat.api_key"),
+        ("unknown", json!({ "mq8": { "broker": "SECRET" } }), "mq8 is not known"),
+        ("kind", json!("SECRET"), "is no JSON object"),
+        ("empty", nothing, "AGENTCHATME_API_KEY"),
+    ] {
+        let file = Written::new(name, &file);
+        let output = program(&["--config", file.path()]).stdin(Stdio::null()).output();
+        let output = tokio::time::timeout(PATIENCE, output).await.expect("in time").expect("ended");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{text}");
+        assert!(text.contains(says) && !text.contains("SECRET"), "{text}");
+    }
+    let output = program(&["--config", "/no/such/file"]).stdin(Stdio::null()).output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("in time").expect("ended");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/file"));
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The library: any tools, over any stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agentchat_core::tools::{ToolCall, ToolSchema, ToolSet, ToolSpec};
@@ -8,8 +9,8 @@ use agentchat_mcp::Adapter;
 use rmcp::ServiceExt;
 use rmcp::model::CallToolRequestParams;
 use serde_json::Value;
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::oneshot;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -99,5 +100,46 @@ async fn a_host_that_leaves_before_it_has_begun_is_no_failure() {
     timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("a clean end");
     let (_stream, stop, serving) = start(None);
     stop.send(()).expect("it listens");
+    timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("a clean end");
+}
+
+#[tokio::test]
+async fn a_call_under_way_when_the_host_leaves_is_finished_and_answered() {
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (began, waits) = (Arc::clone(&begun), Arc::clone(&go_on));
+    let slow = tool("slow", move |_, _| {
+        let (began, waits) = (Arc::clone(&began), Arc::clone(&waits));
+        async move {
+            began.notify_one();
+            waits.notified().await;
+            Ok(Value::from("sent"))
+        }
+    });
+    let adapter = Adapter::new(ToolSet::new([slow]).expect("distinct"));
+    let (ours, theirs) = duplex(64 * 1024);
+    let (reader, writer) = tokio::io::split(theirs);
+    let serving = tokio::spawn(adapter.serve(reader, writer, std::future::pending()));
+    let (answers, mut asks) = tokio::io::split(ours);
+    for line in [
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"test","version":"0"}}}"#,
+        r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"slow","arguments":{}}}"#,
+    ] {
+        asks.write_all(format!("{line}\n").as_bytes()).await.expect("written");
+    }
+    timeout(PATIENCE, begun.notified()).await.expect("the call began");
+    asks.shutdown().await.expect("closed");
+    go_on.notify_one();
+    let mut lines = BufReader::new(answers).lines();
+    let answered = async {
+        loop {
+            let line = lines.next_line().await.expect("read").expect("an answer before the end");
+            if line.contains(r#""id":1"#) {
+                return line;
+            }
+        }
+    };
+    let answer = timeout(PATIENCE, answered).await.expect("in time");
+    assert!(answer.contains("sent") && !answer.contains(r#""isError":true"#), "{answer}");
     timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("a clean end");
 }

@@ -144,6 +144,31 @@ fn what_need_not_change_is_not_written() {
 }
 
 #[test]
+fn who_reads_meanwhile_sees_the_old_file_or_the_new_one_and_never_a_part() {
+    let (_place, path) = Place::with(b"# House rules\n");
+    let bodies = ["a".repeat(1 << 20), "b".repeat(1 << 20)];
+    anchor().upsert(&path, &bodies[0]).expect("written");
+    let length = std::fs::metadata(&path).expect("there").len();
+    let writing = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut read = 0;
+            while writing.load(std::sync::atomic::Ordering::Relaxed) || read == 0 {
+                let text = std::fs::read(&path).expect("there");
+                assert_eq!(text.len() as u64, length, "a part of a file");
+                assert!(!(text.contains(&b'b') && text.windows(8).any(|it| it == b"aaaaaaaa")), "two halves");
+                read += 1;
+            }
+        });
+        for round in 0..30 {
+            anchor().upsert(&path, &bodies[(round + 1) % 2]).expect("written");
+        }
+        writing.store(false, std::sync::atomic::Ordering::Relaxed);
+        reader.join().expect("whole files");
+    });
+}
+
+#[test]
 fn a_file_that_somebody_else_changed_meanwhile_is_left_to_them() {
     let (place, path) = Place::with(b"theirs");
     let error = file::replace(&path, Some(b"what was read"), b"ours").expect_err("changed");

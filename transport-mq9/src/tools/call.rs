@@ -24,8 +24,9 @@ pub(super) fn call(agent: &Agent) -> Result<ToolSpec> {
         let agent = agent.clone();
         async move { ask(&agent, args, &call).await }
     };
-    // A call by its own timeout always ends before.
-    Ok(ToolSpec::new("mq9_call", what, run)?.with_idempotent(true).with_deadline(LONGEST + LEEWAY))
+    // Not said to be idempotent: a host that names neither its calls nor the message asks a second time. A call
+    // by its own timeout always ends before the tool's.
+    Ok(ToolSpec::new("mq9_call", what, run)?.with_deadline(LONGEST + LEEWAY))
 }
 
 async fn ask(agent: &Agent, args: Call, call: &ToolCall) -> Result<Value> {

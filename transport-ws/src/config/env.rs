@@ -2,8 +2,7 @@
 
 use agentchat_core::{EnvReader, Result};
 
-use super::{AgentChatConfig, BaseUrl};
-use crate::key::ApiKey;
+use super::{AgentChatConfig, AgentChatSection};
 
 impl AgentChatConfig {
     /// Settings from this process's environment:
@@ -15,7 +14,8 @@ impl AgentChatConfig {
     /// | `AGENTCHATME_API_BASE` | the REST base, where it is not [`DEFAULT_BASE_URL`](crate::DEFAULT_BASE_URL) |
     ///
     /// `None` when there is no key: AgentChat is off then, whatever else is set. A variable that is set and
-    /// empty is not set.
+    /// empty is not set. The same from a host's own configuration, with these before it, is
+    /// [`AgentChatSection`].
     ///
     /// # Errors
     /// [`Config`](agentchat_core::ErrorKind::Config) for a variable that cannot be used, also when there is no
@@ -29,30 +29,20 @@ impl AgentChatConfig {
     /// # Errors
     /// As [`AgentChatConfig::from_env`].
     pub fn from_env_reader(env: &EnvReader) -> Result<Option<Self>> {
-        let key = env.with(API_KEY, ApiKey::new)?;
-        let handle = env.with(HANDLE, |text| super::handle::own(&text))?;
-        let base = env.with(API_BASE, |text| BaseUrl::parse(&text).map(|_| text))?;
-        let Some(key) = key else { return Ok(None) };
-        let mut builder = Self::builder(key);
-        if let Some(handle) = handle {
-            builder = builder.with_handle(handle);
-        }
-        if let Some(base) = base {
-            builder = builder.with_base_url(base);
-        }
-        builder.build().map(Some)
+        AgentChatSection::default().with_env(env)?.config()
     }
 }
-
-const API_KEY: &str = "AGENTCHATME_API_KEY";
-const HANDLE: &str = "AGENTCHATME_HANDLE";
-const API_BASE: &str = "AGENTCHATME_API_BASE";
 
 #[cfg(test)]
 mod tests {
     use agentchat_core::ErrorKind;
 
     use super::*;
+    use crate::key::ApiKey;
+
+    const API_KEY: &str = "AGENTCHATME_API_KEY";
+    const HANDLE: &str = "AGENTCHATME_HANDLE";
+    const API_BASE: &str = "AGENTCHATME_API_BASE";
 
     const KEY: &str = "ac_live_0123456789abcdefghij";
 

@@ -4,6 +4,7 @@ mod base_url;
 mod builder;
 mod env;
 mod handle;
+mod section;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +13,7 @@ pub(crate) use base_url::BaseUrl;
 pub use builder::AgentChatConfigBuilder;
 #[cfg(feature = "tools")]
 pub(crate) use handle::own;
+pub use section::AgentChatSection;
 
 use crate::key::ApiKey;
 

@@ -31,7 +31,8 @@ pub(super) fn tools(kit: &Kit) -> Result<Vec<ToolSpec>> {
             add_member,
         )?,
         kit.tool("agentchat_remove_group_member", "Removes a member of a group. For admins.", remove_member)?,
-        kit.repeatable("agentchat_promote_group_member", "Makes a member an admin. For admins.", promote)?,
+        // Who is an admin already is not promoted: the server says NOT_MEMBER.
+        kit.tool("agentchat_promote_group_member", "Makes a member an admin. For admins.", promote)?,
         kit.tool(
             "agentchat_demote_group_member",
             "Makes an admin a plain member. For admins; the last one stays, and so does who made the group.",

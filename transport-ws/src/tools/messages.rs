@@ -13,7 +13,8 @@ use crate::wire::MessageRow;
 
 pub(super) fn tools(kit: &Kit) -> Result<Vec<ToolSpec>> {
     Ok(vec![
-        kit.repeatable(
+        // Not said to be repeatable: a host that names neither its calls nor the message sends a second one.
+        kit.tool(
             "agentchat_send_message",
             "Sends a text to an agent (`to`, its handle) or to a group (`conversation_id`, which begins with \
              grp_). Whoever has not answered your first message gets no second one: AWAITING_REPLY. \

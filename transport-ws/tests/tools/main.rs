@@ -4,6 +4,7 @@
 mod codes;
 mod defects;
 mod later;
+mod repeated;
 mod samples;
 mod support;
 mod table;

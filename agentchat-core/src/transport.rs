@@ -89,6 +89,7 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// |---|---|---|---|
 /// | the connection is down before anything was written | `Disconnected` | `Reconnect` | set `No` |
 /// | it was lost while the call was under way | `Disconnected` | `Reconnect` | `Unknown` |
+/// | no more than the call's own connection was lost, and the attachment stands | `Disconnected` | set `Backoff` or `After` | `No` or `Unknown` |
 /// | no answer by the deadline | `Timeout` | `Backoff` | `Unknown` |
 /// | the server asks for fewer calls | `RateLimited` | `Backoff`, or set `After(its word)` | `Yes` |
 /// | credentials are refused, have expired, the session was revoked | `Unauthorized` (ends a session for good) | `Never` | `Yes` |

@@ -14,7 +14,7 @@ use super::keeping::{Keep, Kept};
 use super::observer::Watch;
 use super::options::ResilientOptions;
 use super::sends::Sends;
-use super::slots::{SlotWork, Slots, Verdict, ends_connection};
+use super::slots::{SlotWork, Slots, Verdict};
 use super::state::{CloseReason, SessionState, SessionStats};
 use crate::address::Address;
 use crate::capability::Capabilities;
@@ -455,7 +455,7 @@ impl std::fmt::Debug for Stopped {
 
 /// The error as the session's own, when it says that the connection cannot be used any more.
 fn end_of_session(error: &Error) -> Option<Error> {
-    (ends_connection(error) || error.kind() == ErrorKind::Unauthorized).then(|| error.copy())
+    (error.ends_attachment() || error.kind() == ErrorKind::Unauthorized).then(|| error.copy())
 }
 
 fn closing(operation: &'static str) -> Error {

@@ -249,12 +249,28 @@ pub trait Connector: Debug + Send + Sync + 'static {
     /// again cannot help; [`Disconnected`](crate::ErrorKind::Disconnected) or
     /// [`Timeout`](crate::ErrorKind::Timeout) when it may.
     async fn connect(&self) -> Result<Arc<dyn Transport>>;
+
+    /// Attaches for an agent that has this role among those that share a lock. A
+    /// [follower](Role::Follower) sends and calls, and subscribes only once it leads, over the same attachment.
+    /// Where a network pushes to whoever is attached, that attachment should have nothing to be pushed over
+    /// until then. The default makes no difference; what wraps another connector passes the role on.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    async fn connect_for(&self, role: Role) -> Result<Arc<dyn Transport>> {
+        let _ = role;
+        self.connect().await
+    }
 }
 
 #[async_trait]
 impl<C: Connector + ?Sized> Connector for Arc<C> {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
         (**self).connect().await
+    }
+
+    async fn connect_for(&self, role: Role) -> Result<Arc<dyn Transport>> {
+        (**self).connect_for(role).await
     }
 }
 

@@ -17,6 +17,7 @@ use super::sends::Sends;
 use super::slots::{SlotWork, Slots, Verdict};
 use super::state::{CloseReason, SessionState, SessionStats};
 use crate::address::Address;
+use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::delivery::{Delivery, Receipt};
@@ -36,6 +37,8 @@ pub(super) struct Core {
     pub(super) slots: Slots,
     pub(super) watch: Watch,
     pub(super) line: Line,
+    /// Of the agent, among those that share a lock: what connections are made for.
+    pub(super) role: Role,
     options: Arc<ResilientOptions>,
     address: Address,
     capabilities: Capabilities,
@@ -116,6 +119,7 @@ impl Core {
             slots: Slots::new(rng.u32(..), options.retry, own),
             watch: Watch::new(options.role.clone(), options.status_interval),
             line: Line::default(),
+            role: Role::Leader,
             options,
             address,
             capabilities,

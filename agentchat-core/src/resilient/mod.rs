@@ -105,8 +105,12 @@ impl Resilient {
     /// [`ErrorKind::Config`] for the options; the connector's error when repeating cannot help, or the
     /// last one when the time is over.
     pub async fn connect(connector: impl Connector, options: ResilientOptions) -> Result<Self> {
+        Self::begin(Arc::new(connector), options, Role::Leader).await
+    }
+
+    async fn begin(connector: Arc<dyn Connector>, options: ResilientOptions, role: Role) -> Result<Self> {
         let options = Arc::new(options);
-        let (shared, owner) = driver::start(Arc::new(connector), Arc::clone(&options)).await?;
+        let (shared, owner) = driver::start(connector, Arc::clone(&options), role).await?;
         let (address, capabilities) = shared.lock().facts();
         Ok(Self { shared, owner, options, address, capabilities })
     }
@@ -220,7 +224,9 @@ impl Transport for Resilient {
     }
 
     fn set_role(&self, role: Role) {
-        self.shared.lock().watch.set_role(role);
+        let mut core = self.shared.lock();
+        core.role = role;
+        core.watch.set_role(role);
     }
 
     async fn register(&self, card: &AgentCard) -> Result<()> {

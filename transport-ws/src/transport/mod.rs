@@ -5,6 +5,7 @@ mod directory;
 mod ending;
 mod events;
 mod fates;
+mod follower;
 mod invitations;
 mod keeping;
 mod lost;

@@ -196,6 +196,7 @@ impl Core {
             }
         }
         let (attached, settled) = (self.attached, self.closing.is_some() && self.has_kept_all());
+        let settled = settled && !self.slots.may_pay();
         if let Some(closing) = self.closing.as_mut().filter(|closing| !closing.begun) {
             let needs_connection = closing.mode == CloseMode::Retire && !attached;
             if closing.until <= now || (settled && self.sends.is_idle() && !needs_connection) {

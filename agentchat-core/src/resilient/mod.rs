@@ -272,7 +272,13 @@ impl Transport for Resilient {
     }
 
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
-    /// acknowledges what is settled, and closes the attachment. Dropping the future does not stop it.
+    /// acknowledges what is settled, and closes the attachment. Without a connection it waits for one, for as
+    /// long: to send, and to acknowledge what was settled of an inbox whose subscription is still held. Of one
+    /// that was dropped nothing comes again here. Dropping the future does not stop it.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout) for what was left: how many messages were not sent is in its
+    /// [context](Error::context), or that settled messages could not be acknowledged and will come again.
     async fn close(&self, mode: CloseMode) -> Result<()> {
         let closed = async {
             match self.shared.change(|core, now| core.close(mode, now)) {

@@ -253,7 +253,9 @@ pub trait Connector: Debug + Send + Sync + 'static {
     /// Attaches for an agent that has this role among those that share a lock. A
     /// [follower](Role::Follower) sends and calls, and subscribes only once it leads, over the same attachment.
     /// Where a network pushes to whoever is attached, that attachment should have nothing to be pushed over
-    /// until then. The default makes no difference; what wraps another connector passes the role on.
+    /// until then. Of its capabilities `ack` alone may be told better once it has a subscription; until then
+    /// it must not promise too much. The default makes no difference; what wraps another connector passes the
+    /// role on.
     ///
     /// # Errors
     /// As [`Connector::connect`].

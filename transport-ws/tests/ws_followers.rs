@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use agentchat_core::agent::Role;
 use agentchat_core::{
-    Address, Agent, Body, ClientMsgId, CloseMode, Connector, ErrorKind, Outbound, Query, Request,
-    ResilientConnector, ResilientOptions, ServeOptions, SubscribeOptions, Transport,
+    AckGuarantee, Address, Agent, Body, ClientMsgId, CloseMode, Connector, ErrorKind, Outbound, Query,
+    Request, ResilientConnector, ResilientOptions, ServeOptions, SubscribeOptions,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use transport_ws::testing::{JournalEntry, Profile, Standing};
@@ -91,6 +91,8 @@ async fn takes_over<C: Connector>(profile: Profile, made: impl Fn(&World) -> C) 
     within(alice.send(&to_bob("live"))).await.expect("accepted");
     assert_eq!(handled(&mut follows).await, "live", "{profile:?}");
     assert_eq!(upgrades(&world), before + 1, "{profile:?}");
+    let comes_again = follower.capabilities().ack == AckGuarantee::Redelivers;
+    assert_eq!(comes_again, profile == Profile::Current, "what the server does is known by now");
     within(follower.close(CloseMode::Detach, SOON)).await.expect("closed");
     assert!(leads.try_recv().is_err() && follows.try_recv().is_err(), "each once: {profile:?}");
 }
@@ -138,7 +140,7 @@ async fn a_followers_attachment_has_each_verb_and_ends_when_it_is_closed() {
         let connector = world.connector("bob");
         let bob = within(connector.connect_for(Role::Follower)).await.expect("attached");
         let promised = bob.capabilities().ack;
-        assert_eq!(promised, agentchat_core::AckGuarantee::None, "the lesser promise, before anybody knows");
+        assert_eq!(promised, AckGuarantee::None, "the lesser promise, before anybody knows");
         let receipt = within(bob.send(&Outbound::new(alice.address().clone(), Body::text("a")))).await;
         receipt.expect("accepted");
         bob.ack(&[]).await.expect("nothing");
@@ -157,7 +159,7 @@ async fn a_followers_attachment_has_each_verb_and_ends_when_it_is_closed() {
         let agentchat_core::Event::Message(live) = next(&mut events).await else { panic!("a message") };
         bob.ack(&[live.tag]).await.expect("settled");
         let redelivers = profile == Profile::Current;
-        assert_eq!(bob.capabilities().ack == agentchat_core::AckGuarantee::Redelivers, redelivers);
+        assert_eq!(bob.capabilities().ack == AckGuarantee::Redelivers, redelivers);
         // What a connector has learned it says from then on.
         let again = within(connector.connect_for(Role::Follower)).await.expect("attached");
         assert_eq!(again.capabilities().ack, bob.capabilities().ack);

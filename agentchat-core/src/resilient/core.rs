@@ -39,6 +39,8 @@ pub(super) struct Core {
     pub(super) line: Line,
     /// Of the agent, among those that share a lock: what connections are made for.
     pub(super) role: Role,
+    /// Begun for a follower: what acknowledging does may be known only once there is a subscription.
+    pub(super) provisional: bool,
     options: Arc<ResilientOptions>,
     address: Address,
     capabilities: Capabilities,
@@ -120,6 +122,7 @@ impl Core {
             watch: Watch::new(options.role.clone(), options.status_interval),
             line: Line::default(),
             role: Role::Leader,
+            provisional: false,
             options,
             address,
             capabilities,
@@ -158,7 +161,7 @@ impl Core {
         if self.ended.is_some() { self.check_open(operation) } else { Ok(()) }
     }
 
-    /// Address and capabilities, which never change.
+    /// Address and capabilities, which do not change from the first subscription on.
     pub(super) fn facts(&self) -> (Address, Capabilities) {
         (self.address.clone(), self.capabilities.clone().in_session())
     }
@@ -413,6 +416,11 @@ impl Core {
         };
         let reply = match (&*call, answer) {
             (Call::Subscribe(options), Answer::Opened(opened)) => {
+                if std::mem::take(&mut self.provisional)
+                    && let Some(ack) = self.line.ack()
+                {
+                    self.capabilities.ack = ack;
+                }
                 let is_own = self.is_own(options);
                 let stream = opened.events;
                 let address = opened.address;

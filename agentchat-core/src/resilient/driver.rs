@@ -47,7 +47,7 @@ pub(super) async fn start(
     let mut capabilities = first.capabilities().clone();
     capabilities.reconnects = true;
     let mut core = Core::new(Arc::clone(&options), first.address().clone(), capabilities, backoff, rng);
-    core.role = role;
+    (core.role, core.provisional) = (role, role == Role::Follower);
     core.restore(loaded, Instant::now(), SystemTime::now());
     let shared = Arc::new(Shared::new(core));
     let driver = Driver {

@@ -23,7 +23,7 @@ mod state;
 mod stores;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -95,6 +95,8 @@ pub struct Resilient {
     options: Arc<ResilientOptions>,
     address: Address,
     capabilities: Capabilities,
+    /// The same once a subscription has shown more of them.
+    shown: Arc<OnceLock<Capabilities>>,
 }
 
 impl Resilient {
@@ -112,7 +114,7 @@ impl Resilient {
         let options = Arc::new(options);
         let (shared, owner) = driver::start(connector, Arc::clone(&options), role).await?;
         let (address, capabilities) = shared.lock().facts();
-        Ok(Self { shared, owner, options, address, capabilities })
+        Ok(Self { shared, owner, options, address, capabilities, shown: Arc::default() })
     }
 
     /// How the session stands now.
@@ -206,7 +208,7 @@ impl Resilient {
 #[async_trait]
 impl Transport for Resilient {
     fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        self.shown.get().unwrap_or(&self.capabilities)
     }
 
     fn address(&self) -> &Address {
@@ -258,6 +260,10 @@ impl Transport for Resilient {
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         match self.call(Call::Subscribe(options)).await? {
             Answer::Seated(address, seat) => {
+                let (_, shown) = self.shared.lock().facts();
+                if shown != self.capabilities {
+                    let _ = self.shown.set(shown);
+                }
                 let events = Events::new(seat, Arc::clone(&self.owner));
                 Ok(Subscription::new(address, Box::pin(events)))
             }

@@ -210,6 +210,7 @@ async fn without_a_socket_invitations_are_looked_for_now_and_then_while_somebody
     assert!(seen.ready().is_none(), "each is told once");
     // It ends with the attachment.
     attached.close(CloseMode::Detach).await.expect("closed");
+    tokio::time::sleep(10 * fast.1).await;
     let ended = asked();
     tokio::time::sleep(20 * fast.1).await;
     assert_eq!(asked(), ended);

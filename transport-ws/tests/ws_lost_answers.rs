@@ -14,7 +14,7 @@ use ws_support::{World, backlog, connector, ending, message, next, numbers, read
 
 const BOTH: [Profile; 2] = [Profile::Current, Profile::Legacy];
 const SENDS: &str = "POST /v1/messages";
-const SOON: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_secs(1);
 
 /// A session of `alice` that tries again soon, and gives a call up soon.
 async fn session(world: &World) -> Resilient {
@@ -77,7 +77,7 @@ async fn one_failed_post_of_many_costs_no_socket_and_its_message_arrives_once() 
             let posted = posted(&world);
             let same: Vec<_> = posted.iter().filter(|body| body.contains("\"3\"")).collect();
             // One that nobody waits for any more may not be in the journal.
-            assert!(same.len() == 2 || (same.len() == 1 && number >= 2), "{profile:?} {number}: {same:?}");
+            assert!(same.len() >= if number < 2 { 2 } else { 1 }, "{profile:?} {number}: {same:?}");
             assert!(same.iter().all(|body| *body == same[0]), "under the same id: {profile:?} {number}");
             assert_eq!((hellos(&world, "alice"), alice.stats().connects), (1, 1), "{profile:?} {number}");
             drop(reading);
@@ -161,7 +161,7 @@ async fn a_call_that_reaches_nobody_has_the_socket_asked_at_once() {
     world.server.faults().on(SENDS, HttpFault::lose_answer());
     within(alice.send(&to_bob("one"))).await.expect_err("no answer");
     assert!(
-        tokio::time::timeout(3 * SOON, next(&mut events)).await.is_err(),
+        tokio::time::timeout(2 * SOON, next(&mut events)).await.is_err(),
         "the server answers: it stands"
     );
     world.server.faults().refuse(true);

@@ -137,8 +137,10 @@ async fn close_in_the_middle(case: Case, seed: u64) {
     within(20, "the work that was accepted", done).await;
     tokio::time::sleep(150 * MS).await;
     let again: u32 = log.lock().expect("no panic").values().map(|(_, done)| done.saturating_sub(1)).sum();
-    // Only what closing said comes again may have.
-    assert!(again as usize <= comes_again, "{again} were done again, {comes_again} were told: {log:?}");
+    // Only what closing said comes again may have; behind it, where the server keeps one cursor for all, what
+    // was settled does so with it.
+    let most = if case.kind == Kind::Poll && comes_again > 0 { accepted.len() } else { comes_again };
+    assert!(again as usize <= most, "{again} were done again, {comes_again} were told: {log:?}");
     drop(next);
 }
 

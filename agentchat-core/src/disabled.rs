@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 
 use crate::address::Address;
+use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::delivery::{Delivery, Receipt};
@@ -44,10 +45,14 @@ impl<C: Connector> Connector for Option<C> {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
         match self {
             Some(connector) => connector.connect().await,
-            None => {
-                tracing::debug!(name: "agent.disabled", "{WHY}");
-                Ok(Arc::new(Disabled::new()?))
-            }
+            None => disabled_attachment(),
+        }
+    }
+
+    async fn connect_for(&self, role: Role) -> Result<Arc<dyn Transport>> {
+        match self {
+            Some(connector) => connector.connect_for(role).await,
+            None => disabled_attachment(),
         }
     }
 }
@@ -142,6 +147,11 @@ impl Transport for Disabled {
 /// The error for a verb that needs a network.
 pub(crate) fn disabled(operation: &'static str) -> Error {
     Error::unsupported(operation, WHY)
+}
+
+fn disabled_attachment() -> Result<Arc<dyn Transport>> {
+    tracing::debug!(name: "agent.disabled", "{WHY}");
+    Ok(Arc::new(Disabled::new()?))
 }
 
 const WHY: &str = "messaging is disabled: no broker is configured";

@@ -213,6 +213,16 @@ impl Error {
         }))
     }
 
+    /// Whether the attachment that gave this error is over. A wait as advice says that it stands, and that
+    /// no more than this call's own connection was lost.
+    pub(crate) fn ends_attachment(&self) -> bool {
+        match self.0.advice {
+            Advice::Reconnect => true,
+            Advice::Never => self.0.kind == ErrorKind::Disconnected,
+            Advice::Backoff | Advice::After(_) => false,
+        }
+    }
+
     /// Whether the connection cannot be had again without somebody's help.
     pub fn is_fatal(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unauthorized | ErrorKind::Config)
@@ -280,6 +290,18 @@ mod tests {
         assert_eq!(error.retry_after(), Some(Duration::from_secs(3)));
         assert_eq!((error.reached(), error.is_retryable(), error.is_fatal()), (Reached::Yes, true, false));
         assert_eq!(error.context().collect::<Vec<_>>(), [("attempt", "2")]);
+    }
+
+    #[test]
+    fn a_lost_connection_ends_the_attachment_unless_the_advice_is_to_wait() {
+        let lost = || Error::new(ErrorKind::Disconnected, "send", "");
+        assert!(lost().ends_attachment() && lost().with_advice(Advice::Never).ends_attachment());
+        for wait in [Advice::Backoff, Advice::After(Duration::ZERO)] {
+            assert!(!lost().with_advice(wait).ends_attachment(), "{wait:?}");
+        }
+        let other = || Error::new(ErrorKind::Unexpected, "send", "");
+        assert!(other().with_advice(Advice::Reconnect).ends_attachment());
+        assert!(!other().ends_attachment() && !Error::new(ErrorKind::Timeout, "send", "").ends_attachment());
     }
 
     #[test]

@@ -89,6 +89,7 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// |---|---|---|---|
 /// | the connection is down before anything was written | `Disconnected` | `Reconnect` | set `No` |
 /// | it was lost while the call was under way | `Disconnected` | `Reconnect` | `Unknown` |
+/// | no more than the call's own connection was lost, and the attachment stands | `Disconnected` | set `Backoff` or `After` | `No` or `Unknown` |
 /// | no answer by the deadline | `Timeout` | `Backoff` | `Unknown` |
 /// | the server asks for fewer calls | `RateLimited` | `Backoff`, or set `After(its word)` | `Yes` |
 /// | credentials are refused, have expired, the session was revoked | `Unauthorized` (ends a session for good) | `Never` | `Yes` |
@@ -248,12 +249,30 @@ pub trait Connector: Debug + Send + Sync + 'static {
     /// again cannot help; [`Disconnected`](crate::ErrorKind::Disconnected) or
     /// [`Timeout`](crate::ErrorKind::Timeout) when it may.
     async fn connect(&self) -> Result<Arc<dyn Transport>>;
+
+    /// Attaches for an agent that has this role among those that share a lock. A
+    /// [follower](Role::Follower) sends and calls, and subscribes only once it leads, over the same attachment.
+    /// Where a network pushes to whoever is attached, that attachment should have nothing to be pushed over
+    /// until then. Of its capabilities `ack` alone may be told better once it has a subscription; until then
+    /// it must not promise too much. The default makes no difference; what wraps another connector passes the
+    /// role on.
+    ///
+    /// # Errors
+    /// As [`Connector::connect`].
+    async fn connect_for(&self, role: Role) -> Result<Arc<dyn Transport>> {
+        let _ = role;
+        self.connect().await
+    }
 }
 
 #[async_trait]
 impl<C: Connector + ?Sized> Connector for Arc<C> {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
         (**self).connect().await
+    }
+
+    async fn connect_for(&self, role: Role) -> Result<Arc<dyn Transport>> {
+        (**self).connect_for(role).await
     }
 }
 

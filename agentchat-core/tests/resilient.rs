@@ -440,6 +440,68 @@ async fn close_reports_what_it_could_not_send() {
     assert_eq!(alice.discard(&left.client_msg_id), Some(left));
 }
 
+/// A session with something settled while there is no connection, after which connecting fails `failures`
+/// times.
+async fn settled_while_away(network: &Loopback, failures: usize) -> (Resilient, EventStream) {
+    let moody = Moody::new(network, "alice");
+    let alice = session(moody.clone(), options()).await;
+    let mut events = read(&alice).await;
+    soon(alice.send(&note(&alice, "settled"))).await.expect("accepted");
+    let delivery = next(&mut events).await;
+    moody.fail((0..failures).map(|_| refused()));
+    network.cut();
+    until(&alice, |state| matches!(state, SessionState::BackingOff { .. })).await;
+    alice.ack(&[delivery.tag]).await.expect("settled");
+    (alice, events)
+}
+
+/// What waits in the inbox of `alice`.
+async fn waiting(network: &Loopback) -> usize {
+    let alice = session(network.connector("alice").expect("name"), options()).await;
+    let mut events = read(&alice).await;
+    let mut count = 0;
+    loop {
+        match soon(events.next()).await.expect("it goes on").expect("no error") {
+            Event::Message(_) => count += 1,
+            Event::CaughtUp => return count,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_waits_for_a_connection_to_acknowledge_what_is_settled() {
+    let network = Loopback::new();
+    let (alice, events) = settled_while_away(&network, 2).await;
+    soon(alice.close(CloseMode::Detach)).await.expect("acknowledged");
+    assert_eq!((alice.stats().connects, waiting(&network).await), (2, 0));
+    drop(events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_says_what_could_not_be_acknowledged_within_its_time() {
+    let network = Loopback::new();
+    let (alice, events) = settled_while_away(&network, 100).await;
+    let began = Instant::now();
+    let error = soon(alice.close(CloseMode::Detach)).await.expect_err("nobody could be told");
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Timeout, 5 * SECOND), "{error:?}");
+    assert!(error.to_string().contains("will come again"), "{error}");
+    assert_eq!(waiting(&network).await, 1);
+    drop(events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_does_not_wait_to_acknowledge_what_nobody_reads_any_more() {
+    let network = Loopback::new();
+    let (alice, events) = settled_while_away(&network, 2).await;
+    drop(events);
+    let began = Instant::now();
+    let error = soon(alice.close(CloseMode::Detach)).await.expect_err("nobody could be told");
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Timeout, Duration::ZERO), "{error:?}");
+    assert!(error.to_string().contains("will come again"), "{error}");
+    assert_eq!(waiting(&network).await, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn dropping_the_last_handle_and_reader_stops_everything() {
     let network = Loopback::new();

@@ -10,7 +10,7 @@ use agentchat_core::{
 };
 use transport_ws::api::{AddResult, GroupDraft};
 use transport_ws::testing::{HttpFault, Profile};
-use transport_ws::{AgentChatConnector, InvitationPolicy};
+use transport_ws::{AgentChatConnector, AgentChatPollConnector, InvitationPolicy};
 use ws_support::{World, connector, message, read, within};
 
 fn card(name: &str, description: &str) -> AgentCard {
@@ -183,4 +183,35 @@ async fn an_invitation_that_cannot_be_accepted_is_told_of_and_tried_again() {
     assert!(!within(seen.next()).await.joined);
     attached.register(&card("bob", "")).await.expect("registered");
     assert!(within(seen.next()).await.joined);
+}
+
+#[tokio::test]
+async fn without_a_socket_invitations_are_looked_for_now_and_then_while_somebody_wants_to_know() {
+    let world = World::new().await;
+    let alice = world.connector("alice");
+    let fast = (Duration::from_millis(5), Duration::from_millis(20));
+    let config = world.config("bob").with_poll_interval(fast.0, fast.1).build().expect("usable");
+    let bob = AgentChatPollConnector::new(config).expect("a connector");
+    let attached = bob.connect().await.expect("attached");
+    let asked = || world.requests("GET", "/v1/groups/invites");
+    tokio::time::sleep(20 * fast.1).await;
+    assert_eq!(asked(), 0, "nobody wants to know");
+    let mut seen = bob.invitations();
+    let (group, _) = invite(&alice, "pushed to sockets only").await;
+    let invited = within(seen.next()).await;
+    assert_eq!((invited.invitation.group_id, invited.joined), (group, false));
+    let before = asked();
+    within(async {
+        while asked() < before + 3 {
+            tokio::time::sleep(fast.0).await;
+        }
+    })
+    .await;
+    assert!(seen.ready().is_none(), "each is told once");
+    // It ends with the attachment.
+    attached.close(CloseMode::Detach).await.expect("closed");
+    tokio::time::sleep(10 * fast.1).await;
+    let ended = asked();
+    tokio::time::sleep(20 * fast.1).await;
+    assert_eq!(asked(), ended);
 }

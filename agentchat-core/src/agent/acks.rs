@@ -109,7 +109,7 @@ impl Acks {
 
     fn failed(&mut self, tags: Vec<AckTag>, error: &Error) {
         self.failures = self.failures.saturating_add(1);
-        let over = matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Closed);
+        let over = error.kind() == ErrorKind::Closed || error.ends_attachment();
         if over || !error.is_retryable() || (self.last_words && self.failures >= LAST_TRIES) {
             self.lost += tags.len();
             tracing::warn!(name: "ack.lost", count = tags.len(), %error, "settled messages will come again");

@@ -132,9 +132,11 @@ impl<C: Connector> AgentBuilder<C> {
     /// about a second: it registers, reads the inbox, and reports. The lock is given back last, behind the
     /// attachment; a [`Request`](super::Request) that is kept keeps both, unless the agent is closed.
     ///
-    /// A follower has an attachment of its own. Where the network pushes messages to whoever is attached, whether
-    /// read or not, and counts them as delivered ([`AckGuarantee::None`](crate::AckGuarantee::None)), it may
-    /// catch some of the leader's.
+    /// A follower has an attachment of its own, made by [`Connector::connect_for`]: on a network that pushes
+    /// messages to whoever is attached, the connector sees to it that nothing is pushed to a follower. The
+    /// [session](crate::Resilient) of an agent that is given one which is connected already is attached as a
+    /// leader's: where what is pushed counts as delivered ([`AckGuarantee::None`](crate::AckGuarantee::None)),
+    /// it may catch some of the leader's. Give a [`ResilientConnector`](crate::ResilientConnector) instead.
     ///
     /// [`Agent::role`] tells the role, and [`Agent::lead`] waits for the lead; the event `agent.role` and the
     /// reports of a session's status say it too. A follower that retires leaves the leader's registration
@@ -170,7 +172,7 @@ impl<C: Connector> AgentBuilder<C> {
             return Err(Error::new(ErrorKind::Invalid, "start", "the heartbeat interval is zero"));
         }
         let mut seat = self.seat().await?;
-        let mut starting = Starting::new(self.connector.connect().await?);
+        let mut starting = Starting::new(self.connector.connect_for(seat.role()).await?);
         if starting.transport().capabilities().disabled {
             seat = Seat::new(Role::Leader);
         }

@@ -102,7 +102,7 @@ impl Candidate {
             };
             let dead = match error.kind() {
                 ErrorKind::Closed => true,
-                ErrorKind::Disconnected => !self.agent.capabilities().reconnects,
+                ErrorKind::Disconnected => error.ends_attachment() && !self.agent.capabilities().reconnects,
                 _ => false,
             };
             if dead || !error.is_retryable() {

@@ -37,7 +37,7 @@ pub(crate) async fn beat(agent: Arc<AgentShared>, interval: Duration, mut rng: f
         );
         let over = failed.is_some_and(|error| match error.kind() {
             ErrorKind::Closed => true,
-            ErrorKind::Disconnected => !agent.capabilities().reconnects,
+            ErrorKind::Disconnected => error.ends_attachment() && !agent.capabilities().reconnects,
             _ => false,
         });
         if over {

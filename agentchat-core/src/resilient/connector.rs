@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Resilient, ResilientOptions};
+use crate::agent::Role;
 use crate::error::Result;
 use crate::transport::{Connector, Transport};
 
@@ -27,13 +28,19 @@ impl ResilientConnector {
 #[async_trait]
 impl Connector for ResilientConnector {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
-        let session = Resilient::connect(Arc::clone(&self.connector), self.options.clone()).await?;
+        self.connect_for(Role::Leader).await
+    }
+
+    /// The session attaches in that role, and in the one that its agent has by then when it connects again.
+    async fn connect_for(&self, role: Role) -> Result<Arc<dyn Transport>> {
+        let session = Resilient::begin(Arc::clone(&self.connector), self.options.clone(), role).await?;
         Ok(Arc::new(session))
     }
 }
 
 /// A session is its own connector: each time it gives out a handle of itself, so that its state can be
-/// watched beside the agent that uses it. Closing one handle closes them all.
+/// watched beside the agent that uses it. Closing one handle closes them all. It is connected already, so a
+/// follower's role comes too late to change how.
 #[async_trait]
 impl Connector for Resilient {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {

@@ -14,9 +14,10 @@ use super::keeping::{Keep, Kept};
 use super::observer::Watch;
 use super::options::ResilientOptions;
 use super::sends::Sends;
-use super::slots::{SlotWork, Slots, Verdict, ends_connection};
+use super::slots::{SlotWork, Slots, Verdict};
 use super::state::{CloseReason, SessionState, SessionStats};
 use crate::address::Address;
+use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::delivery::{Delivery, Receipt};
@@ -36,6 +37,10 @@ pub(super) struct Core {
     pub(super) slots: Slots,
     pub(super) watch: Watch,
     pub(super) line: Line,
+    /// Of the agent, among those that share a lock: what connections are made for.
+    pub(super) role: Role,
+    /// Begun for a follower: what acknowledging does may be known only once there is a subscription.
+    pub(super) provisional: bool,
     options: Arc<ResilientOptions>,
     address: Address,
     capabilities: Capabilities,
@@ -116,6 +121,8 @@ impl Core {
             slots: Slots::new(rng.u32(..), options.retry, own),
             watch: Watch::new(options.role.clone(), options.status_interval),
             line: Line::default(),
+            role: Role::Leader,
+            provisional: false,
             options,
             address,
             capabilities,
@@ -154,7 +161,7 @@ impl Core {
         if self.ended.is_some() { self.check_open(operation) } else { Ok(()) }
     }
 
-    /// Address and capabilities, which never change.
+    /// Address and capabilities, which do not change from the first subscription on.
     pub(super) fn facts(&self) -> (Address, Capabilities) {
         (self.address.clone(), self.capabilities.clone().in_session())
     }
@@ -192,6 +199,7 @@ impl Core {
             }
         }
         let (attached, settled) = (self.attached, self.closing.is_some() && self.has_kept_all());
+        let settled = settled && !self.slots.may_pay();
         if let Some(closing) = self.closing.as_mut().filter(|closing| !closing.begun) {
             let needs_connection = closing.mode == CloseMode::Retire && !attached;
             if closing.until <= now || (settled && self.sends.is_idle() && !needs_connection) {
@@ -408,6 +416,11 @@ impl Core {
         };
         let reply = match (&*call, answer) {
             (Call::Subscribe(options), Answer::Opened(opened)) => {
+                if std::mem::take(&mut self.provisional)
+                    && let Some(ack) = self.line.ack()
+                {
+                    self.capabilities.ack = ack;
+                }
                 let is_own = self.is_own(options);
                 let stream = opened.events;
                 let address = opened.address;
@@ -455,7 +468,7 @@ impl std::fmt::Debug for Stopped {
 
 /// The error as the session's own, when it says that the connection cannot be used any more.
 fn end_of_session(error: &Error) -> Option<Error> {
-    (ends_connection(error) || error.kind() == ErrorKind::Unauthorized).then(|| error.copy())
+    (error.ends_attachment() || error.kind() == ErrorKind::Unauthorized).then(|| error.copy())
 }
 
 fn closing(operation: &'static str) -> Error {

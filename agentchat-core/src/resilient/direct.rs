@@ -16,6 +16,7 @@ use super::sending::Sending;
 use super::sends::Place;
 use super::shared::Shared;
 use super::spans;
+use crate::capability::AckGuarantee;
 use crate::delivery::Receipt;
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::message::Outbound;
@@ -132,6 +133,11 @@ impl Line {
     /// There is a connection, or there is none any more.
     pub(super) fn set(&mut self, transport: Option<Arc<dyn Transport>>) {
         *self = Self { transport, ..Self::default() };
+    }
+
+    /// What acknowledging does on the connection of now.
+    pub(super) fn ack(&self) -> Option<AckGuarantee> {
+        self.transport.as_ref().map(|transport| transport.capabilities().ack)
     }
 
     /// What the session's task has to go on with.

@@ -21,7 +21,7 @@ use super::options::ResilientOptions;
 use super::shared::{Owner, Shared};
 use super::slots::SlotWork;
 use super::state::CloseReason;
-use crate::agent::Acks;
+use crate::agent::{Acks, Role};
 use crate::card::AgentCard;
 use crate::clock::{FAR, after};
 use crate::error::{Error, ErrorKind, Reached, Result};
@@ -35,17 +35,19 @@ use crate::transport::{Connector, Event, EventStream, ReplayRange, Transport};
 pub(super) async fn start(
     connector: Arc<dyn Connector>,
     options: Arc<ResilientOptions>,
+    role: Role,
 ) -> Result<(Arc<Shared>, Arc<Owner>)> {
     options.check()?;
     let mut rng = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let mut backoff = Backoff::new(options.reconnect);
     let until = after(Instant::now(), options.connect_timeout);
     let loaded = keeping::load(&options.stores, until).await?;
-    let first = first(&*connector, &mut backoff, &mut rng, until).await?;
+    let first = first(&*connector, role, &mut backoff, &mut rng, until).await?;
     backoff.connected(Instant::now());
     let mut capabilities = first.capabilities().clone();
     capabilities.reconnects = true;
     let mut core = Core::new(Arc::clone(&options), first.address().clone(), capabilities, backoff, rng);
+    (core.role, core.provisional) = (role, role == Role::Follower);
     core.restore(loaded, Instant::now(), SystemTime::now());
     let shared = Arc::new(Shared::new(core));
     let driver = Driver {
@@ -66,12 +68,13 @@ pub(super) async fn start(
 
 async fn first(
     connector: &dyn Connector,
+    role: Role,
     backoff: &mut Backoff,
     rng: &mut fastrand::Rng,
     until: Instant,
 ) -> Result<Arc<dyn Transport>> {
     loop {
-        let error = match timeout_at(until, connector.connect()).await {
+        let error = match timeout_at(until, connector.connect_for(role)).await {
             Ok(Ok(first)) => return Ok(first),
             Ok(Err(error)) => error,
             Err(_) => return Err(unconnected()),
@@ -207,8 +210,10 @@ impl Driver {
 
     fn connect(&mut self) {
         let (connector, limit) = (Arc::clone(&self.connector), self.options.connect_timeout);
-        let connecting =
-            async move { timeout(limit, connector.connect()).await.unwrap_or_else(|_| Err(unconnected())) };
+        let role = self.shared.lock().role;
+        let connecting = async move {
+            timeout(limit, connector.connect_for(role)).await.unwrap_or_else(|_| Err(unconnected()))
+        };
         self.connecting = Some(connecting.boxed());
     }
 

@@ -23,7 +23,7 @@ mod state;
 mod stores;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -95,6 +95,8 @@ pub struct Resilient {
     options: Arc<ResilientOptions>,
     address: Address,
     capabilities: Capabilities,
+    /// The same once a subscription has shown more of them.
+    shown: Arc<OnceLock<Capabilities>>,
 }
 
 impl Resilient {
@@ -105,10 +107,14 @@ impl Resilient {
     /// [`ErrorKind::Config`] for the options; the connector's error when repeating cannot help, or the
     /// last one when the time is over.
     pub async fn connect(connector: impl Connector, options: ResilientOptions) -> Result<Self> {
+        Self::begin(Arc::new(connector), options, Role::Leader).await
+    }
+
+    async fn begin(connector: Arc<dyn Connector>, options: ResilientOptions, role: Role) -> Result<Self> {
         let options = Arc::new(options);
-        let (shared, owner) = driver::start(Arc::new(connector), Arc::clone(&options)).await?;
+        let (shared, owner) = driver::start(connector, Arc::clone(&options), role).await?;
         let (address, capabilities) = shared.lock().facts();
-        Ok(Self { shared, owner, options, address, capabilities })
+        Ok(Self { shared, owner, options, address, capabilities, shown: Arc::default() })
     }
 
     /// How the session stands now.
@@ -202,7 +208,7 @@ impl Resilient {
 #[async_trait]
 impl Transport for Resilient {
     fn capabilities(&self) -> &Capabilities {
-        &self.capabilities
+        self.shown.get().unwrap_or(&self.capabilities)
     }
 
     fn address(&self) -> &Address {
@@ -220,7 +226,9 @@ impl Transport for Resilient {
     }
 
     fn set_role(&self, role: Role) {
-        self.shared.lock().watch.set_role(role);
+        let mut core = self.shared.lock();
+        core.role = role;
+        core.watch.set_role(role);
     }
 
     async fn register(&self, card: &AgentCard) -> Result<()> {
@@ -252,6 +260,10 @@ impl Transport for Resilient {
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         match self.call(Call::Subscribe(options)).await? {
             Answer::Seated(address, seat) => {
+                let (_, shown) = self.shared.lock().facts();
+                if shown != self.capabilities {
+                    let _ = self.shown.set(shown);
+                }
                 let events = Events::new(seat, Arc::clone(&self.owner));
                 Ok(Subscription::new(address, Box::pin(events)))
             }
@@ -266,7 +278,13 @@ impl Transport for Resilient {
     }
 
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
-    /// acknowledges what is settled, and closes the attachment. Dropping the future does not stop it.
+    /// acknowledges what is settled, and closes the attachment. Without a connection it waits for one, for as
+    /// long: to send, and to acknowledge what was settled of an inbox whose subscription is still held. Of one
+    /// that was dropped nothing comes again here. Dropping the future does not stop it.
+    ///
+    /// # Errors
+    /// [`Timeout`](ErrorKind::Timeout) for what was left: how many messages were not sent is in its
+    /// [context](Error::context), or that settled messages could not be acknowledged and will come again.
     async fn close(&self, mode: CloseMode) -> Result<()> {
         let closed = async {
             match self.shared.change(|core, now| core.close(mode, now)) {

@@ -16,7 +16,7 @@ use super::recall::Recall;
 use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::delivery::Delivery;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::id::{AckTag, ConversationId};
 use crate::options::{Inbox as Target, SubscribeOptions};
 use crate::session::backoff::{Backoff, BackoffPolicy};
@@ -318,12 +318,6 @@ impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Slot").field("own", &self.own).finish_non_exhaustive()
     }
-}
-
-/// Whether nothing more can be had of the connection that gave this error.
-pub(super) fn ends_connection(error: &Error) -> bool {
-    use crate::error::Advice;
-    error.kind() == ErrorKind::Disconnected || error.advice() == Advice::Reconnect
 }
 
 fn add(sum: &mut InboxStats, more: &InboxStats) {

@@ -61,6 +61,8 @@ impl ProfileUpdate {
 impl AgentChat {
     /// One's own account. Works for suspended accounts too.
     ///
+    /// Asks `GET /v1/agents/me`.
+    ///
     /// # Errors
     /// `UNAUTHORIZED`. Older servers say so too while their database is down.
     pub async fn me(&self) -> ApiResult<Me> {
@@ -76,6 +78,8 @@ impl AgentChat {
 
     /// An agent's public profile.
     ///
+    /// Asks `GET /v1/agents/:handle`.
+    ///
     /// # Errors
     /// `AGENT_NOT_FOUND`, also for suspended agents.
     pub async fn agent(&self, agent: &str) -> ApiResult<Agent> {
@@ -84,6 +88,8 @@ impl AgentChat {
     }
 
     /// Changes one's own profile; `own` is one's own handle. Returns what it is then.
+    ///
+    /// Asks `PATCH /v1/agents/:handle`.
     ///
     /// # Errors
     /// `FORBIDDEN` for another handle; `VALIDATION_ERROR`.
@@ -96,6 +102,8 @@ impl AgentChat {
 impl AgentChat {
     /// Sets one's own picture: JPEG, PNG, WebP or GIF, at most 5 MiB, each side 128 points or more.
     ///
+    /// Asks `PUT /v1/agents/:handle/avatar`.
+    ///
     /// # Errors
     /// A code of [`ErrorCode::PictureRefused`](crate::ErrorCode::PictureRefused); `RATE_LIMITED` with a time to
     /// wait after five changes in a minute.
@@ -106,6 +114,8 @@ impl AgentChat {
 
     /// Takes one's own picture away.
     ///
+    /// Asks `DELETE /v1/agents/:handle/avatar`.
+    ///
     /// # Errors
     /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.
     pub async fn remove_avatar(&self, own: &str) -> ApiResult<()> {
@@ -115,6 +125,8 @@ impl AgentChat {
 
     /// Sets a group's picture, as [`AgentChat::set_avatar`].
     ///
+    /// Asks `PUT /v1/groups/:id/avatar`.
+    ///
     /// # Errors
     /// As there; `FORBIDDEN` for whoever is no admin.
     pub async fn set_group_avatar(&self, group: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
@@ -123,6 +135,8 @@ impl AgentChat {
     }
 
     /// Takes a group's picture away.
+    ///
+    /// Asks `DELETE /v1/groups/:id/avatar`.
     ///
     /// # Errors
     /// As [`AgentChat::remove_avatar`]; `FORBIDDEN` for whoever is no admin.

@@ -51,6 +51,8 @@ impl AgentChat {
     /// Uploads a file: asks for a place and puts the bytes there. Send its id with
     /// [`Draft::attachment`](super::Draft::attachment) afterwards.
     ///
+    /// Asks `POST /v1/uploads`, then `PUT` of the URL in its answer.
+    ///
     /// # Errors
     /// As [`AgentChat::create_upload`] and [`AgentChat::put_upload`].
     pub async fn upload(&self, upload: &Upload) -> ApiResult<UploadTicket> {
@@ -60,6 +62,8 @@ impl AgentChat {
     }
 
     /// Asks for a place for a file. Not tried again.
+    ///
+    /// Asks `POST /v1/uploads`.
     ///
     /// # Errors
     /// `VALIDATION_ERROR` for a type or size the server does not take; `BLOCKED`; `AGENT_NOT_FOUND`,
@@ -94,6 +98,8 @@ impl AgentChat {
 
     /// Puts a file's bytes where its ticket says. The key does not go there.
     ///
+    /// Asks `PUT` of the URL of the ticket.
+    ///
     /// # Errors
     /// Locally for a URL that is none, or without TLS where the server itself has it.
     pub async fn put_upload(&self, ticket: &UploadTicket, content_type: &str, bytes: Bytes) -> ApiResult<()> {
@@ -107,6 +113,8 @@ impl AgentChat {
     }
 
     /// Where an attachment can be read, for 300 seconds. Ask there without the key.
+    ///
+    /// Asks `GET /v1/attachments/:id`.
     ///
     /// # Errors
     /// `NOT_FOUND` for whoever may not read it; `GROUP_DELETED`; `STORAGE_UNAVAILABLE`.

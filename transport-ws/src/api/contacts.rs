@@ -56,6 +56,8 @@ pub struct AddedContact {
 impl AgentChat {
     /// Adds a contact. Doing it twice is fine.
     ///
+    /// Asks `POST /v1/contacts`.
+    ///
     /// # Errors
     /// `AGENT_NOT_FOUND`; `VALIDATION_ERROR` for oneself.
     pub async fn add_contact(&self, agent: &str) -> ApiResult<AddedContact> {
@@ -69,6 +71,8 @@ impl AgentChat {
 
     /// A page of the contacts, without suspended and deleted agents. `limit` is 1 to 100.
     ///
+    /// Asks `GET /v1/contacts`.
+    ///
     /// # Errors
     /// Those of every call.
     pub async fn contacts(&self, limit: u32, offset: u64) -> ApiResult<ContactPage> {
@@ -78,6 +82,8 @@ impl AgentChat {
 
     /// Whether an agent is a contact. Nobody is none.
     ///
+    /// Asks `GET /v1/contacts/:handle`.
+    ///
     /// # Errors
     /// Those of every call.
     pub async fn contact(&self, agent: &str) -> ApiResult<Relationship> {
@@ -86,6 +92,8 @@ impl AgentChat {
     }
 
     /// Sets one's own note about a contact, at most 1,000 characters; `None` takes it away.
+    ///
+    /// Asks `PATCH /v1/contacts/:handle`.
     ///
     /// # Errors
     /// `NOT_FOUND` for whoever is no contact.
@@ -101,6 +109,8 @@ impl AgentChat {
 
     /// Removes a contact.
     ///
+    /// Asks `DELETE /v1/contacts/:handle`.
+    ///
     /// # Errors
     /// `NOT_FOUND` for whoever is no contact, also when an earlier attempt has removed it.
     pub async fn remove_contact(&self, agent: &str) -> ApiResult<()> {
@@ -109,6 +119,8 @@ impl AgentChat {
     }
 
     /// Blocks an agent: no direct messages in either direction.
+    ///
+    /// Asks `POST /v1/contacts/:handle/block`.
     ///
     /// # Errors
     /// `SYSTEM_AGENT_PROTECTED`; `VALIDATION_ERROR` for oneself.
@@ -119,6 +131,8 @@ impl AgentChat {
 
     /// Takes a block away.
     ///
+    /// Asks `DELETE /v1/contacts/:handle/block`.
+    ///
     /// # Errors
     /// `NOT_FOUND` for whoever is not blocked.
     pub async fn unblock(&self, agent: &str) -> ApiResult<()> {
@@ -127,6 +141,8 @@ impl AgentChat {
     }
 
     /// Reports an agent to the platform, and blocks it. `reason` has at most 1,000 characters.
+    ///
+    /// Asks `POST /v1/contacts/:handle/report`.
     ///
     /// # Errors
     /// `ALREADY_REPORTED`; `SYSTEM_AGENT_PROTECTED`; `VALIDATION_ERROR` for oneself.

@@ -145,6 +145,8 @@ impl AgentChat {
     /// The conversations, the most recently used first, without the hidden ones. Older servers pass over
     /// `limit` and `offset` and give at most 50.
     ///
+    /// Asks `GET /v1/conversations`.
+    ///
     /// # Errors
     /// Those of every call.
     pub async fn conversations(&self, limit: Option<u32>, offset: u64) -> ApiResult<Vec<Conversation>> {
@@ -161,6 +163,8 @@ impl AgentChat {
     /// Who takes part: the other agent of a direct conversation (older servers name both), or all members
     /// of a group.
     ///
+    /// Asks `GET /v1/conversations/:id/participants`.
+    ///
     /// # Errors
     /// `NOT_FOUND` for whoever is no participant.
     pub async fn participants(&self, conversation: &str) -> ApiResult<Vec<Participant>> {
@@ -170,6 +174,8 @@ impl AgentChat {
 
     /// What the server knows of a conversation. Older servers have no such route and answer 404.
     ///
+    /// Asks `GET /v1/conversations/:id/context`.
+    ///
     /// # Errors
     /// `NOT_FOUND` for whoever is no participant.
     pub async fn conversation_context(&self, conversation: &str) -> ApiResult<ConversationContext> {
@@ -178,6 +184,8 @@ impl AgentChat {
     }
 
     /// Hides a conversation until its next message; what is older stays hidden.
+    ///
+    /// Asks `DELETE /v1/conversations/:id`.
     ///
     /// # Errors
     /// `NOT_FOUND` for whoever is no participant.

@@ -178,6 +178,8 @@ impl CreatedGroup {
 impl AgentChat {
     /// Makes a group and invites agents to it. Tried again only under an idempotency key.
     ///
+    /// Asks `POST /v1/groups`.
+    ///
     /// # Errors
     /// `VALIDATION_ERROR`.
     pub async fn create_group(
@@ -191,6 +193,8 @@ impl AgentChat {
 
     /// A group.
     ///
+    /// Asks `GET /v1/groups/:id`.
+    ///
     /// # Errors
     /// `GROUP_NOT_FOUND` for whoever is no member; `GROUP_DELETED` for who was one.
     pub async fn group(&self, group: &str) -> ApiResult<Group> {
@@ -198,6 +202,8 @@ impl AgentChat {
     }
 
     /// Changes a group. Every change is told to its members.
+    ///
+    /// Asks `PATCH /v1/groups/:id`.
     ///
     /// # Errors
     /// `FORBIDDEN` for whoever is no admin.
@@ -213,6 +219,8 @@ impl AgentChat {
 
     /// Deletes a group. Its messages that wait are withdrawn; the members are told.
     ///
+    /// Asks `DELETE /v1/groups/:id`.
+    ///
     /// # Errors
     /// `FORBIDDEN` for whoever did not make it; `GROUP_DELETED` a second time, also when an earlier attempt
     /// has deleted it.
@@ -222,6 +230,8 @@ impl AgentChat {
     }
 
     /// Invites an agent.
+    ///
+    /// Asks `POST /v1/groups/:id/members`.
     ///
     /// # Errors
     /// `FORBIDDEN` for whoever is no admin; `BLOCKED`; `INBOX_RESTRICTED`; `RATE_LIMITED` without a time to
@@ -244,6 +254,8 @@ impl AgentChat {
 
     /// Removes a member.
     ///
+    /// Asks `DELETE /v1/groups/:id/members/:handle`.
+    ///
     /// # Errors
     /// `FORBIDDEN` for whoever is no admin, and for who made the group; `NOT_MEMBER`; `VALIDATION_ERROR` for
     /// oneself.
@@ -260,6 +272,8 @@ impl AgentChat {
 
     /// Makes a member an admin.
     ///
+    /// Asks `POST /v1/groups/:id/members/:handle/promote`.
+    ///
     /// # Errors
     /// `FORBIDDEN` for whoever is no admin; `NOT_MEMBER`.
     pub async fn promote(&self, group: &str, agent: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
@@ -268,6 +282,8 @@ impl AgentChat {
 
     /// Makes an admin a member.
     ///
+    /// Asks `POST /v1/groups/:id/members/:handle/demote`.
+    ///
     /// # Errors
     /// `FORBIDDEN` for whoever is no admin, and for who made the group; `NOT_MEMBER`; `NOT_ADMIN`; `LAST_ADMIN`.
     pub async fn demote(&self, group: &str, agent: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
@@ -275,6 +291,8 @@ impl AgentChat {
     }
 
     /// Leaves a group. Returns who became an admin instead, if the last one left.
+    ///
+    /// Asks `POST /v1/groups/:id/leave`.
     ///
     /// # Errors
     /// `GROUP_NOT_FOUND`.
@@ -292,6 +310,8 @@ impl AgentChat {
     /// The invitations that wait for an answer. Their push is lost on whoever is away, so ask after each
     /// connect.
     ///
+    /// Asks `GET /v1/groups/invites`.
+    ///
     /// # Errors
     /// Those of every call.
     pub async fn invitations(&self) -> ApiResult<Vec<GroupInvitation>> {
@@ -299,6 +319,8 @@ impl AgentChat {
     }
 
     /// Joins the group of an invitation. What was sent before is not seen.
+    ///
+    /// Asks `POST /v1/groups/invites/:id/accept`.
     ///
     /// # Errors
     /// `INVITE_NOT_FOUND`; `GROUP_DELETED`.
@@ -313,6 +335,8 @@ impl AgentChat {
     }
 
     /// Turns an invitation down.
+    ///
+    /// Asks `DELETE /v1/groups/invites/:id`.
     ///
     /// # Errors
     /// `INVITE_NOT_FOUND`, also when an earlier attempt has turned it down.

@@ -67,6 +67,8 @@ impl AgentChat {
     /// it. A cursor that the server does not know gives an empty page. A page is empty too while the owner
     /// has paused the agent fully.
     ///
+    /// Asks `GET /v1/messages/sync`.
+    ///
     /// # Errors
     /// [`Failure::Unreadable`](crate::http::Failure::Unreadable) when the answer is no list.
     pub async fn sync(&self, after: Option<&str>) -> ApiResult<RowPage> {
@@ -81,6 +83,8 @@ impl AgentChat {
     /// Declares everything up to the cursor `last` delivered, also what was on no page, in every
     /// conversation. Returns how many messages that were waiting it was: 0 for a cursor the server does not
     /// know, and often fewer than were read.
+    ///
+    /// Asks `POST /v1/messages/sync/ack`.
     ///
     /// # Errors
     /// Locally for an empty cursor.
@@ -107,6 +111,8 @@ impl AgentChat {
     /// A page of a conversation's history, one's own messages included. Numbers may be missing in it for
     /// ever: what was hidden, and in a group what was before one joined.
     ///
+    /// Asks `GET /v1/messages/:conversation_id`.
+    ///
     /// # Errors
     /// `FORBIDDEN` or `NOT_FOUND` for whoever is no participant; `GROUP_DELETED`.
     pub async fn history(&self, conversation: &str, at: History<'_>) -> ApiResult<RowPage> {
@@ -114,6 +120,8 @@ impl AgentChat {
     }
 
     /// [`AgentChat::history`], of at most `limit` rows (1 to 200).
+    ///
+    /// Asks `GET /v1/messages/:conversation_id`.
     ///
     /// # Errors
     /// As [`AgentChat::history`].
@@ -136,6 +144,8 @@ impl AgentChat {
 
     /// Marks one message read; its sender is told so. Only this message changes. Doing it twice is fine.
     ///
+    /// Asks `POST /v1/messages/:id/read`.
+    ///
     /// # Errors
     /// `MESSAGE_NOT_FOUND` for one that is not addressed to this agent; older servers say `INTERNAL_ERROR`
     /// then.
@@ -145,6 +155,8 @@ impl AgentChat {
     }
 
     /// Hides one message from one's own view. Doing it twice is fine.
+    ///
+    /// Asks `DELETE /v1/messages/:id`.
     ///
     /// # Errors
     /// `MESSAGE_NOT_FOUND`; `FORBIDDEN` for whoever never was a participant.

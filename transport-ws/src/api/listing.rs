@@ -34,6 +34,8 @@ type Ask<T> = Box<dyn Fn(u64) -> BoxFuture<'static, ApiResult<Page<T>>> + Send +
 impl<T> Listing<T> {
     /// The next one; nothing after the last. Dropping the future loses nothing.
     ///
+    /// Asks the endpoint of what it lists, a page at a time.
+    ///
     /// # Errors
     /// Those of the call that reads a page; the next call asks for the same page again.
     pub async fn next(&mut self) -> ApiResult<Option<T>> {

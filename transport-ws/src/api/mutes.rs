@@ -41,6 +41,8 @@ pub enum MuteKind<'a> {
 impl AgentChat {
     /// Mutes; `until` is a time of the future as ISO 8601. A second mute replaces the first.
     ///
+    /// Asks `POST /v1/mutes`.
+    ///
     /// # Errors
     /// `SELF_MUTE`; `AGENT_NOT_FOUND`, `CONVERSATION_NOT_FOUND`; `NOT_PARTICIPANT`; `RATE_LIMITED` with a time
     /// to wait.
@@ -65,6 +67,8 @@ impl AgentChat {
 
     /// The mutes in force.
     ///
+    /// Asks `GET /v1/mutes`.
+    ///
     /// # Errors
     /// Those of every call.
     pub async fn mutes(&self) -> ApiResult<Vec<Mute>> {
@@ -78,6 +82,8 @@ impl AgentChat {
 
     /// The mute in force, if there is one.
     ///
+    /// Asks `GET /v1/mutes/agent/:handle` or `GET /v1/mutes/conversation/:id`.
+    ///
     /// # Errors
     /// Those of every call, but for `NOT_FOUND`.
     pub async fn mute_of(&self, target: MuteKind<'_>) -> ApiResult<Option<Mute>> {
@@ -88,6 +94,8 @@ impl AgentChat {
     }
 
     /// Takes a mute away.
+    ///
+    /// Asks `DELETE /v1/mutes/agent/:handle` or `DELETE /v1/mutes/conversation/:id`.
     ///
     /// # Errors
     /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.

@@ -10,6 +10,8 @@ impl AgentChat {
     /// Sets one's own presence. Without `words` (at most 200 characters) those set before are cleared. The
     /// server sets `online` by itself with the first socket and `offline` after the last.
     ///
+    /// Asks `PUT /v1/presence`.
+    ///
     /// # Errors
     /// `VALIDATION_ERROR`.
     pub async fn set_presence(&self, status: &PresenceStatus, words: Option<&str>) -> ApiResult<()> {
@@ -25,6 +27,8 @@ impl AgentChat {
 
     /// The presence of a contact.
     ///
+    /// Asks `GET /v1/presence/:handle`.
+    ///
     /// # Errors
     /// `NOT_FOUND` for whoever is no contact, and for nobody.
     pub async fn presence(&self, agent: &str) -> ApiResult<Presence> {
@@ -33,6 +37,8 @@ impl AgentChat {
     }
 
     /// The presences of 1 to 100 agents, contacts or not. Handles nobody has are left out.
+    ///
+    /// Asks `POST /v1/presence/batch`.
     ///
     /// # Errors
     /// Locally for no handle or more than 100.

@@ -82,6 +82,8 @@ impl AgentChat {
     /// Begins a registration: a code of six digits goes to the address, good for 10 minutes. Never tried
     /// again: each attempt counts.
     ///
+    /// Asks `POST /v1/register`.
+    ///
     /// # Errors
     /// `INVALID_HANDLE`, `HANDLE_TAKEN`, the limits of an address, `OTP_COOLDOWN` and others.
     pub async fn register(&self, agent: &NewAgent) -> ApiResult<Pending> {
@@ -90,6 +92,8 @@ impl AgentChat {
     }
 
     /// Ends a registration. Use the key with [`AgentChat::with_key`].
+    ///
+    /// Asks `POST /v1/register/verify`.
     ///
     /// # Errors
     /// `INVALID_CODE` five times, `OTP_ATTEMPTS_EXHAUSTED` then, and `EXPIRED` from there on.
@@ -107,6 +111,8 @@ impl AgentChat {
     /// Begins a recovery. The answer is the same for addresses nobody has. Name the agent where an address
     /// has several.
     ///
+    /// Asks `POST /v1/agents/recover`.
+    ///
     /// # Errors
     /// `RATE_LIMITED`.
     pub async fn recover(&self, email: &str, agent: Option<&str>) -> ApiResult<Pending> {
@@ -123,6 +129,8 @@ impl AgentChat {
 
     /// Ends a recovery: the agent has a new key, and its sockets are closed.
     ///
+    /// Asks `POST /v1/agents/recover/verify`.
+    ///
     /// # Errors
     /// As [`AgentChat::register_verify`]; `HANDLE_REQUIRED` with [`ApiError::handles`]: begin again with one
     /// of them.
@@ -134,6 +142,8 @@ impl AgentChat {
 
     /// Begins a change of one's own key.
     ///
+    /// Asks `POST /v1/agents/:handle/rotate-key`.
+    ///
     /// # Errors
     /// `FORBIDDEN` for another handle; `OTP_COOLDOWN`, `OTP_HOURLY_CAP`.
     pub async fn rotate_key(&self, own: &str) -> ApiResult<Pending> {
@@ -142,6 +152,8 @@ impl AgentChat {
     }
 
     /// Ends a change of one's own key: the old one is good no more, and the agent's sockets are closed.
+    ///
+    /// Asks `POST /v1/agents/:handle/rotate-key/verify`.
     ///
     /// # Errors
     /// As [`AgentChat::register_verify`].
@@ -154,6 +166,8 @@ impl AgentChat {
 
     /// Deletes one's own account for good. Its handle is never free again. Not tried again: a second time
     /// the key is not good any more.
+    ///
+    /// Asks `DELETE /v1/agents/:handle`.
     ///
     /// # Errors
     /// `FORBIDDEN` for another handle.

@@ -33,6 +33,12 @@ pub struct BatchClaim {
 impl AgentChat {
     /// Claims the answer to a message for `holder`, a name that this process keeps. Claiming again under the
     /// same name succeeds. With `defer_if_active` it steps back while another process is active.
+    ///
+    /// Asks `POST /v1/reply/claim`.
+    ///
+    /// # Errors
+    /// None is told: what is not answered counts as claimed, so that a message is rather answered twice than
+    /// never.
     pub async fn claim_reply(&self, message: &str, holder: &str, defer_if_active: bool) -> Claim {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -49,6 +55,11 @@ impl AgentChat {
 
     /// Claims the answers to messages, the oldest first; of those obtained none is behind one that was not.
     /// Where the server has no such route they are claimed one by one.
+    ///
+    /// Asks `POST /v1/reply/claim-batch`.
+    ///
+    /// # Errors
+    /// None is told, as in [`AgentChat::claim_reply`]: what is not answered counts as claimed.
     pub async fn claim_replies(&self, messages: &[&str], holder: &str, defer_if_active: bool) -> BatchClaim {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -84,18 +95,33 @@ impl AgentChat {
     }
 
     /// Says that this process is active, for `ttl` at most. Lost reports do no harm.
+    ///
+    /// Asks `PUT /v1/reply/active`.
+    ///
+    /// # Errors
+    /// None is told: who asks meanwhile hears that nobody is active.
     pub async fn set_reply_active(&self, session: Option<&str>, ttl: Duration) {
         let body = Session { session_id: session, ttl_seconds: Some(ttl.as_secs()) };
         let _: ApiResult<Claimed> = self.ask("reply_active", Verb::Put, &["reply", "active"], &body).await;
     }
 
     /// Says that this process is active no more.
+    ///
+    /// Asks `DELETE /v1/reply/active`.
+    ///
+    /// # Errors
+    /// None is told: it ends by itself after its time.
     pub async fn clear_reply_active(&self, session: Option<&str>) {
         let body = Session { session_id: session, ttl_seconds: None };
         let _: ApiResult<Claimed> = self.ask("reply_active", Verb::Delete, &["reply", "active"], &body).await;
     }
 
     /// Whether a process of the agent is active.
+    ///
+    /// Asks `GET /v1/reply/active`.
+    ///
+    /// # Errors
+    /// None is told: where there is no answer nobody is.
     pub async fn is_reply_active(&self) -> bool {
         let Ok(path) = path("reply_active", &["reply", "active"]) else { return false };
         let asked = self.brief().fetch::<Claimed>(Call::new("reply_active", Verb::Get, path)).await;

@@ -171,6 +171,8 @@ impl AgentChat {
     /// Where an earlier attempt may have been stored and the server then says `AWAITING_REPLY`, that attempt
     /// is looked for, and found it counts as a repetition.
     ///
+    /// Asks `POST /v1/messages`.
+    ///
     /// # Errors
     /// Locally for more than [`MAX_CONTENT`]. `AWAITING_REPLY`, `RECIPIENT_BACKLOGGED` and the daily limit of
     /// new conversations are not tried again. `BLOCKED`, `INBOX_RESTRICTED`, `AGENT_PAUSED_BY_OWNER`,
@@ -203,6 +205,8 @@ impl AgentChat {
     }
 
     /// Looks for a message of one's own among the newest page of the conversation with `to`.
+    ///
+    /// Asks `GET /v1/conversations`, then `GET /v1/messages/:conversation_id`.
     ///
     /// # Errors
     /// Those of reading conversations and history.

@@ -102,6 +102,8 @@ pub fn verify_webhook(
 impl AgentChat {
     /// Makes a webhook for 1 or more events. Its answer alone tells the secret.
     ///
+    /// Asks `POST /v1/webhooks`.
+    ///
     /// # Errors
     /// `LIMIT_REACHED` for a sixth; `VALIDATION_ERROR`.
     pub async fn create_webhook(&self, url: &str, events: &[&str]) -> ApiResult<Webhook> {
@@ -115,6 +117,8 @@ impl AgentChat {
     }
 
     /// The webhooks, without their secrets.
+    ///
+    /// Asks `GET /v1/webhooks`.
     ///
     /// # Errors
     /// Those of every call.
@@ -130,6 +134,8 @@ impl AgentChat {
 
     /// One webhook, without its secret.
     ///
+    /// Asks `GET /v1/webhooks/:id`.
+    ///
     /// # Errors
     /// `NOT_FOUND`; older servers say `INTERNAL_ERROR` then.
     pub async fn webhook(&self, id: &str) -> ApiResult<Webhook> {
@@ -137,6 +143,8 @@ impl AgentChat {
     }
 
     /// Deletes a webhook.
+    ///
+    /// Asks `DELETE /v1/webhooks/:id`.
     ///
     /// # Errors
     /// `NOT_FOUND`, also when an earlier attempt has deleted it; older servers say `INTERNAL_ERROR` then.

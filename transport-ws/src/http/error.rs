@@ -83,7 +83,7 @@ impl ApiError {
         Self::of(operation, Failure::Invalid, kind, Advice::Never, Reached::No, message.into())
     }
 
-    /// No answer came. A socket that still stands need not be replaced for it, so the advice is a wait.
+    /// No answer came. The attachment stands: nothing but this call had the connection, so the advice is a wait.
     pub(super) fn connection(operation: &'static str, reached: Reached, message: &str) -> Self {
         let wait = Advice::After(FIRST_WAIT);
         Self::of(operation, Failure::Connection, ErrorKind::Disconnected, wait, reached, message.to_owned())

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use agentchat_core::{Error, ErrorKind};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error as WsError, Utf8Bytes};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use super::close_code::{CloseMeaning, meaning, refused_upgrade};
+use super::greeting::write_first;
 use super::session::{ACK, Action, SocketSession, Times};
 use crate::config::{AgentChatConfig, Handshake};
 use crate::wire::{MessageRow, ServerFrame, hello};
@@ -91,7 +92,7 @@ async fn greet(config: &AgentChatConfig, mut socket: Socket) -> Result<Greeted, 
     if config.handshake() == Handshake::Hello {
         let key = config.key().ok_or_else(|| lost(no_key()))?;
         let frame = hello(key, &[ACK], config.client_identity());
-        let sending = socket.send(Message::Text(Utf8Bytes::from(frame.as_str())));
+        let sending = write_first(socket.get_mut(), &frame);
         match tokio::time::timeout_at(by, sending).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

@@ -2,6 +2,7 @@
 
 mod close_code;
 mod dial;
+mod greeting;
 mod run;
 mod session;
 

@@ -63,7 +63,13 @@ pub(crate) async fn run(
             }
             () = shared.work.notified() => {
                 // Asked first: what was settled before the closing is written before the goodbye.
-                let closing = shared.inner().closing;
+                let (closing, doubt) = {
+                    let mut inner = shared.inner();
+                    (inner.closing, std::mem::take(&mut inner.suspect))
+                };
+                if doubt {
+                    session.on_doubt(Instant::now());
+                }
                 if let Err(end) = write_acks(socket, &shared, write_within).await {
                     return Some(end);
                 }

@@ -150,6 +150,13 @@ impl SocketSession {
         self.pong_by = None;
     }
 
+    /// A call beside the socket reached nobody: whether the server is there is asked at once.
+    pub(crate) fn on_doubt(&mut self, now: Instant) {
+        if self.pong_by.is_none() {
+            self.next_ping = self.next_ping.min(now);
+        }
+    }
+
     /// When [`SocketSession::on_tick`] has something to do.
     pub(crate) fn deadline(&self) -> Instant {
         let alive = self.pong_by.unwrap_or(self.next_ping).min(self.heard + self.times.idle);
@@ -265,6 +272,19 @@ mod tests {
         let actions = session.on_tick(now + TIMES.hello);
         assert!(matches!(actions[..], [Action::Close { code: 1008, reason: HELLO_TIMEOUT }]), "{actions:?}");
         assert!(session.on_frame(hello_ok(""), now + TIMES.hello).is_empty(), "it is over");
+    }
+
+    #[test]
+    fn a_doubt_is_settled_by_one_ping_at_once() {
+        let now = Instant::now();
+        let mut session = live(now);
+        session.on_doubt(now);
+        assert_eq!(session.deadline(), now);
+        assert!(matches!(session.on_tick(now)[..], [Action::Ping]));
+        session.on_doubt(now);
+        assert!(session.on_tick(now).is_empty(), "it is asked already");
+        session.on_pong(now);
+        assert_eq!(session.deadline(), now + TIMES.ping, "from then on as ever");
     }
 
     #[test]

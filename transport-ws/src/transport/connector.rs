@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use agentchat_core::agent::Role;
 use agentchat_core::store::CursorStore;
 use agentchat_core::{
     AckGuarantee, Capabilities, Connector, Error, ErrorKind, OrderGuarantee, Reached, Result, Transport,
@@ -14,6 +15,7 @@ use rustls::ClientConfig;
 
 use super::AgentChatTransport;
 use super::ending::Ending;
+use super::follower::Follower;
 use super::invitations::{Invitations, Invites};
 use super::keeping::Keeping;
 use super::names::Names;
@@ -45,6 +47,8 @@ struct Inner {
     store: Option<Arc<dyn CursorStore>>,
     keeping: OnceLock<Arc<Keeping>>,
     invites: Invites,
+    /// Set once a socket was granted acknowledgements.
+    acks: OnceLock<()>,
 }
 
 impl AgentChatConnector {
@@ -62,8 +66,9 @@ impl AgentChatConnector {
         let (leftover, positions) = (Leftover::default(), Positions::default());
         let (store, keeping) = (None, OnceLock::new());
         let invites = Invites::new(config.invitations());
+        let acks = OnceLock::new();
         let inner =
-            Inner { config, client, tls, handle, names, leftover, positions, store, keeping, invites };
+            Inner { config, client, tls, handle, names, leftover, positions, store, keeping, invites, acks };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -92,6 +97,7 @@ impl AgentChatConnector {
             store: Some(store),
             keeping: OnceLock::new(),
             invites: Invites::new(config.invitations()),
+            acks: OnceLock::new(),
         }))
     }
 
@@ -111,6 +117,17 @@ impl AgentChatConnector {
         &self.0.client
     }
 
+    /// What an attachment without a socket shares with those that have one.
+    pub(super) fn shared_parts(&self) -> (AgentChat, Names, Invites) {
+        (self.0.client.clone(), self.0.names.clone(), self.0.invites.clone())
+    }
+
+    /// Whether what is not settled comes again, as far as is known without a socket: where a store keeps it
+    /// it does, and a server that grants acknowledgements goes on to.
+    pub(super) fn is_known_to_redeliver(&self) -> bool {
+        self.0.store.is_some() || self.0.acks.get().is_some()
+    }
+
     /// Invitations to groups, as this connector's attachments see them: those that wait when one connects or
     /// registers, and what comes then. What has been seen before is told first.
     pub fn invitations(&self) -> Invitations {
@@ -118,9 +135,14 @@ impl AgentChatConnector {
     }
 
     async fn handle(&self) -> Result<Arc<str>> {
-        if let Some(handle) = self.0.handle.get() {
-            return Ok(Arc::clone(handle));
+        match self.0.handle.get() {
+            Some(handle) => Ok(Arc::clone(handle)),
+            None => self.asked_handle().await,
         }
+    }
+
+    /// Whose key it is, by the server's word of now.
+    pub(super) async fn asked_handle(&self) -> Result<Arc<str>> {
         let client = self.0.client.clone().with_call_timeout(self.0.config.hello_timeout());
         let me = match client.me().await {
             Err(error) if error.kind() == ErrorKind::Unauthorized => {
@@ -157,6 +179,9 @@ impl Connector for AgentChatConnector {
             Err(refused) => return Err(refused.error),
         };
         let acks = greeted.acks;
+        if acks {
+            let _ = inner.acks.set(());
+        }
         let keeping = keeping.filter(|_| !acks);
         let shared = Shared::new(acks, Arc::clone(&inner.leftover), inner.positions.clone());
         let shared = Arc::new(shared.with_keeping(keeping.clone()));
@@ -200,6 +225,16 @@ impl Connector for AgentChatConnector {
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
         }))
+    }
+
+    /// An agent that follows is attached by REST alone, and opens its socket when it first subscribes: until
+    /// then nothing is pushed to it, so it takes nothing from the leader. It does not seem to be online
+    /// either.
+    async fn connect_for(&self, role: Role) -> Result<Arc<dyn Transport>> {
+        match role {
+            Role::Follower => Ok(Arc::new(Follower::attach(self.clone()).await?)),
+            _ => self.connect().await,
+        }
     }
 }
 

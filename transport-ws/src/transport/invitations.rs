@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use agentchat_core::ErrorKind;
 use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::api::AgentChat;
 use crate::config::InvitationPolicy;
@@ -100,6 +102,21 @@ impl Invites {
             invited.notified().await;
             // Boxed: what is rare must not take room beside the socket of every agent.
             Box::pin(self.look(client)).await;
+        }
+    }
+
+    /// The same where nobody tells of new ones: it looks every so often, too, while anybody wants to know.
+    pub(crate) async fn watch_every(
+        &self,
+        client: &AgentChat,
+        invited: &Notify,
+        every: Duration,
+    ) -> Infallible {
+        loop {
+            let told = timeout(every, invited.notified()).await.is_ok();
+            if told || self.are_wanted() {
+                Box::pin(self.look(client)).await;
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod directory;
 mod ending;
 mod events;
 mod fates;
+mod follower;
 mod invitations;
 mod keeping;
 mod lost;
@@ -57,6 +58,8 @@ use crate::wire::MessageRow;
 /// - An agent has one inbox, in which its calls are answered as well.
 /// - Deliveries have the server's numbers, which count the server's conversations: a conversation that its
 ///   sender named has holes where others went. Missing numbers are looked for here, with 2 s of patience.
+/// - A call that is not answered costs no attachment: its error advises to wait, and tells whether the call may
+///   have taken effect. Where there is a socket, the server is asked over it at once whether it is there.
 /// - A later subscription takes the inbox over from an earlier one.
 pub struct AgentChatTransport {
     capabilities: Capabilities,

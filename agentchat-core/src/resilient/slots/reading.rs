@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::{Link, Reader, Slot, Slots, Verdict, ends_connection};
+use super::{Link, Reader, Slot, Slots, Verdict};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ConversationId;
@@ -151,7 +151,7 @@ impl Slot {
                 self.pump();
                 self.tell(other);
             }
-            Some(Err(error)) if ends_connection(&error) || error.is_fatal() => {
+            Some(Err(error)) if error.ends_attachment() || error.is_fatal() => {
                 self.pump();
                 return Verdict::Lost(error);
             }

@@ -51,6 +51,12 @@ impl Slots {
         self.open.values().any(|slot| slot.own && slot.owes)
     }
 
+    /// Whether what is owed may still be acknowledged: it comes again to an inbox that is read.
+    pub(in crate::resilient) fn may_pay(&self) -> bool {
+        let is_read = |slot: &super::Slot| slot.reader.as_ref().is_some_and(|reader| !reader.is_over());
+        self.open.values().any(|slot| slot.own && slot.owes && is_read(slot))
+    }
+
     /// Which inbox handed `tag` out.
     pub(super) fn number(&self, tag: &AckTag) -> Result<u64> {
         let begins = tag.as_str().split_once('.').and_then(|(hex, _)| u64::from_str_radix(hex, 16).ok());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::verdict::{Verdict, ends_connection, verdict};
+use super::verdict::{Verdict, verdict};
 use super::{Action, Attempt, EXPIRED, Outbox, Outcome, State, Ticket, refusal};
 use crate::delivery::Receipt;
 use crate::error::{Advice, Error, ErrorKind, Reached, Result};
@@ -81,7 +81,7 @@ impl Outbox {
             _ => return Outcome::Ignored,
         };
         entry.may_have_arrived |= error.reached() == Reached::Unknown;
-        let gone = ends_connection(&error);
+        let gone = error.ends_attachment();
         let exhausted = self.retry.exhausted(entry.tries);
         let next = match verdict(&error, self.dedup) {
             Verdict::Park => None,

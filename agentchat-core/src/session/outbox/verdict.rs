@@ -1,6 +1,6 @@
 //! What a failed attempt means for its message.
 
-use crate::error::{Advice, Error, ErrorKind, Reached};
+use crate::error::{Error, Reached};
 
 /// What to do with a message whose attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,21 +19,17 @@ pub(super) fn verdict(error: &Error, dedup: bool) -> Verdict {
     let could_repeat = error.reached() != Reached::Unknown || dedup;
     if !error.is_retryable() || error.is_fatal() || !could_repeat {
         Verdict::Park
-    } else if ends_connection(error) && error.retry_after().is_none() {
+    } else if error.ends_attachment() {
         Verdict::Reconnect
     } else {
         Verdict::Backoff
     }
 }
 
-/// Whether nothing more can be sent on the connection that gave this error.
-pub(super) fn ends_connection(error: &Error) -> bool {
-    error.kind() == ErrorKind::Disconnected || error.advice() == Advice::Reconnect
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Advice, ErrorKind};
     use std::time::Duration;
 
     #[test]
@@ -83,7 +79,7 @@ mod tests {
             (ErrorKind::RateLimited, Advice::Never, Verdict::Park),
             (ErrorKind::Unexpected, Advice::Backoff, Verdict::Backoff),
             (ErrorKind::Unexpected, Advice::Reconnect, Verdict::Reconnect),
-            (ErrorKind::Disconnected, Advice::Backoff, Verdict::Reconnect),
+            (ErrorKind::Disconnected, Advice::Backoff, Verdict::Backoff),
             (ErrorKind::Disconnected, wait, Verdict::Backoff),
             (ErrorKind::Unauthorized, Advice::Backoff, Verdict::Park),
         ] {

@@ -49,6 +49,8 @@ use crate::socket::CloseMeaning;
 ///   [`report`](agentchat_core::Transport::report).
 /// - There is no connection that could be lost. An attachment ends when the server does not answer at all,
 ///   or refuses to for five times in a row; being asked to wait (429) only slows it down.
+/// - Invitations to groups are pushed over sockets only. Here they are looked for, rarely, while somebody wants
+///   to know of them.
 /// - Messages that a socket of the same agent was given by an older server do not come here.
 #[derive(Clone)]
 pub struct AgentChatPollConnector(Arc<Inner>);
@@ -81,8 +83,9 @@ impl AgentChatPollConnector {
         &self.0.client
     }
 
-    /// Invitations to groups that wait when an attachment connects or registers. What has been seen before is
-    /// told first.
+    /// Invitations to groups: those that wait when an attachment connects or registers, and those that have
+    /// come by one of the looks at every fourth of the slowest intervals (once a minute by default). What has
+    /// been seen before is told first.
     pub fn invitations(&self) -> Invitations {
         self.0.invites.told()
     }
@@ -130,13 +133,14 @@ impl Connector for AgentChatPollConnector {
         };
         let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
         let invites = inner.invites.clone();
+        let between = slowest.saturating_mul(INVITATIONS);
         if invites.are_wanted() {
             shared.invited.notify_one();
         }
         let task = tokio::spawn(async move {
             let end = tokio::select! {
                 end = poller.run() => end,
-                never = invites.watch(&client, &task_shared.invited) => match never {},
+                never = invites.watch_every(&client, &task_shared.invited, between) => match never {},
             };
             let ending = match end {
                 None => Ending::Closed,
@@ -169,5 +173,7 @@ impl fmt::Debug for AgentChatPollConnector {
     }
 }
 
+/// How many of the slowest intervals are between two looks for invitations.
+const INVITATIONS: u32 = 4;
 /// How often the inbox is looked into while messages come, and while none do.
 pub(crate) const INTERVAL: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));

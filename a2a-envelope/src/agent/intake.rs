@@ -177,7 +177,7 @@ impl Shared {
         let task_id = incoming.task_id.clone().unwrap_or_else(|| ClientMsgId::random().as_str().to_owned());
         let body = &received.envelope.body;
         let now = self.clock.now();
-        let met = lock(&self.requests).meet(&sender, &key, body, &task_id, now);
+        let met = lock(&self.requests).meet_until(&sender, &key, body, &task_id, incoming.deadline, now);
         let correlation = incoming.line.correlation().as_str().to_owned();
         let note = Note { correlation: Some(&correlation), ..Note::default() };
         match met {

@@ -36,6 +36,7 @@ mod request;
 mod runner;
 mod server;
 mod snapshots;
+mod sweep;
 mod turn;
 
 pub use answer::A2aAnswer;

@@ -101,7 +101,9 @@ impl A2aServer {
         };
         let serve = shared.options.serve.clone().with_expired_handed_over();
         let serving = agent.serve(handler, serve).await?;
-        Ok(A2aServing { serving, owner, shared })
+        let mut sweeper = JoinSet::new();
+        sweeper.spawn(Arc::clone(&shared).sweep_on());
+        Ok(A2aServing { serving, owner, shared, _sweeper: sweeper })
     }
 }
 
@@ -118,6 +120,8 @@ pub struct A2aServing {
     serving: Serving,
     owner: Arc<Owner>,
     shared: Arc<Shared>,
+    /// Forgets requests that were left behind; stopped with the rest.
+    _sweeper: JoinSet<()>,
 }
 
 impl A2aServing {

@@ -1,4 +1,4 @@
-//! A2A between agents: the same scenarios over the in-process network, mq9 and AgentChat.
+//! A2A between agents: the same scenarios over the in-process network, one without headers, mq9 and AgentChat.
 
 #[path = "support/a2a/mod.rs"]
 mod a2a;
@@ -14,7 +14,7 @@ use a2a_envelope::call::CallState;
 use a2a_envelope::stream::ReaderItem;
 use a2a_envelope::task::{Event, TaskState};
 use agentchat_core::agent::CallMode;
-use agentchat_core::{Body, CallRequest, Outbound};
+use agentchat_core::{Body, CallRequest, ErrorKind, Outbound};
 use tokio::sync::{Notify, mpsc};
 
 /// Each scenario over each network; the last ones not over AgentChat.
@@ -30,6 +30,9 @@ macro_rules! over_two {
     ($($scenario:ident),* $(,)?) => {
         mod over_loopback { use super::*; $(
             #[tokio::test] async fn $scenario() { within("the scenario", super::$scenario(Net::loopback())).await; }
+        )* }
+        mod over_bodies_alone { use super::*; $(
+            #[tokio::test] async fn $scenario() { within("the scenario", super::$scenario(Net::bodies())).await; }
         )* }
         mod over_mq9 { use super::*; $(
             #[tokio::test] async fn $scenario() { within("the scenario", super::$scenario(Net::mq9().await)).await; }
@@ -483,9 +486,16 @@ async fn malformed_requests_are_answered_with_the_right_error(net: Net) {
         let text = reply.body().as_str().unwrap();
         assert!(text.contains(&format!(r#""error":{{"code":{code},"#)), "{body}: {text}");
     }
+    assert_eq!(runs.load(Ordering::SeqCst), 0);
     let mut request = CallRequest::new(Body::json("{}")).with_header("amb-envelope", "99");
     request = request.with_header("mq9-a2a-method", "SendMessage");
-    let reply = caller.call(server.address(), request).await.unwrap().response().await.unwrap();
+    let call = caller.call(server.address(), request).await;
+    if matches!(net, Net::Bodies(..)) {
+        // What is no envelope of this format cannot be wrapped as one.
+        assert_eq!(call.unwrap_err().kind(), ErrorKind::Invalid);
+        return;
+    }
+    let reply = call.unwrap().response().await.unwrap();
     assert!(reply.body().as_str().unwrap().contains(r#""code":-32600"#), "{:?}", reply.body().as_str());
     assert_eq!(runs.load(Ordering::SeqCst), 0);
 }

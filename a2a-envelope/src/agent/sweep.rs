@@ -42,7 +42,9 @@ impl Shared {
     async fn is_left_behind(&self, record: &RequestRecord) -> bool {
         let own = |key: &String| *key == record.key;
         match self.tasks.get(&record.task_id).await {
-            Ok(Some(task)) if task.turns().iter().any(|turn| turn.request.key.as_ref().is_some_and(own)) => false,
+            Ok(Some(task)) if task.turns().iter().any(|turn| turn.request.key.as_ref().is_some_and(own)) => {
+                false
+            }
             Ok(_) => !lock(&self.running).contains_key(&record.task_id),
             Err(_) => false,
         }

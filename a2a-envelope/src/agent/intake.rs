@@ -15,7 +15,7 @@ use crate::call::Incoming;
 use crate::correlation::CorrelationId;
 use crate::dialect::Dialect;
 use crate::envelope::Envelope;
-use crate::error::{Error, Result as EnvelopeResult};
+use crate::error::{Error, Result as EnvelopeResult, excerpt};
 use crate::idempotency::{Met, RequestError};
 use crate::json::{self, quote};
 use crate::json_text::JsonText;
@@ -42,8 +42,9 @@ impl Shared {
         }
         let correlation = correlation_of(&received, delivery);
         let dialect = format!("{:?}", received.dialect);
+        let method = received.method.as_deref().map(told_method);
         let note = Note {
-            method: received.method.as_deref(),
+            method: method.as_deref(),
             dialect: Some(&dialect),
             correlation: Some(&correlation),
             bytes: Some(received.envelope.body.len()),
@@ -336,6 +337,11 @@ fn correlation_of(received: &Received, delivery: &Delivery) -> String {
             ClientMsgId::derived("a2a correlation", id).as_str().to_owned()
         }
     }
+}
+
+/// A method as it is told: what a peer calls it, cut where it is long.
+fn told_method(method: &str) -> String {
+    Operation::parse(method).map_or_else(|| excerpt(method), |known| known.as_str().to_owned())
 }
 
 /// The message of a request that does not say it as A2A does, or why there is none.

@@ -16,6 +16,7 @@ use super::handler::{A2aHandler, AnyHandler};
 use super::note::{A2aObserver, Note, Notes};
 use super::options::A2aServerOptions;
 use super::runner::Command;
+use super::telemetry;
 use super::turn::lock;
 use crate::idempotency::{MemoryRequestStore, RequestStore, Requests};
 use crate::task::{MemoryTaskStore, TaskStore};
@@ -96,7 +97,7 @@ impl A2aServer {
         let intake = Arc::clone(&shared);
         let handler = move |request: Request| {
             let intake = Arc::clone(&intake);
-            let span = tracing::info_span!("a2a.request", id = %request.delivery().id);
+            let span = telemetry::request(request.delivery().id.as_str());
             async move { intake.take(request).await }.instrument(span)
         };
         let serve = shared.options.serve.clone().with_expired_handed_over();

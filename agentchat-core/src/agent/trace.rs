@@ -7,6 +7,7 @@ use tracing::Span;
 
 use super::outcome::{HandlerError, HandlerResult};
 use crate::delivery::Delivery;
+use crate::id::ClientMsgId;
 use crate::message::Outbound;
 use crate::telemetry::{message_span, observed_by};
 use crate::trace_context::TraceContext;
@@ -73,9 +74,18 @@ pub(super) fn line(
     if message.headers.get(TraceContext::HEADER).is_some() || !sender.capabilities().headers {
         return None;
     }
+    Some(step_of(&message.client_msg_id, sender, within))
+}
+
+/// The step of the message of this id `within` a trace, or in its own.
+pub(super) fn step_of(
+    id: &ClientMsgId,
+    sender: &dyn Transport,
+    within: Option<TraceContext>,
+) -> TraceContext {
     // As the receiver's `Delivery::identity` has it.
-    let identity = format!("c{}\n{}", message.client_msg_id, sender.address().name());
-    Some(TraceContext::step(&identity, within))
+    let identity = format!("c{id}\n{}", sender.address().name());
+    TraceContext::step(&identity, within)
 }
 
 /// `message` with its line, unless there is no room for one.

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use a2a::{Heard, Kept, Net, asks_for_a_city, client, echo, serve, uncoalesced, within};
-use a2a_envelope::Origin;
-use a2a_envelope::agent::{A2aAnswer, A2aError, A2aRequest, A2aServer, TurnError, TurnHandle, text_handler};
+use a2a_envelope::agent::{
+    A2aAnswer, A2aError, A2aRequest, A2aServer, A2aServerOptions, TurnError, TurnHandle, text_handler,
+};
 use a2a_envelope::call::CallState;
 use a2a_envelope::stream::ReaderItem;
-use a2a_envelope::task::{Event, TaskState};
+use a2a_envelope::task::{Event, TaskQuery, TaskState};
+use a2a_envelope::{Origin, RawCard};
 use agentchat_core::agent::CallMode;
 use agentchat_core::{Body, CallRequest, ErrorKind, Outbound};
 use tokio::sync::{Notify, mpsc};
@@ -59,7 +61,9 @@ over_all!(
     many_agents_are_asked_at_once,
     a_core_caller_without_a2a_is_answered_in_its_own_words,
     an_answer_address_elsewhere_is_refused_and_nothing_runs,
-    malformed_requests_are_answered_with_the_right_error;
+    malformed_requests_are_answered_with_the_right_error,
+    tasks_are_listed_to_the_one_who_asked_for_them_alone,
+    an_extended_card_comes_byte_for_byte;
     // AgentChat takes 60 messages a second, and keeps no state that others read.
     a_stream_of_2000_events_arrives_whole_and_in_order_at_a_slow_reader,
     a_task_can_be_read_while_its_agent_is_away,
@@ -458,6 +462,57 @@ async fn an_answer_address_elsewhere_is_refused_and_nothing_runs(net: Net) {
     assert_eq!(runs.load(Ordering::SeqCst), 1, "only the last one ran");
 }
 
+async fn tasks_are_listed_to_the_one_who_asked_for_them_alone(net: Net) {
+    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
+    let other = net.agent("other").await;
+    let _serving = serve(&server, asks_for_a_city).await;
+    let (client, stranger) = (client(&caller), client(&other));
+    let to = server.address();
+    let mut asked = Vec::new();
+    for text in ["one", "two", "three"] {
+        asked.push(client.ask(to, A2aRequest::text(text)).await.unwrap());
+    }
+    client.ask(to, A2aRequest::text("Oslo").answering(&asked[0])).await.unwrap();
+    stranger.ask(to, A2aRequest::text("mine")).await.unwrap();
+    let mut query = TaskQuery::of("");
+    query.page_size = 2;
+    let first = client.list_tasks(to, &query, None).await.unwrap();
+    assert_eq!((first.tasks.len(), first.total), (2, 3));
+    let rest = client.list_tasks(to, &query, first.next.as_deref()).await.unwrap();
+    assert_eq!((rest.tasks.len(), rest.next), (1, None));
+    let mut listed: Vec<_> =
+        first.tasks.iter().chain(&rest.tasks).map(|task| Some(task.id.clone())).collect();
+    assert_eq!(listed[0], asked[0].task_id, "it changed last");
+    let mut ids: Vec<_> = asked.iter().map(|asked| asked.task_id.clone()).collect();
+    (listed.sort(), ids.sort());
+    assert_eq!(listed, ids);
+    query.state = Some(TaskState::InputRequired);
+    query.context_id.clone_from(&asked[1].context_id);
+    let waiting = client.list_tasks(to, &query, None).await.unwrap();
+    assert_eq!(
+        waiting.tasks.iter().map(|task| Some(task.id.clone())).collect::<Vec<_>>(),
+        [asked[1].task_id.clone()]
+    );
+    assert_eq!(stranger.list_tasks(to, &TaskQuery::of(""), None).await.unwrap().total, 1);
+}
+
+async fn an_extended_card_comes_byte_for_byte(net: Net) {
+    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
+    let text = r#"{"z": 1.0,  "name":"n","kind":"x","signatures":[{"protected":"p","signature":"s"}], "role":"user"}"#;
+    let options = A2aServerOptions::default().with_extended_card(RawCard::new(text).unwrap());
+    let serving = A2aServer::new(asks_for_a_city).with_options(options).serve(&server).await.unwrap();
+    let card = client(&caller).extended_card(server.address()).await.unwrap();
+    assert_eq!(card.as_str(), text);
+    let old = r#"{"jsonrpc":"2.0","id":7,"method":"agent/getAuthenticatedExtendedCard"}"#;
+    let call = caller.call(server.address(), CallRequest::new(Body::json(old))).await.unwrap();
+    let answer = call.response().await.unwrap();
+    assert_eq!(answer.body().as_str().unwrap(), format!(r#"{{"jsonrpc":"2.0","id":7,"result":{text}}}"#));
+    serving.stop(Duration::ZERO).await;
+    let _serving = serve(&server, asks_for_a_city).await;
+    let none = client(&caller).extended_card(server.address()).await.unwrap_err();
+    assert_eq!(none.code(), Some(-32007), "{none}");
+}
+
 async fn malformed_requests_are_answered_with_the_right_error(net: Net) {
     let (server, caller) = (net.agent("server").await, net.agent("caller").await);
     let runs = Arc::new(AtomicUsize::new(0));
@@ -472,9 +527,13 @@ async fn malformed_requests_are_answered_with_the_right_error(net: Net) {
         (false, rpc("SendMessage", "{}"), "", -32602),
         (false, rpc("tasks/dance", "{}"), "", -32601),
         (false, rpc("GetTask", "{}"), "", -32602),
-        (false, rpc("ListTasks", "{}"), "", -32004),
+        (false, rpc("ListTasks", r#"{"pageSize":1000}"#), "", -32602),
+        (false, rpc("ListTasks", r#"{"pageToken":"none"}"#), "", -32602),
         (false, rpc("GetExtendedAgentCard", "{}"), "", -32007),
         (false, rpc("CreateTaskPushNotificationConfig", r#"{"taskId":"t"}"#), "", -32003),
+        (false, rpc("GetTaskPushNotificationConfig", r#"{"taskId":"t"}"#), "", -32003),
+        (false, rpc("ListTaskPushNotificationConfigs", r#"{"taskId":"t"}"#), "", -32003),
+        (false, rpc("tasks/pushNotificationConfig/delete", r#"{"id":"t"}"#), "", -32003),
     ];
     for (ours, body, method, code) in cases {
         let mut request = CallRequest::new(Body::json(body.clone()));

@@ -28,7 +28,7 @@ use crate::vocabulary::Operation;
 /// Replies come into an inbox that nobody can guess, kept for each peer. Clones are one client.
 #[derive(Clone)]
 pub struct A2aClient {
-    agent: Agent,
+    pub(super) agent: Agent,
     clock: Clock,
     notes: Notes,
     parked: Arc<Parked>,
@@ -225,7 +225,7 @@ impl fmt::Debug for A2aClient {
 }
 
 /// An envelope as a request of the core's.
-fn core_request(envelope: &Envelope, timeout: Duration, private: bool) -> CallRequest {
+pub(super) fn core_request(envelope: &Envelope, timeout: Duration, private: bool) -> CallRequest {
     let mut request = CallRequest::new(Body::json(envelope.body.clone())).with_timeout(timeout);
     request.private_inbox = private;
     for (name, value) in envelope.headers.iter() {

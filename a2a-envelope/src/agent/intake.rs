@@ -133,16 +133,10 @@ impl Shared {
                 Ok(())
             }
             Some(Operation::GetExtendedAgentCard) => {
-                let why = "there is no extended agent card";
-                let made = incoming.refused(-32007, why, "EXTENDED_AGENT_CARD_NOT_CONFIGURED");
-                self.deliver_made(&mut asker, made).await;
+                self.extended_card(&incoming, &mut asker).await;
                 Ok(())
             }
-            Some(Operation::ListTasks) => {
-                let made = incoming.refused(-32004, "tasks are not listed", "UNSUPPORTED_OPERATION");
-                self.deliver_made(&mut asker, made).await;
-                Ok(())
-            }
+            Some(Operation::ListTasks) => self.list_tasks(received, &incoming, &mut asker).await,
             None => {
                 let made = incoming.refused(-32601, "the method is not known", "METHOD_NOT_FOUND");
                 self.deliver_made(&mut asker, made).await;

@@ -29,7 +29,8 @@ pub struct A2aServerOptions {
     /// How long a handler may go on after its task's last reply (default 5 s).
     pub grace: Duration,
     /// Whether what an earlier process left running is gone on with at the start (default on). Switch it off
-    /// where several workers share the stores.
+    /// where several workers share the stores, and let one of them
+    /// [take over](super::A2aServing::take_over) when another is gone.
     pub recover: bool,
     /// What `GetExtendedAgentCard` is answered with, byte for byte (default none). Whoever knows the agent's
     /// inbox may ask for it.

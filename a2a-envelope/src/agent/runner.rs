@@ -71,6 +71,9 @@ impl Shared {
             }
             running.insert(id.clone(), sender);
         }
+        if let Some(record) = &record {
+            lock(&self.requests).adopt(record);
+        }
         let mut runner = Runner {
             shared: Arc::clone(self),
             id: id.clone(),
@@ -161,6 +164,7 @@ impl Runner {
             return Err(Lost);
         }
         self.shared.acknowledge(&pending.incoming, &mut pending.asker).await;
+        lock(&self.shared.requests).adopt(&pending.record);
         self.record = Some(pending.record);
         self.answer = None;
         self.hears(task, pending.asker);

@@ -132,6 +132,17 @@ impl A2aServing {
         lock(&self.shared.running).len()
     }
 
+    /// Goes on with everything that is open in the stores and does not work here, as a start does: for the
+    /// workers of a pool, when one of them is known to be gone. One that is not gone after all finds its tasks
+    /// taken, and says nothing more about them.
+    ///
+    /// # Errors
+    /// A store's, when it cannot be read.
+    pub async fn take_over(&self) -> Result<(), A2aError> {
+        let records = self.shared.records.load().await?;
+        Ok(self.shared.recover(records).await?)
+    }
+
     /// Takes nothing in any more, and gives tasks that run until `deadline` from now. Those that are not done
     /// by then stay open in the store.
     pub async fn stop(self, deadline: Duration) -> Served {

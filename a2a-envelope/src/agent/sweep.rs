@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::intake::turn_of;
 use super::note::Note;
 use super::server::Shared;
 use super::turn::lock;
@@ -24,8 +25,14 @@ impl Shared {
         let overdue = lock(&self.requests).overdue(self.clock.now());
         for record in overdue {
             let Some(key) = RequestKey::new(&record.key) else { continue };
-            if !self.is_left_behind(&record).await {
-                continue;
+            match self.fate(&record).await {
+                Fate::Here => continue,
+                // What becomes of it is in the stores.
+                Fate::Elsewhere => {
+                    lock(&self.requests).abandon(&record.sender, &key);
+                    continue;
+                }
+                Fate::LeftBehind => {}
             }
             if let Err(error) = self.stored(|| self.records.remove(&record.sender, &record.key)).await {
                 // It is told again after a while, and at the next start.
@@ -38,17 +45,25 @@ impl Shared {
         }
     }
 
-    /// Whether no task has this request, and nobody here is about to make it one's.
-    async fn is_left_behind(&self, record: &RequestRecord) -> bool {
-        let own = |key: &String| *key == record.key;
-        match self.tasks.get(&record.task_id).await {
-            Ok(Some(task)) if task.turns().iter().any(|turn| turn.request.key.as_ref().is_some_and(own)) => {
-                false
-            }
-            Ok(_) => !lock(&self.running).contains_key(&record.task_id),
-            Err(_) => false,
+    async fn fate(&self, record: &RequestRecord) -> Fate {
+        let task = self.tasks.get(&record.task_id).await;
+        match task {
+            _ if lock(&self.running).contains_key(&record.task_id) => Fate::Here,
+            Err(_) => Fate::Here,
+            Ok(Some(task)) if turn_of(&task, record).is_some() => Fate::Elsewhere,
+            Ok(_) => Fate::LeftBehind,
         }
     }
+}
+
+/// Who has a request.
+enum Fate {
+    /// Its task works here, or nobody knows.
+    Here,
+    /// It is a task's, and that works elsewhere or not at all.
+    Elsewhere,
+    /// No task has it, and nobody here is about to make it one's.
+    LeftBehind,
 }
 
 /// How long is slept at least, however much is due.

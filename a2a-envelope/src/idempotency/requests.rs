@@ -142,6 +142,13 @@ impl Requests {
         Some(record)
     }
 
+    /// Remembers what another worker recorded, because this one goes on with it.
+    pub fn adopt(&mut self, record: &RequestRecord) {
+        if self.entries.get(&Id::new(&record.sender, &record.key)).is_none() {
+            self.put(record.clone());
+        }
+    }
+
     /// The request was not taken after all (its record could not be stored): it is new when it comes again.
     /// One that is answered stays.
     pub fn abandon(&mut self, sender: &str, key: &RequestKey) {

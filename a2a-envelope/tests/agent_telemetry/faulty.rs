@@ -165,6 +165,10 @@ impl RequestStore for Requests {
         self.0.put(record)
     }
 
+    fn claim<'a>(&'a self, record: &'a RequestRecord) -> StoreFuture<'a, Option<RequestRecord>> {
+        self.0.claim(record)
+    }
+
     fn remove<'a>(&'a self, sender: &'a str, key: &'a str) -> StoreFuture<'a, ()> {
         self.0.remove(sender, key)
     }

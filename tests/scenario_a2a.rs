@@ -14,7 +14,7 @@ use a2a_envelope::agent::{
 use a2a_envelope::call::CallState;
 use a2a_envelope::stream::ReaderItem;
 use a2a_envelope::task::{Event, TaskQuery, TaskState};
-use a2a_envelope::{Origin, RawCard};
+use a2a_envelope::{JsonText, Origin, RawCard, Received};
 use agentchat_core::agent::CallMode;
 use agentchat_core::{Body, CallRequest, ErrorKind, Outbound};
 use tokio::sync::{Notify, mpsc};
@@ -63,7 +63,8 @@ over_all!(
     an_answer_address_elsewhere_is_refused_and_nothing_runs,
     malformed_requests_are_answered_with_the_right_error,
     tasks_are_listed_to_the_one_who_asked_for_them_alone,
-    an_extended_card_comes_byte_for_byte;
+    an_extended_card_comes_byte_for_byte,
+    a_method_nobody_knows_reaches_the_application_untouched;
     // AgentChat takes 60 messages a second, and keeps no state that others read.
     a_stream_of_2000_events_arrives_whole_and_in_order_at_a_slow_reader,
     a_task_can_be_read_while_its_agent_is_away,
@@ -511,6 +512,24 @@ async fn an_extended_card_comes_byte_for_byte(net: Net) {
     let _serving = serve(&server, asks_for_a_city).await;
     let none = client(&caller).extended_card(server.address()).await.unwrap_err();
     assert_eq!(none.code(), Some(-32007), "{none}");
+}
+
+async fn a_method_nobody_knows_reaches_the_application_untouched(net: Net) {
+    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
+    let body = r#"{"jsonrpc":"2.0","id":"x-1", "method":"PauseTask","params":{"big":12345678901234567890123, "a":1.0}}"#;
+    let other = move |request: Received| async move {
+        assert_eq!(request.envelope.body, body);
+        assert_eq!(request.method.as_deref(), Some("PauseTask"));
+        Ok(JsonText::new(r#"{"paused": 1.0}"#)?)
+    };
+    let serving = A2aServer::new(asks_for_a_city).with_other_methods(other);
+    let _serving = serving.serve(&server).await.unwrap();
+    let ask = async |body: &str| {
+        let call =
+            caller.call(server.address(), CallRequest::new(Body::json(body.to_owned()))).await.unwrap();
+        call.response().await.unwrap().body().as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(body).await, r#"{"jsonrpc":"2.0","id":"x-1","result":{"paused": 1.0}}"#);
 }
 
 async fn malformed_requests_are_answered_with_the_right_error(net: Net) {

@@ -138,8 +138,7 @@ impl Shared {
             }
             Some(Operation::ListTasks) => self.list_tasks(received, &incoming, &mut asker).await,
             None => {
-                let made = incoming.refused(-32601, "the method is not known", "METHOD_NOT_FOUND");
-                self.deliver_made(&mut asker, made).await;
+                self.other(received, &incoming, &mut asker).await;
                 Ok(())
             }
         }

@@ -31,6 +31,7 @@ mod idle;
 mod intake;
 mod note;
 mod options;
+mod other;
 mod outlet;
 mod reading;
 mod recover;

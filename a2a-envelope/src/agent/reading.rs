@@ -54,7 +54,7 @@ impl Shared {
         }
     }
 
-    async fn answer_with(&self, incoming: &Incoming, asker: &mut Asker, result: &JsonText) {
+    pub(crate) async fn answer_with(&self, incoming: &Incoming, asker: &mut Asker, result: &JsonText) {
         let made = incoming.line.clone().result(ReplyType::Response, result, true, Belongs::nowhere());
         if let Ok(Some(reply)) = made {
             self.deliver_apart(asker, &reply).await;

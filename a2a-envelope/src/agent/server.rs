@@ -12,13 +12,16 @@ use tracing::Instrument;
 
 use super::clock::Clock;
 use super::error::A2aError;
-use super::handler::{A2aHandler, AnyHandler};
+use super::handler::{A2aHandler, AnyHandler, TurnError};
 use super::note::{A2aObserver, Note, Notes};
 use super::options::A2aServerOptions;
+use super::other::{self, Other};
 use super::runner::Command;
 use super::telemetry;
 use super::turn::lock;
 use crate::idempotency::{MemoryRequestStore, RequestStore, Requests};
+use crate::json_text::JsonText;
+use crate::received::Received;
 use crate::task::{MemoryTaskStore, TaskStore};
 
 /// A handler, and where its tasks and requests are kept.
@@ -31,6 +34,7 @@ pub struct A2aServer {
     requests: Arc<dyn RequestStore>,
     options: A2aServerOptions,
     notes: Notes,
+    other: Option<Other>,
 }
 
 impl A2aServer {
@@ -44,6 +48,7 @@ impl A2aServer {
             requests: Arc::new(MemoryRequestStore::new(records)),
             options,
             notes: Notes::default(),
+            other: None,
         }
     }
 
@@ -65,12 +70,24 @@ impl A2aServer {
         self
     }
 
+    /// Hands requests with a method that this library does not know to `answer`, as they were received, and
+    /// answers with the result it gives. Without this they are refused with -32601. They are no tasks: nothing
+    /// is stored of them, and one that is delivered again is handed over again.
+    pub fn with_other_methods<F, T>(mut self, answer: F) -> Self
+    where
+        F: Fn(Received) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<JsonText, TurnError>> + Send + 'static,
+    {
+        self.other = Some(other::boxed(answer));
+        self
+    }
+
     /// Serves the agent's inbox: first what an earlier process left running, then what comes.
     ///
     /// # Errors
     /// As [`Agent::serve`], and a store's when it cannot be read.
     pub async fn serve(self, agent: &Agent) -> Result<A2aServing, A2aError> {
-        let Self { handler, tasks, requests, mut options, notes } = self;
+        let Self { handler, tasks, requests, mut options, notes, other } = self;
         let own = agent.address();
         if options.writer.task_inbox.is_none() {
             options.writer.task_inbox = Some(own.name().to_owned());
@@ -89,6 +106,7 @@ impl A2aServer {
             options,
             clock,
             notes,
+            other,
             owner: Arc::downgrade(&owner),
         });
         if shared.options.recover {
@@ -184,6 +202,7 @@ pub(crate) struct Shared {
     pub(crate) options: A2aServerOptions,
     pub(crate) clock: Clock,
     pub(crate) notes: Notes,
+    pub(crate) other: Option<Other>,
     owner: Weak<Owner>,
 }
 

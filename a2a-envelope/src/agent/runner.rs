@@ -124,7 +124,7 @@ impl Runner {
         while let Some(task) = next.take() {
             let asker = self.askers.get(&self.own);
             let trace = asker.and_then(|asker| asker.trace);
-            let Ok(task) = within(trace, self.turn(task)).await else { break };
+            let Ok(task) = within(trace, Box::pin(self.turn(task))).await else { break };
             next = self.next_turn(task).await;
         }
         // Whoever looks for the task from here on finds nobody working, and what came before is seen to below.

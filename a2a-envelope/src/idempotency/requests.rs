@@ -144,7 +144,7 @@ impl Requests {
 
     /// Remembers what another worker recorded, because this one goes on with it.
     pub fn adopt(&mut self, record: &RequestRecord) {
-        if self.entries.get(&Id::new(&record.sender, &record.key)).is_none() {
+        if !self.entries.contains_key(&Id::new(&record.sender, &record.key)) {
             self.put(record.clone());
         }
     }

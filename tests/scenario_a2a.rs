@@ -1,8 +1,10 @@
 //! A2A between agents: the same scenarios over the in-process network, one without headers, mq9 and AgentChat.
 
-#[macro_use]
 #[path = "support/a2a/mod.rs"]
 mod a2a;
+#[macro_use]
+#[path = "support/a2a/over.rs"]
+mod over;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

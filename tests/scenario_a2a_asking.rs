@@ -1,8 +1,10 @@
 //! What A2A servers are asked beside messages, and what they refuse: over every network.
 
-#[macro_use]
 #[path = "support/a2a/mod.rs"]
 mod a2a;
+#[macro_use]
+#[path = "support/a2a/over.rs"]
+mod over;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

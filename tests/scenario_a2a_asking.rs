@@ -140,7 +140,8 @@ async fn tasks_are_listed_to_the_one_who_asked_for_them_alone(net: Net) {
         first.tasks.iter().chain(&rest.tasks).map(|task| Some(task.id.clone())).collect();
     assert_eq!(listed[0], asked[0].task_id, "it changed last");
     let mut ids: Vec<_> = asked.iter().map(|asked| asked.task_id.clone()).collect();
-    (listed.sort(), ids.sort());
+    listed.sort();
+    ids.sort();
     assert_eq!(listed, ids);
     query.state = Some(TaskState::InputRequired);
     query.context_id.clone_from(&asked[1].context_id);

@@ -1,7 +1,10 @@
-//! A2A between agents: the same scenarios over the in-process network, mq9 and AgentChat.
+//! A2A between agents: the same scenarios over the in-process network, one without headers, mq9 and AgentChat.
 
 #[path = "support/a2a/mod.rs"]
 mod a2a;
+#[macro_use]
+#[path = "support/a2a/over.rs"]
+mod over;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,28 +17,7 @@ use a2a_envelope::call::CallState;
 use a2a_envelope::stream::ReaderItem;
 use a2a_envelope::task::{Event, TaskState};
 use agentchat_core::agent::CallMode;
-use agentchat_core::{Body, CallRequest, Outbound};
 use tokio::sync::{Notify, mpsc};
-
-/// Each scenario over each network; the last ones not over AgentChat.
-macro_rules! over_all {
-    ($($everywhere:ident),* $(,)?; $($elsewhere:ident),* $(,)?) => {
-        over_two!($($everywhere,)* $($elsewhere),*);
-        mod over_agentchat { use super::*; $(
-            #[tokio::test] async fn $everywhere() { within("the scenario", super::$everywhere(Net::agentchat().await)).await; }
-        )* }
-    };
-}
-macro_rules! over_two {
-    ($($scenario:ident),* $(,)?) => {
-        mod over_loopback { use super::*; $(
-            #[tokio::test] async fn $scenario() { within("the scenario", super::$scenario(Net::loopback())).await; }
-        )* }
-        mod over_mq9 { use super::*; $(
-            #[tokio::test] async fn $scenario() { within("the scenario", super::$scenario(Net::mq9().await)).await; }
-        )* }
-    };
-}
 
 over_all!(
     a_call_is_answered,
@@ -51,12 +33,8 @@ over_all!(
     a_call_that_timed_out_can_be_read_later_by_its_id,
     a_subscriber_hears_what_follows,
     a_failure_tells_its_reason_only_where_that_is_meant,
-    an_unknown_method_and_an_unknown_task_are_refused_with_the_right_code,
     the_origin_comes_back_and_the_handler_sees_it,
-    many_agents_are_asked_at_once,
-    a_core_caller_without_a2a_is_answered_in_its_own_words,
-    an_answer_address_elsewhere_is_refused_and_nothing_runs,
-    malformed_requests_are_answered_with_the_right_error;
+    many_agents_are_asked_at_once;
     // AgentChat takes 60 messages a second, and keeps no state that others read.
     a_stream_of_2000_events_arrives_whole_and_in_order_at_a_slow_reader,
     a_task_can_be_read_while_its_agent_is_away,
@@ -367,20 +345,6 @@ async fn a_failure_tells_its_reason_only_where_that_is_meant(net: Net) {
     }
 }
 
-async fn an_unknown_method_and_an_unknown_task_are_refused_with_the_right_code(net: Net) {
-    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
-    let _serving = serve(&server, asks_for_a_city).await;
-    let client = client(&caller);
-    for refused in [
-        client.cancel(server.address(), "nobody").await,
-        client.get_task(server.address(), "nobody").await,
-        client.ask(server.address(), A2aRequest::text("x").with_task("nobody", None)).await,
-        client.subscribe(server.address(), "nobody", None).await.unwrap().answer().await,
-    ] {
-        assert_eq!(refused.unwrap_err().code(), Some(-32001));
-    }
-}
-
 async fn the_origin_comes_back_and_the_handler_sees_it(net: Net) {
     let (server, caller) = (net.agent("server").await, net.agent("caller").await);
     let handler = |turn: TurnHandle| async move {
@@ -407,85 +371,4 @@ async fn many_agents_are_asked_at_once(net: Net) {
     let mut texts: Vec<_> = answers.answers().map(|(_, reply)| A2aAnswer::of(reply).text()).collect();
     texts.sort();
     assert_eq!(texts, ["ann: your price?", "bob: your price?", "cid: your price?"]);
-}
-
-async fn a_core_caller_without_a2a_is_answered_in_its_own_words(net: Net) {
-    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
-    let runs = Arc::new(AtomicUsize::new(0));
-    let _serving = serve(&server, echo(runs)).await;
-    let ask = async |body: &str| {
-        let call =
-            caller.call(server.address(), CallRequest::new(Body::json(body.to_owned()))).await.unwrap();
-        call.response().await.unwrap().body().as_str().unwrap().to_owned()
-    };
-    let old = r#"{"jsonrpc":"2.0","id":7,"method":"message/send","params":{"message":{"kind":"message","messageId":"m","role":"user","parts":[{"kind":"text","text":"hi"}]}}}"#;
-    let answer = ask(old).await;
-    assert!(answer.starts_with(r#"{"jsonrpc":"2.0","id":7,"result":{"kind":"task","#), "{answer}");
-    assert!(answer.contains(r#""state":"completed""#) && answer.contains("heard: hi"), "{answer}");
-    let new = r#"{"jsonrpc":"2.0","id":"x","method":"SendMessage","params":{"message":{"messageId":"m2","role":"ROLE_USER","parts":[{"text":"hi"}]}}}"#;
-    let answer = ask(new).await;
-    assert!(answer.starts_with(r#"{"jsonrpc":"2.0","id":"x","result":{"task":{"#), "{answer}");
-    let hermes = r#"{"type":"mq9_call","from":"h","correlation_id":"5d41","protocol":"a2a","payload":{"instruction":"hi"},"ts":1}"#;
-    let answer = ask(hermes).await;
-    assert!(answer.starts_with(r#"{"type":"mq9_call_reply","ok":true"#), "{answer}");
-    assert!(answer.contains("heard: hi") && answer.contains(r#""correlation_id":"5d41""#), "{answer}");
-    let bare = r#"{"messageId":"m3","role":"ROLE_USER","parts":[{"text":"hi"}]}"#;
-    let answer = ask(bare).await;
-    assert!(answer.contains("TASK_STATE_COMPLETED") && !answer.contains("jsonrpc"), "{answer}");
-    let answer = ask("no json at all").await;
-    assert!(answer.contains("heard: no json at all"), "{answer}");
-}
-
-async fn an_answer_address_elsewhere_is_refused_and_nothing_runs(net: Net) {
-    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
-    let runs = Arc::new(AtomicUsize::new(0));
-    let heard = Heard::default();
-    let serving = A2aServer::new(echo(Arc::clone(&runs))).with_observer(heard.clone());
-    let _serving = serving.serve(&server).await.unwrap();
-    for place in ["mq9://evil.example/inbox", "https://evil.example/hook", "loopback://evil.example/x"] {
-        let body = format!(
-            r#"{{"jsonrpc":"2.0","id":"1","method":"SendMessage","params":{{"message":{{"messageId":"{place}","role":"ROLE_USER","parts":[{{"text":"x"}}]}},"configuration":{{"taskPushNotificationConfig":{{"url":"{place}"}}}}}}}}"#
-        );
-        let message = Outbound::new(server.address().clone(), Body::json(body));
-        caller.send(&message).await.unwrap();
-    }
-    // Behind them on the same way.
-    client(&caller).ask(server.address(), A2aRequest::text("fence")).await.unwrap();
-    assert!(heard.has("request.rejected"));
-    assert_eq!(runs.load(Ordering::SeqCst), 1, "only the last one ran");
-}
-
-async fn malformed_requests_are_answered_with_the_right_error(net: Net) {
-    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
-    let runs = Arc::new(AtomicUsize::new(0));
-    let _serving = serve(&server, echo(Arc::clone(&runs))).await;
-    let rpc = |method: &str, params: &str| {
-        format!(r#"{{"jsonrpc":"2.0","id":"1","method":"{method}","params":{params}}}"#)
-    };
-    let cases = [
-        (true, "{broken".to_owned(), "SendMessage", -32700),
-        (true, rpc("GetTask", r#"{"id":"t"}"#), "SendMessage", -32600),
-        (true, rpc("SendMessage", "{}"), "SendMessage", -32602),
-        (false, rpc("SendMessage", "{}"), "", -32602),
-        (false, rpc("tasks/dance", "{}"), "", -32601),
-        (false, rpc("GetTask", "{}"), "", -32602),
-        (false, rpc("ListTasks", "{}"), "", -32004),
-        (false, rpc("GetExtendedAgentCard", "{}"), "", -32007),
-        (false, rpc("CreateTaskPushNotificationConfig", r#"{"taskId":"t"}"#), "", -32003),
-    ];
-    for (ours, body, method, code) in cases {
-        let mut request = CallRequest::new(Body::json(body.clone()));
-        if ours {
-            request = request.with_header("amb-envelope", "1").with_header("mq9-a2a-method", method);
-        }
-        let call = caller.call(server.address(), request).await.unwrap();
-        let reply = call.response().await.unwrap();
-        let text = reply.body().as_str().unwrap();
-        assert!(text.contains(&format!(r#""error":{{"code":{code},"#)), "{body}: {text}");
-    }
-    let mut request = CallRequest::new(Body::json("{}")).with_header("amb-envelope", "99");
-    request = request.with_header("mq9-a2a-method", "SendMessage");
-    let reply = caller.call(server.address(), request).await.unwrap().response().await.unwrap();
-    assert!(reply.body().as_str().unwrap().contains(r#""code":-32600"#), "{:?}", reply.body().as_str());
-    assert_eq!(runs.load(Ordering::SeqCst), 0);
 }

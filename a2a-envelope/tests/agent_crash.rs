@@ -64,6 +64,10 @@ impl RequestStore for Mortal {
         Box::pin(self.touch(RequestStore::put(&*self.requests, record)))
     }
 
+    fn claim<'a>(&'a self, record: &'a RequestRecord) -> StoreFuture<'a, Option<RequestRecord>> {
+        Box::pin(self.touch(self.requests.claim(record)))
+    }
+
     fn remove<'a>(&'a self, sender: &'a str, key: &'a str) -> StoreFuture<'a, ()> {
         Box::pin(self.touch(RequestStore::remove(&*self.requests, sender, key)))
     }

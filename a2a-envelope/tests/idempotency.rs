@@ -115,6 +115,29 @@ fn what_runs_is_never_forgotten_and_more_than_may_is_refused() {
 }
 
 #[test]
+fn a_running_request_is_told_as_overdue_by_its_deadline_or_its_age_and_again_only_later() {
+    let mut requests = Requests::new(RequestLimits::default().with_max_age(HOUR));
+    let minute = Duration::from_secs(60);
+    requests.meet_until("ann", &key("short"), b"", "t-1", Some(ms(0) + minute), ms(0)).unwrap();
+    requests.meet("ann", &key("long"), b"", "t-2", ms(0)).unwrap();
+    requests.meet("ann", &key("done"), b"", "t-3", ms(0)).unwrap();
+    requests.answered("ann", &key("done"), None, ms(0));
+    let keys = |told: Vec<RequestRecord>| told.into_iter().map(|record| record.key).collect::<Vec<_>>();
+    assert_eq!(requests.next_overdue(), Some(ms(0) + minute));
+    assert!(requests.overdue(ms(0) + minute - Duration::from_millis(1)).is_empty());
+    assert_eq!(keys(requests.overdue(ms(0) + minute)), ["short"]);
+    assert!(requests.overdue(ms(0) + minute).is_empty(), "told once");
+    assert_eq!(keys(requests.overdue(ms(0) + HOUR)), ["long"]);
+    assert_eq!(keys(requests.overdue(ms(0) + HOUR + minute)), ["short"], "it still runs");
+    assert_eq!(requests.running(), 2, "nothing is forgotten by being told");
+    // What a store keeps of it says the same.
+    let record = requests.get("ann", &key("short")).unwrap();
+    let back = RequestRecord::from_stored(&record.to_stored()).unwrap();
+    let restored = Requests::restored(RequestLimits::default(), [back], ms(0));
+    assert_eq!(restored.next_overdue(), Some(ms(0) + minute));
+}
+
+#[test]
 fn an_answered_request_is_forgotten_by_the_age_of_its_answer() {
     let mut requests = Requests::new(RequestLimits::default().with_max_age(HOUR));
     requests.meet("ann", &key("a"), b"", "t", ms(0)).unwrap();

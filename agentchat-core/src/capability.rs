@@ -6,12 +6,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::header::is_line;
 use crate::message::{Outbound, Priority};
 
-/// What a transport can do, its limits and its guarantees. Everything is off in [`Capabilities::none`].
+/// What a transport can do, its limits and its guarantees. Everything but `headers` is off in
+/// [`Capabilities::none`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
     /// The URI schemes of addresses it can send to.
     pub schemes: &'static [&'static str],
+    /// Header lines travel beside a body, and so do a message's sender, reply address and ids. On in
+    /// [`none`](Self::none): nearly every network has a place for them. A transport that carries nothing but
+    /// bodies switches it off; messages with headers are refused then, and whoever needs them puts them into
+    /// the body above it.
+    pub headers: bool,
     /// It has a directory: `register`, `unregister`, `discover`.
     pub directory: bool,
     /// The directory keeps cards, under the names that agents give themselves there: a card comes back byte
@@ -98,6 +104,7 @@ impl Capabilities {
     pub const fn none(schemes: &'static [&'static str]) -> Self {
         Self {
             schemes,
+            headers: true,
             directory: false,
             cards: false,
             semantic_search: false,
@@ -148,6 +155,7 @@ impl Capabilities {
             (message.ttl.is_some(), self.ttl, "message ttl"),
             (message.delay.is_some(), self.delay, "delayed delivery"),
             (message.key.is_some(), self.keyed_state, "compaction keys"),
+            (!message.headers.is_empty(), self.headers, "headers"),
         ] {
             if wanted && !able {
                 return Err(Error::unsupported("send", format!("this network has no {what}")));
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn options_the_network_lacks_are_refused_by_name() {
-        let able = Capabilities { max_body: Some(5), ..Capabilities::none(&["loopback"]) };
+        let able = Capabilities { max_body: Some(5), headers: false, ..Capabilities::none(&["loopback"]) };
         able.check(&message()).expect("a plain message is fine");
         let minute = Duration::from_secs(60);
         for (asked, what) in [
@@ -190,6 +198,7 @@ mod tests {
             (message().with_ttl(minute), "ttl"),
             (message().with_delay(minute), "delayed"),
             (message().with_key("k"), "keys"),
+            (message().with_header("a", "b"), "headers"),
         ] {
             let error = able.check(&asked).expect_err(what);
             assert_eq!(error.kind(), ErrorKind::Unsupported);

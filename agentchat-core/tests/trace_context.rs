@@ -178,3 +178,33 @@ async fn a_line_arrives_as_it_was_sent_on_the_bare_network() {
     let delivery = next(&mut events).await;
     assert_eq!((of(&delivery), delivery.headers.get("tracestate")), (own, Some("a=1,b=2")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn work_of_its_own_is_put_within_a_trace_and_a_line_is_known_before_it_is_sent() {
+    let network = Loopback::new();
+    let (sender, other) = (start(&network, "sender").await, start(&network, "other").await);
+    let mut end = inbox(&other).await;
+    let trace = TraceContext::parse(LINE).expect("valid");
+    let send = async |id: &ClientMsgId| {
+        let message = Outbound::new(other.address().clone(), Body::text("hi")).with_id(id.clone());
+        sender.send(&message).await.expect("sent");
+    };
+    assert_eq!(TraceContext::current(), None);
+    let (inside, outside) = (ClientMsgId::random(), ClientMsgId::random());
+    let line = trace.scope(async {
+        assert_eq!(TraceContext::current(), Some(trace));
+        let line = sender.trace_for(&inside);
+        send(&inside).await;
+        line
+    });
+    let line = line.await.expect("the agent adds lines");
+    assert_eq!((line.trace_id(), line.is_sampled()), (trace.trace_id(), trace.is_sampled()));
+    assert_ne!(line.parent_id(), trace.parent_id());
+    assert_eq!(of(&next(&mut end).await), line);
+    let alone = sender.trace_for(&outside).expect("the agent adds lines");
+    send(&outside).await;
+    assert_eq!(of(&next(&mut end).await), alone);
+    assert_ne!(alone.trace_id(), trace.trace_id());
+    let silent = Agent::builder(network.connector("silent").expect("valid")).trace_context(false);
+    assert_eq!(silent.start().await.expect("started").trace_for(&outside), None);
+}

@@ -1,6 +1,6 @@
 //! Who asked, and how: what an answer needs.
 
-use agentchat_core::{Address, ConversationId, Delivery};
+use agentchat_core::{Address, ConversationId, Delivery, TraceContext};
 
 use crate::answering::{Answer, Answering};
 use crate::dialect::Dialect;
@@ -28,6 +28,8 @@ pub(crate) struct Asker {
     /// As it came, where another dialect has to be told again after a restart.
     text: Option<String>,
     traceparent: Option<String>,
+    /// The trace that the work on the request belongs to.
+    pub(crate) trace: Option<TraceContext>,
     /// What the network knows its request by: what is said to this message alone, and not in the line of its
     /// task, is told apart by it.
     pub(crate) via: String,
@@ -40,6 +42,7 @@ impl Asker {
         let id = delivery.client_msg_id.as_ref().map_or(delivery.id.as_str(), |id| id.as_str());
         id.clone_into(&mut asker.via);
         asker.traceparent = received.envelope.header(names::TRACEPARENT).map(str::to_owned);
+        asker.trace = TraceContext::current();
         asker
     }
 
@@ -64,6 +67,7 @@ impl Asker {
         asker.ours = ours;
         if let Some(asked) = &request.asked {
             asker.wrapped = asked.wrapped;
+            asker.trace = asked.trace.as_deref().and_then(|line| TraceContext::parse(line).ok());
             asker.conversation = asked.conversation.as_deref().and_then(|id| ConversationId::new(id).ok());
         }
         asker
@@ -89,6 +93,7 @@ impl Asker {
             text: kept
                 .and_then(|kept| String::from_utf8(kept.to_wrapped(&Limits::default()).ok()?.to_vec()).ok()),
             traceparent: None,
+            trace: None,
             via: String::new(),
         }
     }
@@ -96,12 +101,13 @@ impl Asker {
     /// What the task keeps of it.
     pub(crate) fn asked(&self) -> Option<Asked> {
         let conversation = self.conversation.as_ref().map(|id| id.as_str().to_owned());
-        if self.text.is_none() && !self.wrapped && conversation.is_none() {
+        if self.text.is_none() && !self.wrapped && conversation.is_none() && self.trace.is_none() {
             return None;
         }
         let empty = || r#"{"a2aEnvelope":"1","body":"{}"}"#.to_owned();
         let text = self.text.clone().unwrap_or_else(empty);
-        Some(Asked { text, ours: self.ours, wrapped: self.wrapped, conversation })
+        let trace = self.trace.map(|trace| trace.to_string());
+        Some(Asked { text, ours: self.ours, wrapped: self.wrapped, conversation, trace })
     }
 
     /// One reply in the dialect and carriage that asked; `None` where it has no form there.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use agentchat_core::{Address, Agent, ErrorKind, Reply};
 use futures_core::Stream;
 use tokio::time::Sleep;
+use tracing::Span;
 
 use super::answer::A2aAnswer;
 use super::carry::headers_of;
@@ -15,6 +16,7 @@ use super::clock::Clock;
 use super::error::A2aError;
 use super::note::{Note, Notes};
 use super::snapshots;
+use super::telemetry;
 use super::turn::lock;
 use crate::call::{CallDue, CallState, Calls};
 use crate::correlation::CorrelationId;
@@ -29,7 +31,7 @@ use crate::stream::{ReaderItem, Snapshot, StreamEnd};
 ///
 /// The stream gives what the reader says but for the end itself; what was missed is made good by the task's
 /// snapshot where the network keeps one. A deadline that passes is one error, [`A2aError::TimedOut`]: polled on,
-/// the call gives what comes late. Dropped then, it can be had again by
+/// the call gives what comes late, until the same error ends it. Dropped in between, it can be had again by
 /// [`A2aClient::reopen`](super::A2aClient::reopen). Dropping it before its deadline gives it up; the request is
 /// not taken back.
 ///
@@ -51,10 +53,13 @@ pub(super) struct Inner {
     pub(super) notes: Notes,
     pub(super) answer: A2aAnswer,
     pub(super) begun: tokio::time::Instant,
+    span: Span,
     ready: VecDeque<Result<ReaderItem, A2aError>>,
     timer: Pin<Box<Sleep>>,
     fetch: Option<Fetch>,
     ended: bool,
+    /// Whether its end was read.
+    whole: bool,
     timed_out: bool,
 }
 
@@ -79,6 +84,7 @@ impl A2aCall {
         calls: Calls,
         id: &CorrelationId,
         (clock, notes, parked): (Clock, Notes, Arc<Parked>),
+        span: Span,
     ) -> Self {
         let inner = Inner {
             agent,
@@ -90,10 +96,12 @@ impl A2aCall {
             notes,
             answer: A2aAnswer::default(),
             begun: tokio::time::Instant::now(),
+            span,
             ready: VecDeque::new(),
             timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
             fetch: None,
             ended: false,
+            whole: false,
             timed_out: false,
         };
         Self { inner: Some(Box::new(inner)), parked }
@@ -132,9 +140,14 @@ impl A2aCall {
             item?;
         }
         let answer = self.so_far();
-        match answer.failure {
-            Some((code, message)) => Err(A2aError::Refused { code, message }),
-            None => Ok(answer),
+        match (answer.failure, &self.inner) {
+            (Some((code, message)), _) => Err(A2aError::Refused { code, message }),
+            // What ended it was said once; it is no answer the next time either.
+            (None, Some(inner)) if !inner.whole && inner.timed_out => {
+                Err(A2aError::TimedOut { id: inner.id.clone() })
+            }
+            (None, Some(inner)) if !inner.whole => Err(A2aError::Cut),
+            (None, _) => Ok(self.so_far()),
         }
     }
 }
@@ -144,7 +157,11 @@ impl Stream for A2aCall {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match &mut self.inner {
-            Some(inner) => inner.poll(cx),
+            Some(inner) => {
+                let span = inner.span.clone();
+                let _within = span.enter();
+                inner.poll(cx)
+            }
             None => Poll::Ready(None),
         }
     }
@@ -195,12 +212,13 @@ impl Inner {
                     CallDue::Items(items) => self.absorb(items),
                     CallDue::TimedOut => {
                         self.timed_out = true;
-                        self.ready.push_back(Err(A2aError::TimedOut { id: self.id.clone() }));
+                        self.fail(A2aError::TimedOut { id: self.id.clone() });
                     }
                 }
             } else if self.calls.get(&self.id).is_none() {
                 // It was kept for as long as it is.
-                self.end();
+                self.fail(A2aError::TimedOut { id: self.id.clone() });
+                self.stop();
             }
         }
     }
@@ -223,12 +241,13 @@ impl Inner {
             Some(Ok(reply)) => self.reply(&reply),
             Some(Err(error)) => {
                 self.replies = None;
-                // Its time is long over by then.
-                let over = error.kind() == ErrorKind::Timeout && self.timed_out;
-                if !over {
-                    self.ready.push_back(Err(error.into()));
-                }
-                self.end();
+                // The core's own deadline is the end of the time it is kept.
+                self.timed_out |= error.kind() == ErrorKind::Timeout;
+                self.fail(match self.timed_out {
+                    true => A2aError::TimedOut { id: self.id.clone() },
+                    false => error.into(),
+                });
+                self.stop();
             }
         }
         true
@@ -240,8 +259,8 @@ impl Inner {
             // The peer's runtime answered in place of its agent.
             let code = -32603;
             self.answer.failure = Some((code, why.clone()));
-            self.ready.push_back(Err(A2aError::Refused { code, message: why.clone() }));
-            return self.end();
+            self.fail(A2aError::Refused { code, message: why.clone() });
+            return self.stop();
         }
         let Some(envelope) = envelope_of(reply, Some(&self.id)) else {
             return self.notes.tell(&Note { name: "reply.unreadable", ..note });
@@ -279,8 +298,8 @@ impl Inner {
             match item {
                 ReaderItem::ReadSnapshot => self.fetch = Some(self.fetch()),
                 ReaderItem::End(StreamEnd::Cut) => {
-                    self.ready.push_back(Err(A2aError::Cut));
-                    self.end();
+                    self.fail(A2aError::Cut);
+                    self.stop();
                 }
                 ReaderItem::End(_) => self.end(),
                 item => self.ready.push_back(Ok(item)),
@@ -293,7 +312,23 @@ impl Inner {
         Box::pin(async move { snapshots::fetch(&agent, &peer, &task?).await.ok().flatten() })
     }
 
+    fn fail(&mut self, error: A2aError) {
+        telemetry::ended(&self.span, Some(&error));
+        self.ready.push_back(Err(error));
+    }
+
     fn end(&mut self) {
+        self.whole = true;
+        let refused = self.answer.failure.clone();
+        let refused = refused.map(|(code, message)| A2aError::Refused { code, message });
+        telemetry::ended(&self.span, refused.as_ref());
+        if let Some(task) = &self.answer.task_id {
+            self.span.record("task", task.as_str());
+        }
+        self.stop();
+    }
+
+    fn stop(&mut self) {
         self.ended = true;
         self.replies = None;
         self.fetch = None;

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use agentchat_core::agent::{CallMode, FanOut};
 use agentchat_core::{Address, Agent, Body, CallRequest, ClientMsgId, Priority};
+use tracing::Instrument;
 
 use super::address;
 use super::answer::A2aAnswer;
@@ -13,6 +14,7 @@ use super::error::A2aError;
 use super::note::{A2aObserver, Note, Notes};
 use super::request::{A2aRequest, envelope};
 use super::snapshots;
+use super::telemetry;
 use crate::call::{CallLimits, Calls};
 use crate::correlation::CorrelationId;
 use crate::envelope::Envelope;
@@ -26,7 +28,7 @@ use crate::vocabulary::Operation;
 /// Replies come into an inbox that nobody can guess, kept for each peer. Clones are one client.
 #[derive(Clone)]
 pub struct A2aClient {
-    agent: Agent,
+    pub(super) agent: Agent,
     clock: Clock,
     notes: Notes,
     parked: Arc<Parked>,
@@ -193,17 +195,26 @@ impl A2aClient {
         if urgent && self.agent.capabilities().priority {
             request = request.with_priority(Priority::Urgent);
         }
-        let sent = tokio::time::timeout(timeout, self.agent.call(peer, request)).await;
-        let replies = sent.map_err(|_| A2aError::TimedOut { id: id.as_str().to_owned() })??;
-        self.notes.tell(&Note {
-            name: "request.sent",
-            method: envelope.method(),
-            correlation: Some(id.as_str()),
-            bytes: Some(envelope.body.len()),
-            ..Note::default()
+        let trace = self.agent.trace_for(&request.client_msg_id);
+        let span = telemetry::call(envelope.method(), id.as_str(), trace);
+        let sent =
+            tokio::time::timeout(timeout, self.agent.call(peer, request)).instrument(span.clone()).await;
+        let sent = match sent {
+            Err(_) => Err(A2aError::TimedOut { id: id.as_str().to_owned() }),
+            Ok(sent) => sent.map_err(A2aError::from),
+        };
+        let replies = sent.inspect_err(|error| telemetry::ended(&span, Some(error)))?;
+        span.in_scope(|| {
+            self.notes.tell(&Note {
+                name: "request.sent",
+                method: envelope.method(),
+                correlation: Some(id.as_str()),
+                bytes: Some(envelope.body.len()),
+                ..Note::default()
+            });
         });
         let with = (self.clock, self.notes.clone(), Arc::clone(&self.parked));
-        Ok(A2aCall::new(self.agent.clone(), peer.clone(), replies, calls, &id, with))
+        Ok(A2aCall::new(self.agent.clone(), peer.clone(), replies, calls, &id, with, span))
     }
 }
 
@@ -214,7 +225,7 @@ impl fmt::Debug for A2aClient {
 }
 
 /// An envelope as a request of the core's.
-fn core_request(envelope: &Envelope, timeout: Duration, private: bool) -> CallRequest {
+pub(super) fn core_request(envelope: &Envelope, timeout: Duration, private: bool) -> CallRequest {
     let mut request = CallRequest::new(Body::json(envelope.body.clone())).with_timeout(timeout);
     request.private_inbox = private;
     for (name, value) in envelope.headers.iter() {

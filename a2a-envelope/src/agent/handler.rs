@@ -10,8 +10,11 @@ pub type TurnResult = Result<(), TurnError>;
 
 /// Why a task failed.
 ///
-/// Any error turns into one by `?`. Its text is for the owner's log; the caller is told that the task failed.
+/// Any error turns into one by `?`. Its text is for the owner, by [`A2aObserver::handler_failed`]; the caller is
+/// told that the task failed.
 /// What a caller is to read is said by [`TurnError::told`].
+///
+/// [`A2aObserver::handler_failed`]: super::A2aObserver::handler_failed
 pub struct TurnError {
     why: Box<dyn StdError + Send + Sync>,
     told: bool,

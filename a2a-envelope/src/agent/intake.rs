@@ -15,13 +15,13 @@ use crate::call::Incoming;
 use crate::correlation::CorrelationId;
 use crate::dialect::Dialect;
 use crate::envelope::Envelope;
-use crate::error::{Error, Result as EnvelopeResult};
-use crate::idempotency::{Met, RequestError};
+use crate::error::{Error, Result as EnvelopeResult, excerpt};
+use crate::idempotency::{Met, RequestError, RequestKey, RequestRecord, RequestState};
 use crate::json::{self, quote};
 use crate::json_text::JsonText;
 use crate::received::{MessageKind, Received};
 use crate::stream::{Belongs, Line};
-use crate::task::{Task, TaskError};
+use crate::task::{Task, TaskError, Turn};
 use crate::vocabulary::Operation;
 
 impl Shared {
@@ -42,8 +42,9 @@ impl Shared {
         }
         let correlation = correlation_of(&received, delivery);
         let dialect = format!("{:?}", received.dialect);
+        let method = received.method.as_deref().map(told_method);
         let note = Note {
-            method: received.method.as_deref(),
+            method: method.as_deref(),
             dialect: Some(&dialect),
             correlation: Some(&correlation),
             bytes: Some(received.envelope.body.len()),
@@ -132,19 +133,12 @@ impl Shared {
                 Ok(())
             }
             Some(Operation::GetExtendedAgentCard) => {
-                let why = "there is no extended agent card";
-                let made = incoming.refused(-32007, why, "EXTENDED_AGENT_CARD_NOT_CONFIGURED");
-                self.deliver_made(&mut asker, made).await;
+                self.extended_card(&incoming, &mut asker).await;
                 Ok(())
             }
-            Some(Operation::ListTasks) => {
-                let made = incoming.refused(-32004, "tasks are not listed", "UNSUPPORTED_OPERATION");
-                self.deliver_made(&mut asker, made).await;
-                Ok(())
-            }
+            Some(Operation::ListTasks) => self.list_tasks(received, &incoming, &mut asker).await,
             None => {
-                let made = incoming.refused(-32601, "the method is not known", "METHOD_NOT_FOUND");
-                self.deliver_made(&mut asker, made).await;
+                self.other(received, &incoming, &mut asker).await;
                 Ok(())
             }
         }
@@ -177,7 +171,7 @@ impl Shared {
         let task_id = incoming.task_id.clone().unwrap_or_else(|| ClientMsgId::random().as_str().to_owned());
         let body = &received.envelope.body;
         let now = self.clock.now();
-        let met = lock(&self.requests).meet(&sender, &key, body, &task_id, now);
+        let met = lock(&self.requests).meet_until(&sender, &key, body, &task_id, incoming.deadline, now);
         let correlation = incoming.line.correlation().as_str().to_owned();
         let note = Note { correlation: Some(&correlation), ..Note::default() };
         match met {
@@ -193,11 +187,28 @@ impl Shared {
                 Ok(())
             }
             Ok(Met::New(record)) => {
-                if let Err(error) = self.stored(|| self.records.put(&record)).await {
+                let claimed = self.stored(|| self.records.claim(&record)).await;
+                if !matches!(claimed, Ok(None)) {
                     lock(&self.requests).abandon(&sender, &key);
-                    return Err(HandlerError::retry(error));
                 }
-                self.go_on(Pending { incoming, asker, record }).await
+                match claimed {
+                    Err(error) => Err(HandlerError::retry(error)),
+                    Ok(None) => self.go_on(Pending { incoming, asker, record }).await,
+                    Ok(Some(known)) if known.body_hash != record.body_hash => {
+                        self.tell(&Note { name: "request.rejected", why: Some("conflict"), ..note });
+                        self.deliver_made(&mut asker, incoming.conflict()).await;
+                        Ok(())
+                    }
+                    // Another worker has it, or had it.
+                    Ok(Some(known)) => {
+                        self.tell(&Note { name: "request.duplicate", task: Some(&known.task_id), ..note });
+                        if known.state == RequestState::Answered {
+                            self.answer_again(&known, &incoming, &mut asker).await;
+                            return Ok(());
+                        }
+                        self.go_on(Pending { incoming, asker, record: known }).await
+                    }
+                }
             }
             Ok(Met::Running(record)) => {
                 self.tell(&Note { name: "request.duplicate", task: Some(&record.task_id), ..note });
@@ -210,14 +221,15 @@ impl Shared {
     async fn go_on(self: &Arc<Self>, mut pending: Pending) -> HandlerResult {
         let id = pending.record.task_id.clone();
         let task = self.stored(|| self.tasks.get(&id)).await.map_err(HandlerError::retry)?;
-        let own = |key: &String| *key == pending.record.key;
-        let turns = task.as_ref().map(Task::turns).unwrap_or_default();
-        if let Some(turn) = turns.iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own)) {
+        if let Some(turn) = task.as_ref().and_then(|task| turn_of(task, &pending.record)) {
             if turn.closed {
                 // Its record was not closed: it is answered all the same.
                 self.answer_again(&pending.record, &pending.incoming, &mut pending.asker).await;
                 self.close_record(&pending.record, None).await;
             } else {
+                if !lock(&self.running).contains_key(&id) {
+                    self.leave(&pending.record);
+                }
                 self.acknowledge(&pending.incoming, &mut pending.asker).await;
             }
             return Ok(());
@@ -241,7 +253,10 @@ impl Shared {
         match self.save(&task, 0).await {
             Ok(()) => {}
             // Another worker was faster.
-            Err(TaskError::Stale { .. }) => return Ok(()),
+            Err(TaskError::Stale { .. }) => {
+                self.leave(&pending.record);
+                return Ok(());
+            }
             Err(error) => return Err(HandlerError::retry(error)),
         }
         self.acknowledge(&pending.incoming, &mut pending.asker).await;
@@ -255,14 +270,27 @@ impl Shared {
     pub(crate) async fn follow_up(self: &Arc<Self>, mut pending: Pending, task: Option<Task>) {
         let Some(mut task) = task else { return self.refuse(pending, &TaskError::NotFound).await };
         let expected = task.generation();
-        if let Err(error) = self.open_follow_up(&mut task, &pending) {
-            return self.refuse(pending, &error).await;
-        }
-        if let Err(error) = self.save(&task, expected).await {
+        let opened = match self.open_follow_up(&mut task, &pending) {
+            Ok(()) => self.save(&task, expected).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = opened {
+            // The same message, taken by another worker in the meantime, is no second answer.
+            let now = self.tasks.get(task.id()).await.ok().flatten();
+            if now.is_some_and(|task| turn_of(&task, &pending.record).is_some()) {
+                return self.leave(&pending.record);
+            }
             return self.refuse(pending, &error).await;
         }
         self.acknowledge(&pending.incoming, &mut pending.asker).await;
         let _ = self.start_task(task, pending.asker, Some(pending.record));
+    }
+
+    /// Another worker has this request; what becomes of it is in the stores.
+    fn leave(&self, record: &RequestRecord) {
+        if let Some(key) = RequestKey::new(&record.key) {
+            lock(&self.requests).abandon(&record.sender, &key);
+        }
     }
 
     pub(crate) fn open_follow_up(&self, task: &mut Task, pending: &Pending) -> Result<(), TaskError> {
@@ -336,6 +364,17 @@ fn correlation_of(received: &Received, delivery: &Delivery) -> String {
             ClientMsgId::derived("a2a correlation", id).as_str().to_owned()
         }
     }
+}
+
+/// A method as it is told: what a peer calls it, cut where it is long.
+fn told_method(method: &str) -> String {
+    Operation::parse(method).map_or_else(|| excerpt(method), |known| known.as_str().to_owned())
+}
+
+/// The turn that a request has become.
+pub(super) fn turn_of<'a>(task: &'a Task, record: &RequestRecord) -> Option<&'a Turn> {
+    let own = |key: &String| *key == record.key;
+    task.turns().iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own))
 }
 
 /// The message of a request that does not say it as A2A does, or why there is none.

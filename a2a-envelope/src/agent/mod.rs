@@ -9,9 +9,8 @@
 //! [`A2aClient`] calls; an [`A2aCall`] is the stream of replies and the wait for the last. Whoever asks in another
 //! dialect is answered in it.
 //!
-//! What happens is told by `tracing` events named `a2a.event` with the fields of [`Note`], by a span
-//! `a2a.request` around a request's intake and `a2a.task` around the work on it, and to an [`A2aObserver`]; the
-//! network's own spans join both sides by `traceparent`.
+//! What happens is told by `tracing` spans and events, which are listed in [`telemetry`], and to an
+//! [`A2aObserver`]. A call and the work on it are one trace, and so is what a handler calls in turn.
 //!
 //! On a network where agents have one inbox, whoever knows a call's correlation id could answer it; it is made
 //! of the `messageId`, so leave that random there.
@@ -20,6 +19,8 @@ mod address;
 mod answer;
 mod answers;
 mod asker;
+mod asking;
+mod base64;
 mod call;
 mod carry;
 mod client;
@@ -30,15 +31,22 @@ mod idle;
 mod intake;
 mod note;
 mod options;
+mod other;
 mod outlet;
+mod reading;
 mod recover;
 mod request;
 mod runner;
 mod server;
 mod snapshots;
+mod sweep;
+pub mod telemetry;
 mod turn;
+mod wrapped;
+mod wrapping;
 
 pub use answer::A2aAnswer;
+pub use asking::TaskList;
 pub use call::A2aCall;
 pub use client::A2aClient;
 pub use error::A2aError;
@@ -48,3 +56,4 @@ pub use options::A2aServerOptions;
 pub use request::A2aRequest;
 pub use server::{A2aServer, A2aServing};
 pub use turn::{TurnHandle, TurnRefusal};
+pub use wrapped::Wrapped;

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
+use super::handler::TurnError;
+use super::telemetry;
 use super::turn::lock;
 use crate::json::quote;
 
@@ -11,9 +13,7 @@ use crate::json::quote;
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Note<'a> {
-    /// What happened: `request.received`, `request.duplicate`, `request.expired`, `request.rejected`,
-    /// `request.sent`, `reply.sent`, `reply.received`, `reply.late`, `reply.unsent`, `task.state`,
-    /// `stream.gap`, `stream.resynced`, `stream.end`, `snapshot.unpublished`, `store.failed`.
+    /// What happened: one of the events that [`telemetry`](super::telemetry) lists.
     pub name: &'static str,
     /// The method asked for.
     pub method: Option<&'a str>,
@@ -75,6 +75,12 @@ impl Note<'_> {
 pub trait A2aObserver: Send + Sync + 'static {
     /// One thing happened.
     fn note(&self, note: &Note<'_>);
+
+    /// A handler failed, and this is what it says: the one thing that may quote a message, so it is told here
+    /// and nowhere else. By default nothing is done with it.
+    fn handler_failed(&self, task: &str, error: &TurnError) {
+        let _ = (task, error);
+    }
 }
 
 /// Writes each note as a line of JSON. A line that cannot be written is left out.
@@ -111,13 +117,20 @@ impl Notes {
     }
 
     pub(crate) fn tell(&self, note: &Note<'_>) {
-        tracing::debug!(
-            name: "a2a.event", event = note.name, method = note.method, dialect = note.dialect,
-            correlation = note.correlation, task = note.task, state = note.state, seq = note.seq,
-            generation = note.generation, bytes = note.bytes, latency_ms = note.latency_ms, why = note.why
-        );
+        telemetry::tell(note);
         if let Some(observer) = &self.0 {
             observer.note(note);
+        }
+    }
+}
+
+impl Notes {
+    /// Tells that a handler failed, and to the observer alone what it says.
+    pub(crate) fn handler_failed(&self, task: &str, error: Option<&TurnError>) {
+        let why = if error.is_some() { "failed" } else { "panicked" };
+        self.tell(&Note { name: "handler.failed", task: Some(task), why: Some(why), ..Note::default() });
+        if let (Some(observer), Some(error)) = (&self.0, error) {
+            observer.handler_failed(task, error);
         }
     }
 }

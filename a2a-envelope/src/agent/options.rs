@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use agentchat_core::ServeOptions;
 
+use crate::card::RawCard;
 use crate::idempotency::RequestLimits;
 use crate::limits::Limits;
 use crate::stream::WriterOptions;
@@ -28,8 +29,12 @@ pub struct A2aServerOptions {
     /// How long a handler may go on after its task's last reply (default 5 s).
     pub grace: Duration,
     /// Whether what an earlier process left running is gone on with at the start (default on). Switch it off
-    /// where several workers share the stores.
+    /// where several workers share the stores, and let one of them
+    /// [take over](super::A2aServing::take_over) when another is gone.
     pub recover: bool,
+    /// What `GetExtendedAgentCard` is answered with, byte for byte (default none). Whoever knows the agent's
+    /// inbox may ask for it.
+    pub extended_card: Option<RawCard>,
 }
 
 impl A2aServerOptions {
@@ -88,6 +93,13 @@ impl A2aServerOptions {
         self.recover = recover;
         self
     }
+
+    /// These options with an [`extended_card`](Self::extended_card).
+    #[must_use]
+    pub fn with_extended_card(mut self, card: RawCard) -> Self {
+        self.extended_card = Some(card);
+        self
+    }
 }
 
 impl Default for A2aServerOptions {
@@ -102,6 +114,7 @@ impl Default for A2aServerOptions {
             ask_patience: Duration::from_secs(3_600),
             grace: Duration::from_secs(5),
             recover: true,
+            extended_card: None,
         }
     }
 }

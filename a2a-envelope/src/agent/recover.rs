@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::intake::turn_of;
 use super::server::Shared;
+use super::turn::lock;
 use crate::idempotency::{RequestRecord, RequestState};
 use crate::stream::repeat_answer;
 use crate::task::{Step, TaskError};
@@ -13,10 +15,11 @@ impl Shared {
         for record in records.into_iter().filter(|record| record.state == RequestState::Running) {
             let Some(task) = self.stored(|| self.tasks.get(&record.task_id)).await? else { continue };
             let step = Step::after_crash(Some(&record), Some(&task));
-            let own = |key: &String| *key == record.key;
-            let turn = task.turns().iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own));
             // Without a turn, nobody has the message but the inbox, which brings it again.
-            let Some(turn) = turn.cloned() else { continue };
+            let Some(turn) = turn_of(&task, &record).cloned() else { continue };
+            if lock(&self.running).contains_key(task.id()) {
+                continue;
+            }
             let mut asker = self.asker_of(&turn.request);
             if step < Step::Answered {
                 self.start_task(task, asker, Some(record));

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use agentchat_core::TraceContext;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::asker::Asker;
 use super::handler::TurnResult;
 use super::note::Note;
 use super::server::Shared;
+use super::telemetry;
 use super::turn::{Op, OpKind, TurnHandle, TurnRefusal, lock};
 use crate::call::Incoming;
 use crate::idempotency::RequestRecord;
@@ -69,6 +71,9 @@ impl Shared {
             }
             running.insert(id.clone(), sender);
         }
+        if let Some(record) = &record {
+            lock(&self.requests).adopt(record);
+        }
         let mut runner = Runner {
             shared: Arc::clone(self),
             id: id.clone(),
@@ -117,7 +122,9 @@ impl Runner {
     async fn run(mut self, task: Task) {
         let mut next = Some(task);
         while let Some(task) = next.take() {
-            let Ok(task) = self.turn(task).await else { break };
+            let asker = self.askers.get(&self.own);
+            let trace = asker.and_then(|asker| asker.trace);
+            let Ok(task) = within(trace, Box::pin(self.turn(task))).await else { break };
             next = self.next_turn(task).await;
         }
         // Whoever looks for the task from here on finds nobody working, and what came before is seen to below.
@@ -157,6 +164,7 @@ impl Runner {
             return Err(Lost);
         }
         self.shared.acknowledge(&pending.incoming, &mut pending.asker).await;
+        lock(&self.shared.requests).adopt(&pending.record);
         self.record = Some(pending.record);
         self.answer = None;
         self.hears(task, pending.asker);
@@ -196,7 +204,15 @@ impl Runner {
         let (task_seen, message_seen) = (Arc::clone(&handle.task), Arc::clone(&handle.message));
         let handler = Arc::clone(&self.shared.handler);
         let mut job: JoinSet<TurnResult> = JoinSet::new();
-        job.spawn(async move { handler.run_boxed(handle).await });
+        let trace = TraceContext::current();
+        let span = telemetry::turn(
+            writer.task().open_turn().is_some_and(|turn| turn.request.streams),
+            &self.id,
+            &correlation,
+            trace,
+        );
+        // A task of its own is in no trace unless it is put there.
+        job.spawn(within(trace, async move { handler.run_boxed(handle).await }).instrument(span.clone()));
         // A question that the handler waits for with all it has in memory, and until when.
         let mut asking: Option<(oneshot::Sender<JsonText>, Instant)> = None;
         // Until when a handler may go on after the last reply.
@@ -256,7 +272,7 @@ impl Runner {
                     while let Ok(op) = said.try_recv() {
                         let _ = self.op(&mut writer, op).await?;
                     }
-                    self.finish(&mut writer, done).await?;
+                    self.finish(&mut writer, done, &span).await?;
                     return Ok(writer.into_task());
                 }
             }
@@ -308,19 +324,22 @@ impl Runner {
         &mut self,
         writer: &mut StreamWriter,
         done: Option<Result<TurnResult, tokio::task::JoinError>>,
+        span: &Span,
     ) -> Result<(), Lost> {
+        telemetry::worked(span, matches!(done, Some(Ok(Ok(())))));
         if writer.has_ended() {
             return Ok(());
         }
-        let reason = match done {
+        let failed = match done {
             Some(Ok(Ok(()))) => None,
-            Some(Ok(Err(error))) => Some((error.reason(), error.to_string())),
-            Some(Err(_)) | None => Some(("the task failed".to_owned(), "the handler panicked".to_owned())),
+            Some(Ok(Err(error))) => Some(Some(error)),
+            Some(Err(_)) | None => Some(None),
         };
-        match reason {
+        match failed {
             None => self.say(writer, |writer, now| writer.complete(now)).await?,
-            Some((reason, why)) => {
-                tracing::warn!(name: "a2a.handler_failed", task = %self.id, why, "a task failed");
+            Some(error) => {
+                self.shared.notes.handler_failed(&self.id, error.as_ref());
+                let reason = error.map_or_else(|| "the task failed".to_owned(), |error| error.reason());
                 self.say(writer, |writer, now| writer.fail(&reason, now)).await?;
             }
         }
@@ -458,6 +477,14 @@ impl Runner {
             ..Note::default()
         });
         Lost
+    }
+}
+
+/// Runs `work` within a trace, where there is one.
+async fn within<F: Future>(trace: Option<TraceContext>, work: F) -> F::Output {
+    match trace {
+        Some(trace) => trace.scope(work).await,
+        None => work.await,
     }
 }
 

@@ -12,12 +12,16 @@ use tracing::Instrument;
 
 use super::clock::Clock;
 use super::error::A2aError;
-use super::handler::{A2aHandler, AnyHandler};
+use super::handler::{A2aHandler, AnyHandler, TurnError};
 use super::note::{A2aObserver, Note, Notes};
 use super::options::A2aServerOptions;
+use super::other::{self, Other};
 use super::runner::Command;
+use super::telemetry;
 use super::turn::lock;
 use crate::idempotency::{MemoryRequestStore, RequestStore, Requests};
+use crate::json_text::JsonText;
+use crate::received::Received;
 use crate::task::{MemoryTaskStore, TaskStore};
 
 /// A handler, and where its tasks and requests are kept.
@@ -30,6 +34,7 @@ pub struct A2aServer {
     requests: Arc<dyn RequestStore>,
     options: A2aServerOptions,
     notes: Notes,
+    other: Option<Other>,
 }
 
 impl A2aServer {
@@ -43,6 +48,7 @@ impl A2aServer {
             requests: Arc::new(MemoryRequestStore::new(records)),
             options,
             notes: Notes::default(),
+            other: None,
         }
     }
 
@@ -64,12 +70,24 @@ impl A2aServer {
         self
     }
 
+    /// Hands requests with a method that this library does not know to `answer`, as they were received, and
+    /// answers with the result it gives. Without this they are refused with -32601. They are no tasks: nothing
+    /// is stored of them, and one that is delivered again is handed over again.
+    pub fn with_other_methods<F, T>(mut self, answer: F) -> Self
+    where
+        F: Fn(Received) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<JsonText, TurnError>> + Send + 'static,
+    {
+        self.other = Some(other::boxed(answer));
+        self
+    }
+
     /// Serves the agent's inbox: first what an earlier process left running, then what comes.
     ///
     /// # Errors
     /// As [`Agent::serve`], and a store's when it cannot be read.
     pub async fn serve(self, agent: &Agent) -> Result<A2aServing, A2aError> {
-        let Self { handler, tasks, requests, mut options, notes } = self;
+        let Self { handler, tasks, requests, mut options, notes, other } = self;
         let own = agent.address();
         if options.writer.task_inbox.is_none() {
             options.writer.task_inbox = Some(own.name().to_owned());
@@ -88,6 +106,7 @@ impl A2aServer {
             options,
             clock,
             notes,
+            other,
             owner: Arc::downgrade(&owner),
         });
         if shared.options.recover {
@@ -96,12 +115,14 @@ impl A2aServer {
         let intake = Arc::clone(&shared);
         let handler = move |request: Request| {
             let intake = Arc::clone(&intake);
-            let span = tracing::info_span!("a2a.request", id = %request.delivery().id);
+            let span = telemetry::request(request.delivery().id.as_str());
             async move { intake.take(request).await }.instrument(span)
         };
         let serve = shared.options.serve.clone().with_expired_handed_over();
         let serving = agent.serve(handler, serve).await?;
-        Ok(A2aServing { serving, owner, shared })
+        let mut sweeper = JoinSet::new();
+        sweeper.spawn(Arc::clone(&shared).sweep_on());
+        Ok(A2aServing { serving, owner, shared, _sweeper: sweeper })
     }
 }
 
@@ -118,6 +139,8 @@ pub struct A2aServing {
     serving: Serving,
     owner: Arc<Owner>,
     shared: Arc<Shared>,
+    /// Forgets requests that were left behind; stopped with the rest.
+    _sweeper: JoinSet<()>,
 }
 
 impl A2aServing {
@@ -125,6 +148,17 @@ impl A2aServing {
     #[must_use]
     pub fn running(&self) -> usize {
         lock(&self.shared.running).len()
+    }
+
+    /// Goes on with everything that is open in the stores and does not work here, as a start does: for the
+    /// workers of a pool, when one of them is known to be gone. One that is not gone after all finds its tasks
+    /// taken, and says nothing more about them.
+    ///
+    /// # Errors
+    /// A store's, when it cannot be read.
+    pub async fn take_over(&self) -> Result<(), A2aError> {
+        let records = self.shared.records.load().await?;
+        Ok(self.shared.recover(records).await?)
     }
 
     /// Takes nothing in any more, and gives tasks that run until `deadline` from now. Those that are not done
@@ -168,6 +202,7 @@ pub(crate) struct Shared {
     pub(crate) options: A2aServerOptions,
     pub(crate) clock: Clock,
     pub(crate) notes: Notes,
+    pub(crate) other: Option<Other>,
     owner: Weak<Owner>,
 }
 

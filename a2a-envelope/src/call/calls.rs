@@ -145,8 +145,8 @@ impl Calls {
     fn schedule(&mut self, id: &str) {
         let Some(call) = self.calls.get_mut(id) else { return };
         let deadline = call.deadline.filter(|_| !call.timed_out && call.state != CallState::Ended);
-        // Nobody waits any longer: late replies are read, but nothing is asked for.
-        let reader = call.reader.next_deadline().filter(|_| !call.timed_out);
+        // Nobody waits any longer: silence is no reason to ask, only what a late reply shows to be missing.
+        let reader = call.reader.next_deadline().filter(|_| !call.timed_out || call.reader.held() > 0);
         let due = deadline.into_iter().chain(reader).min();
         if due != call.due {
             if let Some(old) = std::mem::replace(&mut call.due, due) {

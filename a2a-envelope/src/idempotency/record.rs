@@ -34,6 +34,9 @@ pub struct RequestRecord {
     pub state: RequestState,
     /// When it was recorded or answered, in unix milliseconds.
     pub at_ms: u64,
+    /// Until when its sender waits, in unix milliseconds. A request that nobody works on is forgotten then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
     /// The body of its last reply. `None` while it runs, and where the answer was too much to keep: the task
     /// says it then.
     #[serde(default)]

@@ -12,13 +12,15 @@ use crate::sha256::sha256_base32;
 /// The requests that are under way or were answered lately. It has no clock: `now` is the time since the unix
 /// epoch, so that ages survive a restart. A clock set back makes nothing older.
 ///
-/// What runs is never forgotten. Of what is answered, the oldest goes first.
+/// What runs is not forgotten by itself: what may have been left behind is told by
+/// [`overdue`](Self::overdue), and its owner decides. Of what is answered, the oldest goes first.
 pub struct Requests {
     entries: HashMap<Id, Entry>,
     /// Answered ones by time of the answer.
     order: BTreeMap<(u64, u64), Id>,
+    /// Running ones by the time from which they may be left behind.
+    due: BTreeMap<(u64, u64), Id>,
     next: u64,
-    running: usize,
     answer_bytes: usize,
     limits: RequestLimits,
 }
@@ -31,14 +33,22 @@ struct Id {
 
 struct Entry {
     record: RequestRecord,
-    place: Option<(u64, u64)>,
+    /// Where it is in `order` or in `due`.
+    place: (u64, u64),
 }
 
 impl Requests {
     /// Nothing is remembered yet.
     #[must_use]
     pub fn new(limits: RequestLimits) -> Self {
-        Self { entries: HashMap::new(), order: BTreeMap::new(), next: 0, running: 0, answer_bytes: 0, limits }
+        Self {
+            entries: HashMap::new(),
+            order: BTreeMap::new(),
+            due: BTreeMap::new(),
+            next: 0,
+            answer_bytes: 0,
+            limits,
+        }
     }
 
     /// What a store held: those that ran count as running, whatever the limit.
@@ -69,6 +79,23 @@ impl Requests {
         task_id: &str,
         now: Duration,
     ) -> Result<Met, RequestError> {
+        self.meet_until(sender, key, body, task_id, None, now)
+    }
+
+    /// The same for a request whose sender waits until `until`, since the unix epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`meet`](Self::meet).
+    pub fn meet_until(
+        &mut self,
+        sender: &str,
+        key: &RequestKey,
+        body: &[u8],
+        task_id: &str,
+        until: Option<Duration>,
+        now: Duration,
+    ) -> Result<Met, RequestError> {
         self.forget(now);
         let id = Id::new(sender, key.as_str());
         let body_hash = sha256_base32(body);
@@ -80,8 +107,8 @@ impl Requests {
                 RequestState::Answered => Ok(Met::Answered(record)),
             };
         }
-        if self.running >= self.limits.max_running {
-            return Err(RequestError::Full { running: self.running });
+        if self.running() >= self.limits.max_running {
+            return Err(RequestError::Full { running: self.running() });
         }
         let record = RequestRecord {
             sender: id.sender,
@@ -90,6 +117,7 @@ impl Requests {
             task_id: task_id.to_owned(),
             state: RequestState::Running,
             at_ms: millis(now),
+            until_ms: until.map(millis),
             answer: None,
         };
         self.put(record.clone());
@@ -114,12 +142,46 @@ impl Requests {
         Some(record)
     }
 
+    /// Remembers what another worker recorded, because this one goes on with it.
+    pub fn adopt(&mut self, record: &RequestRecord) {
+        if !self.entries.contains_key(&Id::new(&record.sender, &record.key)) {
+            self.put(record.clone());
+        }
+    }
+
     /// The request was not taken after all (its record could not be stored): it is new when it comes again.
     /// One that is answered stays.
     pub fn abandon(&mut self, sender: &str, key: &RequestKey) {
         if self.get(sender, key).is_some_and(|record| record.state == RequestState::Running) {
             self.take(&Id::new(sender, key.as_str()));
         }
+    }
+
+    /// The running requests whose senders no longer wait, or that run for longer than answers are remembered:
+    /// whichever nobody works on is to be [abandoned](Self::abandon). Each is told again only after that age.
+    pub fn overdue(&mut self, now: Duration) -> Vec<RequestRecord> {
+        let mut found = Vec::new();
+        let later_ms = millis(now.saturating_add(self.limits.max_age.max(Duration::from_secs(1))));
+        while let Some((place, id)) = self.due.first_key_value() {
+            if place.0 > millis(now) {
+                break;
+            }
+            let (place, id) = (*place, id.clone());
+            self.due.remove(&place);
+            let later = self.place(later_ms);
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.place = later;
+                found.push(entry.record.clone());
+                self.due.insert(later, id);
+            }
+        }
+        found
+    }
+
+    /// When [`overdue`](Self::overdue) has something to tell next, since the unix epoch.
+    #[must_use]
+    pub fn next_overdue(&self) -> Option<Duration> {
+        self.due.first_key_value().map(|(place, _)| Duration::from_millis(place.0))
     }
 
     /// What is remembered under a key.
@@ -131,7 +193,7 @@ impl Requests {
     /// How many requests run.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.running
+        self.due.len()
     }
 
     /// How many requests are remembered, running ones included.
@@ -158,26 +220,32 @@ impl Requests {
         self.answer_bytes += record.answer_size();
         let place = match record.state {
             RequestState::Running => {
-                self.running += 1;
-                None
+                let age = record.at().saturating_add(self.limits.max_age);
+                let place = self.place(record.until_ms.unwrap_or_else(|| millis(age)));
+                self.due.insert(place, id.clone());
+                place
             }
             RequestState::Answered => {
-                self.next += 1;
-                let place = (record.at_ms, self.next);
+                let place = self.place(record.at_ms);
                 self.order.insert(place, id.clone());
-                Some(place)
+                place
             }
         };
         self.entries.insert(id, Entry { record, place });
     }
 
+    fn place(&mut self, at_ms: u64) -> (u64, u64) {
+        self.next += 1;
+        (at_ms, self.next)
+    }
+
     fn take(&mut self, id: &Id) {
         if let Some(entry) = self.entries.remove(id) {
             self.answer_bytes -= entry.record.answer_size();
-            match entry.place {
-                Some(place) => drop(self.order.remove(&place)),
-                None => self.running -= 1,
-            }
+            match entry.record.state {
+                RequestState::Running => self.due.remove(&entry.place),
+                RequestState::Answered => self.order.remove(&entry.place),
+            };
         }
     }
 
@@ -209,7 +277,7 @@ impl Requests {
 impl fmt::Debug for Requests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Requests")
-            .field("running", &self.running)
+            .field("running", &self.running())
             .field("answered", &self.order.len())
             .field("answer_bytes", &self.answer_bytes)
             .finish_non_exhaustive()

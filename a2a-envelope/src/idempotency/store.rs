@@ -17,6 +17,10 @@ pub trait RequestStore: Send + Sync + Debug + 'static {
     /// running one.
     fn put<'a>(&'a self, record: &'a RequestRecord) -> StoreFuture<'a, ()>;
 
+    /// Keeps a record unless there is one of the same sender and key; gives that one then. Of several workers
+    /// that claim one request at once exactly one gets `None`, and works on it.
+    fn claim<'a>(&'a self, record: &'a RequestRecord) -> StoreFuture<'a, Option<RequestRecord>>;
+
     /// Forgets the record of a request that was not taken after all.
     fn remove<'a>(&'a self, sender: &'a str, key: &'a str) -> StoreFuture<'a, ()>;
 
@@ -26,7 +30,7 @@ pub trait RequestStore: Send + Sync + Debug + 'static {
 
 /// Records in memory, at most so many; see [`RequestStore`].
 pub struct MemoryRequestStore {
-    records: Mutex<BTreeMap<(String, String), RequestRecord>>,
+    records: Mutex<Records>,
     max: usize,
 }
 
@@ -51,14 +55,21 @@ impl MemoryRequestStore {
         {
             return Ok(());
         }
-        if known.is_none() && records.len() >= self.max {
-            let answered = records.iter().filter(|(_, known)| known.state == RequestState::Answered);
-            let oldest = answered.min_by_key(|(_, known)| known.at_ms).map(|(id, _)| id.clone());
-            let Some(oldest) = oldest else { return Err(TaskError::Full { count: records.len() }) };
-            records.remove(&oldest);
+        put(&mut records, self.max, id, record)
+    }
+
+    /// [`RequestStore::claim`], at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`put_now`](Self::put_now).
+    pub fn claim_now(&self, record: &RequestRecord) -> Result<Option<RequestRecord>, TaskError> {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = (record.sender.clone(), record.key.clone());
+        match records.get(&id) {
+            Some(known) => Ok(Some(known.clone())),
+            None => put(&mut records, self.max, id, record).map(|()| None),
         }
-        records.insert(id, record.clone());
-        Ok(())
     }
 
     /// [`RequestStore::load`], at once.
@@ -76,6 +87,10 @@ impl RequestStore for MemoryRequestStore {
         Box::pin(ready(self.put_now(record)))
     }
 
+    fn claim<'a>(&'a self, record: &'a RequestRecord) -> StoreFuture<'a, Option<RequestRecord>> {
+        Box::pin(ready(self.claim_now(record)))
+    }
+
     fn remove<'a>(&'a self, sender: &'a str, key: &'a str) -> StoreFuture<'a, ()> {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         records.remove(&(sender.to_owned(), key.to_owned()));
@@ -85,6 +100,24 @@ impl RequestStore for MemoryRequestStore {
     fn load(&self) -> StoreFuture<'_, Vec<RequestRecord>> {
         Box::pin(ready(Ok(self.load_now())))
     }
+}
+
+type Records = BTreeMap<(String, String), RequestRecord>;
+
+fn put(
+    records: &mut Records,
+    max: usize,
+    id: (String, String),
+    record: &RequestRecord,
+) -> Result<(), TaskError> {
+    if !records.contains_key(&id) && records.len() >= max {
+        let answered = records.iter().filter(|(_, known)| known.state == RequestState::Answered);
+        let oldest = answered.min_by_key(|(_, known)| known.at_ms).map(|(id, _)| id.clone());
+        let Some(oldest) = oldest else { return Err(TaskError::Full { count: records.len() }) };
+        records.remove(&oldest);
+    }
+    records.insert(id, record.clone());
+    Ok(())
 }
 
 impl fmt::Debug for MemoryRequestStore {

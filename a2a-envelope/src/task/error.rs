@@ -93,6 +93,9 @@ pub enum TaskError {
     /// The storage failed; the change was made or not made, so repeat it.
     #[error("the storage failed: {0}")]
     Storage(String),
+    /// This store lists no tasks.
+    #[error("tasks are not listed here")]
+    Unlisted,
     /// An id is empty, longer than 256 bytes, or has control characters.
     #[error("an id is empty, longer than 256 bytes, or has control characters")]
     Id,
@@ -105,7 +108,7 @@ impl TaskError {
         match self {
             Self::NotFound => -32001,
             Self::NotCancelable { .. } => -32002,
-            Self::Over { .. } | Self::Busy { .. } | Self::NoOpenRequest { .. } => -32004,
+            Self::Over { .. } | Self::Busy { .. } | Self::NoOpenRequest { .. } | Self::Unlisted => -32004,
             Self::Stale { .. } => -32010,
             Self::OtherContext | Self::OtherTask | Self::Id => -32602,
             Self::TooLarge { .. } => -32600,
@@ -123,7 +126,9 @@ impl TaskError {
         match self {
             Self::NotFound => "TASK_NOT_FOUND",
             Self::NotCancelable { .. } => "TASK_NOT_CANCELABLE",
-            Self::Over { .. } | Self::Busy { .. } | Self::NoOpenRequest { .. } => "UNSUPPORTED_OPERATION",
+            Self::Over { .. } | Self::Busy { .. } | Self::NoOpenRequest { .. } | Self::Unlisted => {
+                "UNSUPPORTED_OPERATION"
+            }
             Self::Stale { .. } => "TASK_GENERATION_MISMATCH",
             Self::OtherContext | Self::OtherTask | Self::Id | Self::TooLarge { .. } => "INVALID_REQUEST",
             _ => "INTERNAL",

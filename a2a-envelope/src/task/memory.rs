@@ -4,6 +4,7 @@ use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::TaskError;
+use super::listing::{TaskPage, TaskQuery};
 use super::record::Task;
 use super::store::{StoreFuture, TaskStore, may_replace};
 
@@ -87,6 +88,11 @@ impl TaskStore for MemoryTaskStore {
             self.tasks().values().filter(|task| task.open_turn().is_some()).cloned().collect();
         open.sort_by(|a, b| (a.changed_at(), a.id()).cmp(&(b.changed_at(), b.id())));
         Box::pin(ready(Ok(open)))
+    }
+
+    fn list<'a>(&'a self, query: &'a TaskQuery) -> StoreFuture<'a, TaskPage> {
+        let page = query.page(self.tasks().values());
+        Box::pin(ready(Ok(page)))
     }
 }
 

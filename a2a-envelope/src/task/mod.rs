@@ -11,6 +11,7 @@
 mod artifact;
 mod error;
 mod event;
+mod listing;
 mod memory;
 mod record;
 mod state;
@@ -26,11 +27,14 @@ pub use artifact::Artifact;
 pub(crate) use artifact::text_part;
 pub use error::TaskError;
 pub use event::Event;
+pub use listing::{TaskPage, TaskQuery};
 pub use memory::MemoryTaskStore;
 pub use record::Task;
 pub use state::TaskState;
 pub use step::Step;
 pub use store::{StoreFuture, TaskStore, may_replace};
 pub use text::TaskText;
+#[cfg(feature = "agent")]
+pub(crate) use time::iso8601;
 pub use turn::{Asked, TaskRequest, Turn};
 pub use waiting::{Next, Waiting};

@@ -3,6 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::error::TaskError;
+use super::listing::{TaskPage, TaskQuery};
 use super::record::Task;
 
 /// What a store's method gives: a boxed future, so that the trait needs no runtime and fits behind `dyn`.
@@ -39,6 +40,13 @@ pub trait TaskStore: Send + Sync + Debug + 'static {
     /// The tasks with a request that is not answered, those that changed first before the others: what a
     /// worker goes on with when it starts.
     fn open_tasks(&self) -> StoreFuture<'_, Vec<Task>>;
+
+    /// The tasks a query asks for, by [`TaskQuery::page`] or by an index that gives the same. A store without a
+    /// list answers with [`TaskError::Unlisted`], which is the default.
+    fn list<'a>(&'a self, query: &'a TaskQuery) -> StoreFuture<'a, TaskPage> {
+        let _ = query;
+        Box::pin(std::future::ready(Err(TaskError::Unlisted)))
+    }
 }
 
 /// What every store decides alike: whether `task` may take the place of `kept`. `Ok(false)` if it is there.

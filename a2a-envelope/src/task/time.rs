@@ -7,6 +7,46 @@ pub(crate) fn iso8601(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
+/// The unix milliseconds of a moment in ISO 8601, in UTC or at an offset; `None` for any other text, and for one
+/// before 1970.
+pub(crate) fn unix_ms(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once(['T', 't'])?;
+    let at = time.find(['Z', 'z', '+', '-'])?;
+    let (time, zone) = time.split_at(at);
+    let offset: i64 = match zone {
+        "Z" | "z" => 0,
+        zone => {
+            let (hours, minutes) = zone[1..].split_once(':')?;
+            let minutes = two(hours)? * 60 + two(minutes)?;
+            if zone.starts_with('-') { -minutes } else { minutes }
+        }
+    };
+    let mut date = date.splitn(3, '-');
+    let year = date.next().filter(|year| year.len() == 4)?.parse::<u32>().ok().map(i64::from)?;
+    let (month, day) = (two(date.next()?)?, two(date.next()?)?);
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut clock = clock.splitn(3, ':');
+    let (hour, minute, second) = (two(clock.next()?)?, two(clock.next()?)?, two(clock.next()?)?);
+    let legal =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
+    if !legal || fraction.is_empty() || !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let millis: i64 = format!("{fraction:0<3}")[..3].parse().ok()?;
+    // Years begin in March here, so that a leap day ends one.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let days =
+        era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    let seconds = ((days * 24 + hour) * 60 + minute - offset) * 60 + second;
+    u64::try_from(seconds * 1_000 + millis).ok()
+}
+
+fn two(digits: &str) -> Option<i64> {
+    let legal = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if legal { digits.parse().ok() } else { None }
+}
+
 /// The date so many days after the epoch: years of 400 begin in March, so that a leap day ends one.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -21,7 +61,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::iso8601;
+    use super::{iso8601, unix_ms};
 
     #[test]
     fn moments_are_written_in_utc_with_leap_days() {
@@ -34,6 +74,23 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(iso8601(ms), text);
+            assert_eq!(unix_ms(text), Some(ms), "{text}");
+        }
+        for (text, ms) in [
+            ("2000-02-29T01:00:00+01:00", Some(951_782_400_000)),
+            ("2000-02-28t23:30:00.5-00:30", Some(951_782_400_500)),
+            ("1970-01-01T00:00:00.123456789Z", Some(123)),
+            ("1969-12-31T23:59:59Z", None),
+            ("2000-02-29 00:00:00Z", None),
+            ("2000-02-29T00:00:00", None),
+            ("2000-13-01T00:00:00Z", None),
+            ("2000-1-01T00:00:00Z", None),
+            ("2000-01-01T00:00Z", None),
+            ("2000-01-01T00:00:00.Z", None),
+            ("2000-01-01T00:00:00é", None),
+            ("", None),
+        ] {
+            assert_eq!(unix_ms(text), ms, "{text}");
         }
         assert!(iso8601(u64::MAX).ends_with('Z'));
     }

@@ -50,6 +50,9 @@ pub struct Asked {
     /// The network's conversation it belongs to.
     #[serde(default)]
     pub conversation: Option<String>,
+    /// The trace that the work on it belongs to, as a `traceparent` line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 impl fmt::Debug for Asked {

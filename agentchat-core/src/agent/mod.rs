@@ -71,10 +71,11 @@ use crate::clock::after;
 use crate::delivery::Receipt;
 use crate::directory::{Discovered, Heartbeat, Query};
 use crate::error::{Error, ErrorKind, Reached, Result};
-use crate::id::CorrelationId;
+use crate::id::{ClientMsgId, CorrelationId};
 use crate::message::{Body, Outbound};
 use crate::options::Inbox;
 use crate::telemetry::{observed, verb_span};
+use crate::trace_context::TraceContext;
 use crate::transport::{ConnectionState, Connector, KeyedValue, Transport};
 use serve::Source;
 use serving::Stop;
@@ -210,6 +211,12 @@ impl Agent {
         let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
         sent.map_err(|_| late(Reached::Unknown))??;
         Ok(Call::new(correlation_id, registered, end))
+    }
+
+    /// The trace that a message under this id would carry if this task sent it now: a step in the trace of the
+    /// message that is being handled, else one of its own. `None` where the agent adds no lines.
+    pub fn trace_for(&self, id: &ClientMsgId) -> Option<TraceContext> {
+        self.shared.trace_for(id)
     }
 
     /// Serves the agent's inbox with `handler`: what waited first, then what arrives. Messages of one

@@ -20,6 +20,7 @@ use crate::capability::Capabilities;
 use crate::delivery::{Delivery, Receipt};
 use crate::disabled::disabled;
 use crate::error::{Error, ErrorKind, Reached, Result};
+use crate::id::ClientMsgId;
 use crate::message::Outbound;
 use crate::options::CloseMode;
 use crate::telemetry::{message_span, observed};
@@ -104,6 +105,12 @@ impl AgentShared {
         let message = trace::carrying(message, line);
         let span = message_span!(INFO, "agent.send", message, Some(&message.client_msg_id));
         observed(span, self.transport.send(&message)).await
+    }
+
+    /// The trace of a message that has no line of its own yet.
+    pub(crate) fn trace_for(&self, id: &ClientMsgId) -> Option<TraceContext> {
+        let able = self.traces && self.capabilities().headers;
+        able.then(|| trace::step_of(id, &*self.transport, trace::handled()))
     }
 
     fn line(&self, message: &Outbound, within: Option<TraceContext>) -> Option<TraceContext> {

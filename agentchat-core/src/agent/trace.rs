@@ -7,6 +7,7 @@ use tracing::Span;
 
 use super::outcome::{HandlerError, HandlerResult};
 use crate::delivery::Delivery;
+use crate::id::ClientMsgId;
 use crate::message::Outbound;
 use crate::telemetry::{message_span, observed_by};
 use crate::trace_context::TraceContext;
@@ -38,6 +39,21 @@ impl Handling {
     }
 }
 
+impl TraceContext {
+    /// The trace of the message that this task handles, or that it was [put within](Self::scope): what it
+    /// sends through an agent continues it. `None` outside of a handler, and where the agent adds no lines.
+    pub fn current() -> Option<Self> {
+        handled()
+    }
+
+    /// Runs `future` within this trace: what it sends through an agent belongs to it, as what a handler sends
+    /// belongs to the trace of its message. For work that goes on after its handler, in a task of its own.
+    /// Tasks it spawns are on their own.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        HANDLED.scope(Some(self), future).await
+    }
+}
+
 /// The trace of the message that is being handled by this task.
 pub(super) fn handled() -> Option<TraceContext> {
     HANDLED.try_with(|trace| *trace).ok().flatten()
@@ -49,18 +65,27 @@ pub(super) fn of_delivery(delivery: &Delivery) -> TraceContext {
 }
 
 /// What `message` should carry when it is sent `within` a trace, or begins its own. `None` when it carries
-/// a line already, whatever that says. The same message within the same trace always gets the same.
+/// a line already, whatever that says, and where the network has no place for one. The same message within the same trace always gets the same.
 pub(super) fn line(
     message: &Outbound,
     sender: &dyn Transport,
     within: Option<TraceContext>,
 ) -> Option<TraceContext> {
-    if message.headers.get(TraceContext::HEADER).is_some() {
+    if message.headers.get(TraceContext::HEADER).is_some() || !sender.capabilities().headers {
         return None;
     }
+    Some(step_of(&message.client_msg_id, sender, within))
+}
+
+/// The step of the message of this id `within` a trace, or in its own.
+pub(super) fn step_of(
+    id: &ClientMsgId,
+    sender: &dyn Transport,
+    within: Option<TraceContext>,
+) -> TraceContext {
     // As the receiver's `Delivery::identity` has it.
-    let identity = format!("c{}\n{}", message.client_msg_id, sender.address().name());
-    Some(TraceContext::step(&identity, within))
+    let identity = format!("c{id}\n{}", sender.address().name());
+    TraceContext::step(&identity, within)
 }
 
 /// `message` with its line, unless there is no room for one.

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this module")]
 
+pub mod bodies;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,12 +11,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use a2a_envelope::agent::{
-    A2aClient, A2aHandler, A2aObserver, A2aServer, A2aServerOptions, A2aServing, Note, TurnHandle, TurnResult,
+    A2aClient, A2aHandler, A2aObserver, A2aServer, A2aServerOptions, A2aServing, Note, TurnHandle,
+    TurnResult, Wrapped,
 };
 use a2a_envelope::idempotency::{MemoryRequestStore, RequestStore};
 use a2a_envelope::stream::{Coalesce, WriterOptions};
 use a2a_envelope::task::{MemoryTaskStore, TaskStore};
 use agentchat_core::{Agent, Loopback, LoopbackConnector};
+use bodies::Bodies;
 use mq9_client::testing::Broker;
 use transport_mq9::Mq9Connector;
 use transport_ws::testing::AgentChatServer;
@@ -25,11 +29,18 @@ pub enum Net {
     Loopback(Loopback, Mutex<HashMap<String, LoopbackConnector>>),
     Mq9(Broker, Mutex<HashMap<String, Mq9Connector>>),
     AgentChat(AgentChatServer, Mutex<HashMap<String, AgentChatConnector>>),
+    /// One without headers.
+    Bodies(Loopback, Mutex<HashMap<String, Wrapped<Bodies>>>),
 }
 
 impl Net {
     pub fn loopback() -> Self {
         Self::Loopback(Loopback::new(), Mutex::default())
+    }
+
+    /// Nothing but bodies travel.
+    pub fn bodies() -> Self {
+        Self::Bodies(Loopback::new(), Mutex::default())
     }
 
     pub async fn mq9() -> Self {
@@ -52,6 +63,14 @@ impl Net {
                         .entry(name.into())
                         .or_insert_with(|| network.connector(name).expect("a name"))
                         .clone()
+                };
+                Agent::builder(connector).start().await.expect("starts")
+            }
+            Self::Bodies(network, known) => {
+                let connector = {
+                    let mut known = known.lock().expect("not poisoned");
+                    let make = || Wrapped::new(Bodies::of(network.connector(name).expect("a name")));
+                    known.entry(name.into()).or_insert_with(make).clone()
                 };
                 Agent::builder(connector).start().await.expect("starts")
             }

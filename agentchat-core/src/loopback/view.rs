@@ -279,7 +279,8 @@ impl View {
                 return;
             }
             let ahead = self.batch.get(self.ahead.handed.load(Ordering::Acquire)..).unwrap_or_default();
-            if ahead.iter().any(|(other, _)| other == place) {
+            let behind = ahead.first().is_some_and(|(first, _)| first <= place);
+            if behind && ahead.iter().any(|(other, _)| other == place) {
                 self.take_back();
             }
         } else {

@@ -322,3 +322,21 @@ const ASLEEP: u8 = 1;
 const CHANGED: u8 = 2;
 /// How many bytes may stay for a while after they were settled.
 const LITTLE: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_is_woken_where_it_is_asleep_and_sees_for_itself_while_it_is_awake() {
+        let mut view = View::new(Line::default(), 1, 1, false);
+        let ahead = view.ahead();
+        view.sleep(Waker::noop());
+        assert!(view.wake().is_none() && ahead.has_changed(), "it looks for itself");
+        assert!(!ahead.sleeps(), "what changed before keeps it awake");
+        view.sleep(Waker::noop());
+        assert!(!ahead.has_changed() && ahead.sleeps() && ahead.sleeps());
+        assert!(view.wake().is_some() && ahead.has_changed());
+        assert!(view.wake().is_none(), "it is woken once");
+    }
+}

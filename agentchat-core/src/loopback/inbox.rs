@@ -15,12 +15,13 @@ use tokio::time::Instant;
 use super::history::History;
 use super::hub::Luck;
 use super::moment::Moment;
+use super::row::Row;
 use super::rows::Rows;
 use super::stored::Stored;
 use super::view::{Ahead, Place, View};
 use crate::delivery::Delivery;
 use crate::id::ConversationId;
-use crate::message::{Body, Outbound, Priority};
+use crate::message::{Body, Outbound};
 use crate::transport::ReplayRange;
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
@@ -61,18 +62,6 @@ pub(crate) struct InboxLimits {
     pub(crate) messages: usize,
     /// Bodies, headers, and [`OVERHEAD`] for each message's own keeping.
     pub(crate) bytes: usize,
-}
-
-/// A message, and what storing, giving out and settling look at: the message itself is in the cache of
-/// whoever made it.
-#[derive(Debug)]
-struct Row {
-    stored: Arc<Stored>,
-    /// For the first reader: it need not count one up that its sender has in the cache.
-    spare: Option<Arc<Stored>>,
-    priority: Priority,
-    size: usize,
-    expires: Option<Instant>,
 }
 
 /// What a reader is given.
@@ -442,21 +431,6 @@ impl InboxState {
             view.forget(&place);
         }
         Some(row)
-    }
-}
-
-impl Row {
-    fn new(stored: Arc<Stored>) -> Self {
-        let (priority, size, expires) = (stored.priority, stored.size(), stored.expires());
-        Self { spare: Some(Arc::clone(&stored)), stored, priority, size, expires }
-    }
-
-    fn give(&mut self) -> Arc<Stored> {
-        self.spare.take().unwrap_or_else(|| Arc::clone(&self.stored))
-    }
-
-    fn place(&self, id: u64) -> Place {
-        Place::of(self.priority, id)
     }
 }
 

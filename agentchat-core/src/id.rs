@@ -42,6 +42,11 @@ macro_rules! text_id {
                 Self(text)
             }
 
+            #[allow(dead_code, reason = "not every kind of id is looked for by its bytes")]
+            pub(crate) fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+
             /// The text as it goes on the wire.
             pub fn as_str(&self) -> &str {
                 self.0.as_str()
@@ -99,6 +104,13 @@ impl AckTag {
         Self(Text::pair(first, second))
     }
 
+    /// The numbers of a [`pair`](Self::pair).
+    pub(crate) fn numbers(&self) -> Option<(u64, u64)> {
+        let tag = self.0.as_bytes();
+        let dot = tag.iter().position(|byte| *byte == b'.')?;
+        Some((number(&tag[..dot])?, number(&tag[dot + 1..])?))
+    }
+
     /// The tag that is the number behind `prefix`, which is within the rule.
     pub(crate) fn below(prefix: &str, number: u64) -> Self {
         Self(Text::below(prefix, number))
@@ -125,6 +137,13 @@ impl CorrelationId {
     }
 }
 
+/// What the digits say.
+fn number(digits: &[u8]) -> Option<u64> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let add = |number: u64, byte| number.checked_mul(10)?.checked_add(digit(byte)?);
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
+}
+
 /// A UUID version 7: the time in milliseconds, then 74 random bits.
 fn fresh() -> Uuid {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -140,12 +159,12 @@ fn text(id: Uuid) -> Text {
 }
 
 fn checked(what: &str, text: &str) -> Result<Text> {
-    if (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(text.into());
     }
     let fault = match text.len() {
         0 => "is empty".to_owned(),
-        len if len > 128 => format!("has {len} bytes; at most 128 are allowed"),
+        len if len > LONGEST_ID => format!("has {len} bytes; at most {LONGEST_ID} are allowed"),
         _ => "has a character that is not visible ASCII".to_owned(),
     };
     Err(Error::new(ErrorKind::Invalid, "id", format!("the {what} {fault}")))
@@ -156,6 +175,8 @@ pub(crate) fn digest(text: &str) -> String {
     Uuid::new_v5(&NAMESPACE, text.as_bytes()).simple().to_string()
 }
 
+/// Bytes of the longest id.
+pub(crate) const LONGEST_ID: usize = 128;
 /// Our own namespace for derived ids, so that they cannot meet anyone else's.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b1f_0c5e_9a43_5d0e_8c1d_3f6a_72e4_91b7);
 
@@ -184,5 +205,15 @@ mod tests {
         assert_ne!(ClientMsgId::derived("a", "1"), ClientMsgId::derived("a", "2"));
         assert_ne!(ClientMsgId::derived("a", "1"), ClientMsgId::derived("b", "1"));
         assert_ne!(ClientMsgId::random(), ClientMsgId::random());
+    }
+
+    #[test]
+    fn a_tag_of_two_numbers_is_read_and_no_other() {
+        for pair in [(0, 0), (7, 1_234_567), (u64::MAX, u64::MAX)] {
+            assert_eq!(AckTag::pair(pair.0, pair.1).numbers(), Some(pair));
+        }
+        for other in ["7", "7.", ".7", "7.x", "+7.7", "7.7.7", "7.18446744073709551616"] {
+            assert_eq!(AckTag::new(other).expect("within the rule").numbers(), None, "{other}");
+        }
     }
 }

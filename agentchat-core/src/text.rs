@@ -137,24 +137,18 @@ struct Short {
 impl Short {
     /// At the beginning or behind what is there: a number has 20 digits at most.
     fn write_number(&mut self, number: u64) {
-        let (mut digits, mut at, mut rest) = ([0; 20], 20, number);
-        while rest >= 100 {
-            at -= 2;
-            digits[at..at + 2].copy_from_slice(&two_digits(rest % 100));
-            rest /= 100;
+        self.len += number.checked_ilog10().map_or(1, |power| power as usize + 1);
+        let (mut at, mut rest) = (self.len, number);
+        loop {
+            at -= 1;
+            // Less than ten.
+            self.bytes[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                return;
+            }
         }
-        at -= 2;
-        digits[at..at + 2].copy_from_slice(&two_digits(rest));
-        at += usize::from(rest < 10);
-        self.bytes[self.len..self.len + 20 - at].copy_from_slice(&digits[at..]);
-        self.len += 20 - at;
     }
-}
-
-fn two_digits(number: u64) -> [u8; 2] {
-    // Less than a hundred.
-    let number = number as u8;
-    [b'0' + number / 10, b'0' + number % 10]
 }
 
 impl From<Short> for Text {

@@ -278,6 +278,50 @@ async fn a_send_to_a_full_inbox_waits_for_room_and_not_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_goes_on_at_once_when_a_reader_that_is_caught_up_makes_room() {
+    let network = Loopback::new().with_inbox_limits(2, usize::MAX);
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    assert_eq!(now(&mut events), ["|"]);
+    for number in ["1", "2"] {
+        alice.send(&text(&bob, number)).await.expect("there is room");
+    }
+    let waiting = text(&bob, "3");
+    let sending = tokio::spawn(async move { alice.send(&waiting).await });
+    tokio::time::sleep(SECOND).await;
+    assert!(!sending.is_finished());
+    let (begun, first) = (tokio::time::Instant::now(), next(&mut events).await);
+    bob.ack(&[first.tag]).await.expect("settled");
+    sending.await.expect("no panic").expect("there is room now");
+    assert_eq!((begun.elapsed(), now(&mut events)), (Duration::ZERO, vec!["2".into(), "3".into()]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn between_two_threads_nobody_is_left_asleep() {
+    let network = Loopback::new().with_inbox_limits(4, usize::MAX);
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    let messages: Vec<_> = (0..3_000).map(|number| text(&bob, &number.to_string())).collect();
+    let sending = tokio::spawn(async move {
+        for (number, message) in messages.iter().enumerate() {
+            alice.send(message).await.expect("there is room in time");
+            if number % 7 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let reading = tokio::spawn(async move {
+        let mut events = read(&bob, SubscribeOptions::own()).await;
+        for number in 0..3_000 {
+            let delivery = tokio::time::timeout(9 * SECOND, next(&mut events)).await.expect("woken in time");
+            assert_eq!(delivery.body.as_str(), Some(number.to_string().as_str()));
+            bob.ack(&[delivery.tag]).await.expect("settled");
+        }
+    });
+    sending.await.expect("all were taken");
+    reading.await.expect("all came, in order");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_inbox_is_full_by_bytes_too_and_an_empty_one_takes_anything() {
     let network = Loopback::new().with_inbox_limits(usize::MAX, 2 * 1_024 + 10);
     let bob = attach(&network, "bob").await;

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
-use crate::id::ClientMsgId;
+use crate::id::{ClientMsgId, LONGEST_ID};
 use crate::numbers::NumberMap;
 
 /// The messages accepted last, by the number of the sender's inbox and the client id.
@@ -46,7 +46,13 @@ pub(crate) struct Key(u64);
 
 impl Keys {
     pub(crate) fn of(&self, sender: u64, id: &ClientMsgId) -> Key {
-        Key(self.0.hash_one((sender, id)))
+        // In one piece, which hashes in half the time.
+        let (id, mut piece) = (id.as_bytes(), [0; 8 + LONGEST_ID]);
+        piece[..8].copy_from_slice(&sender.to_ne_bytes());
+        piece[8..8 + id.len()].copy_from_slice(id);
+        let mut hasher = self.0.build_hasher();
+        hasher.write(&piece[..8 + id.len()]);
+        Key(hasher.finish())
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct History {
 impl History {
     /// Remembers a numbered message. Ids and numbers only grow.
     pub(crate) fn keep(&mut self, id: u64, row: &Arc<Stored>) {
-        let (Some(conversation), Some(_)) = (&row.conversation, row.seq) else { return };
+        let (Some(conversation), Some(_)) = (&row.conversation, row.seq()) else { return };
         self.bytes += row.size();
         self.order.push_back((id, conversation.clone()));
         let line = self.lines.entry(conversation.clone()).or_default();
@@ -65,7 +65,7 @@ impl History {
         now: Instant,
     ) -> Vec<Delivery> {
         let Some(line) = self.lines.get(conversation) else { return Vec::new() };
-        let from = line.partition_point(|(_, row)| row.seq < Some(range.from));
+        let from = line.partition_point(|(_, row)| row.seq() < Some(range.from));
         let rows = line.range(from..).filter(|(_, row)| row.is_there(now)).take(range.limit);
         rows.map(|(_, row)| row.show()).collect()
     }
@@ -93,7 +93,9 @@ mod tests {
         let to = Address::parse("loopback://b").expect("valid");
         let message = Outbound::new(to.clone(), Body::binary(vec![0; size]));
         let message = message.with_conversation(conversation(number));
-        Stored::named(Stored::new(&message, &to), 0, seq, Some(seq))
+        let row = Stored::new(&message, &to);
+        row.name(0, seq, Some(seq));
+        row
     }
 
     fn numbers(history: &History, number: usize, from: u64, limit: usize, now: Instant) -> Vec<u64> {

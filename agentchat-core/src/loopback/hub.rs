@@ -60,6 +60,8 @@ pub(crate) struct Hub {
     /// The inboxes by the number that stands in ack tags, so that no tag tells an address.
     inboxes: NumberMap<InboxState>,
     numbers: HashMap<Address, u64>,
+    /// The one of them that was sent to last.
+    last: Option<(Address, u64)>,
     /// Fresh inboxes in the order they expire.
     expiring: BTreeSet<(Instant, Address)>,
     /// Fresh inboxes that may have been given up, by when that is to be seen to.
@@ -93,6 +95,7 @@ impl Hub {
         Self {
             inboxes: NumberMap::default(),
             numbers: HashMap::new(),
+            last: None,
             expiring: BTreeSet::new(),
             unread: VecDeque::new(),
             registry: Registry::default(),
@@ -189,6 +192,18 @@ impl Hub {
         self.inboxes.get_mut(self.numbers.get(address)?)
     }
 
+    /// The number of the inbox that a message goes to.
+    fn number(&mut self, address: &Address) -> Option<u64> {
+        if let Some((last, number)) = &self.last
+            && last == address
+        {
+            return Some(*number);
+        }
+        let number = *self.numbers.get(address)?;
+        self.last = Some((address.clone(), number));
+        Some(number)
+    }
+
     fn open(&mut self, address: Address, expires: Option<Instant>) -> u64 {
         let number = self.next_id;
         self.next_id += 1;
@@ -205,6 +220,7 @@ impl Hub {
         while self.expiring.first().is_some_and(|(at, _)| *at <= now.get()) {
             let Some((_, address)) = self.expiring.pop_first() else { return };
             let number = self.numbers.remove(&address);
+            self.last = None;
             if let Some(mut inbox) = number.and_then(|number| self.inboxes.remove(&number)) {
                 inbox.end(&mut self.woken);
             }
@@ -258,7 +274,7 @@ impl Hub {
     pub(crate) fn acknowledge(&mut self, rows: &[(u64, u64)]) {
         let later = rows.chunk_by(|one, other| one.0 == other.0).all(|rows| {
             let last = rows.iter().map(|(_, row)| *row).max().unwrap_or_default();
-            let inbox = rows.first().and_then(|(number, _)| self.inboxes.get(number));
+            let inbox = rows.first().and_then(|(number, _)| self.inboxes.get_mut(number));
             inbox.is_some_and(|inbox| inbox.settles_later(last))
         });
         self.settled.extend(rows);
@@ -271,7 +287,8 @@ impl Hub {
     pub(crate) fn settle(&mut self, most: usize) -> bool {
         let count = self.settled.len().min(most);
         let mut touched = None;
-        for (number, row) in self.settled.drain(..count) {
+        for _ in 0..count {
+            let Some((number, row)) = self.settled.pop_front() else { break };
             if touched.is_some_and(|touched| touched != number)
                 && let Some(inbox) = touched.and_then(|touched| self.inboxes.get_mut(&touched))
             {
@@ -301,7 +318,7 @@ impl Hub {
         message: &Outbound,
         draft: &mut Draft,
     ) -> std::result::Result<Result<Receipt>, Pin<Box<OwnedNotified>>> {
-        let to = self.numbers.get(&message.to).copied();
+        let to = self.number(&message.to);
         let inbox = to.and_then(|to| self.inboxes.get(&to));
         // With what is settled nothing is done that it could be told by, but to count it.
         let few = message.key.is_none()
@@ -443,11 +460,9 @@ impl Luck<'_> {
 
 /// The inboxes and the rows that the tags name, up to the first tag that is not of this network.
 pub(crate) fn rows_of(tags: &[AckTag]) -> Vec<(u64, u64)> {
-    let parse = |tag: &AckTag| {
-        let (inbox, row) = tag.as_str().split_once('.')?;
-        Some((inbox.parse().ok()?, row.parse().ok()?))
-    };
-    tags.iter().map_while(parse).collect()
+    let mut rows = Vec::with_capacity(tags.len());
+    rows.extend(tags.iter().map_while(AckTag::numbers));
+    rows
 }
 
 fn receipt(outcome: SendOutcome, seq: Option<u64>) -> Receipt {

@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use super::history::History;
 use super::hub::Luck;
 use super::moment::Moment;
+use super::row::Row;
 use super::rows::Rows;
 use super::stored::Stored;
 use super::view::{Ahead, Place, View};
 use crate::delivery::Delivery;
 use crate::id::ConversationId;
-use crate::message::{Body, Outbound, Priority};
-use crate::numbers::NumberMap;
+use crate::message::{Body, Outbound};
 use crate::transport::ReplayRange;
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
@@ -42,7 +42,8 @@ pub(crate) struct InboxState {
     held: BTreeSet<(Instant, u64)>,
     /// Rows that expire, by when.
     mortal: BTreeSet<(Instant, u64)>,
-    views: NumberMap<View>,
+    /// By number. They are few: mostly one.
+    views: Vec<(u64, View)>,
     next_view: u64,
     /// How many messages each conversation had here.
     seqs: HashMap<ConversationId, u64>,
@@ -61,18 +62,6 @@ pub(crate) struct InboxLimits {
     pub(crate) messages: usize,
     /// Bodies, headers, and [`OVERHEAD`] for each message's own keeping.
     pub(crate) bytes: usize,
-}
-
-/// A message, and what storing, giving out and settling look at: the message itself is in the cache of
-/// whoever made it.
-#[derive(Debug)]
-struct Row {
-    stored: Arc<Stored>,
-    /// For the first reader: it need not count one up that its sender has in the cache.
-    spare: Option<Arc<Stored>>,
-    priority: Priority,
-    size: usize,
-    expires: Option<Instant>,
 }
 
 /// What a reader is given.
@@ -128,7 +117,7 @@ impl InboxState {
         let stored = self.record(id, message);
         self.mortal.extend(stored.expires().map(|at| (at, id)));
         let row = Row::new(stored);
-        let (due, seq, place) = (row.stored.due(), row.stored.seq, row.place(id));
+        let (due, seq, place) = (row.stored.due(), row.stored.seq(), row.place(id));
         self.bytes += row.size + OVERHEAD;
         self.rows.push(id, row);
         match due {
@@ -136,7 +125,7 @@ impl InboxState {
                 self.held.insert((due, id));
                 self.take_back();
             }
-            _ => self.make_due(place),
+            _ => self.lay(place),
         }
         self.stage();
         self.wake(woken);
@@ -145,7 +134,7 @@ impl InboxState {
 
     /// Numbers a message and keeps it in history, for nobody to read otherwise. Returns its number.
     pub(crate) fn note(&mut self, id: u64, message: Arc<Stored>) -> Option<u64> {
-        self.record(id, message).seq
+        self.record(id, message).seq()
     }
 
     fn record(&mut self, id: u64, message: Arc<Stored>) -> Arc<Stored> {
@@ -154,9 +143,9 @@ impl InboxState {
             *seq += 1;
             *seq
         });
-        let stored = Stored::named(message, self.number, id, seq);
-        self.history.keep(id, &stored);
-        stored
+        message.name(self.number, id, seq);
+        self.history.keep(id, &message);
+        message
     }
 
     pub(crate) fn replay(
@@ -172,7 +161,7 @@ impl InboxState {
     /// [`InboxState::after_settling`] has to follow.
     pub(crate) fn settle(&mut self, id: u64, cursor: bool, left: &mut Vec<Arc<Stored>>) {
         if cursor {
-            let passed: Vec<u64> = self.views.values_mut().flat_map(|view| view.pass(id)).collect();
+            let passed: Vec<u64> = self.views.iter_mut().flat_map(|(_, view)| view.pass(id)).collect();
             left.extend(passed.into_iter().filter_map(|id| Some(self.remove(id)?.stored)));
         } else {
             left.extend(self.remove(id).map(|row| row.stored));
@@ -186,18 +175,21 @@ impl InboxState {
     }
 
     /// Whether nobody can tell when rows up to `last`, which were read, are settled: there is one reader, it
-    /// has them behind it and does not wait for credit, they are little, no sender waits for room, and no row depends on time
-    /// or on another.
-    pub(crate) fn settles_later(&self, last: u64) -> bool {
-        let mut views = self.views.values();
-        let (Some(view), None) = (views.next(), views.next()) else { return false };
-        let quiet = self.stages() && !self.crowded && self.mortal.is_empty() && self.keys.is_empty();
-        quiet && view.is_past(last)
+    /// has them behind it and does not wait for credit, they are little, and no row depends on time or on
+    /// another. Senders that wait for room are told to look.
+    pub(crate) fn settles_later(&mut self, last: u64) -> bool {
+        let [(_, view)] = &self.views[..] else { return false };
+        let quiet = self.stages() && self.mortal.is_empty() && self.keys.is_empty();
+        let later = quiet && view.is_past(last);
+        if later && std::mem::take(&mut self.crowded) {
+            self.room.notify_waiters();
+        }
+        later
     }
 
     /// Whether rows wait in a view for credit.
     pub(crate) fn is_behind(&self, view: u64) -> bool {
-        self.views.get(&view).is_some_and(View::is_behind)
+        self.view(view).is_some_and(View::is_behind)
     }
 
     /// Whether nothing that is stored depends on time.
@@ -207,13 +199,13 @@ impl InboxState {
 
     /// The reader of `view` has nothing to do before the next change.
     pub(crate) fn sleep(&mut self, view: u64, waker: &Waker) {
-        if let Some(view) = self.views.get_mut(&view) {
+        if let Some(view) = self.view_mut(view) {
             view.sleep(waker);
         }
     }
 
     fn wake(&mut self, woken: &mut Vec<Waker>) {
-        woken.extend(self.views.values_mut().filter_map(View::wake));
+        woken.extend(self.views.iter_mut().filter_map(|(_, view)| view.wake()));
     }
 
     pub(crate) fn put(&mut self, key: &str, value: Body) {
@@ -239,7 +231,7 @@ impl InboxState {
         let due = self.rows.iter().filter(|(_, row)| row.stored.due().is_none_or(|due| due <= now));
         let view = View::new(due.map(|(id, row)| row.place(id)).collect(), messages, bytes, cursor);
         let ahead = view.ahead();
-        self.views.insert(self.next_view, view);
+        self.views.push((self.next_view, view));
         (self.next_view, ahead)
     }
 
@@ -251,12 +243,12 @@ impl InboxState {
 
     /// What readers have and did not hand on is theirs no more.
     pub(crate) fn take_back(&self) {
-        self.views.values().for_each(View::take_back);
+        self.views.iter().for_each(|(_, view)| view.take_back());
     }
 
     /// Ends a view.
     pub(crate) fn close_view(&mut self, view: u64, now: Instant) {
-        self.views.remove(&view);
+        self.views.retain(|(number, _)| *number != view);
         if self.expires.is_some() && self.views.is_empty() {
             self.unread = Some(now);
         }
@@ -288,7 +280,7 @@ impl InboxState {
         let expiring = self.mortal.first().map(|(at, _)| *at);
         let wait = Next::Wait([self.first_held(), expiring, self.expires].into_iter().flatten().min());
         let stages = self.stages();
-        let Some(view) = self.views.get_mut(&number) else { return wait };
+        let Some(view) = find(&mut self.views, number) else { return wait };
         view.begin_batch();
         if view.catches_up() {
             batch.push_back(Given::CaughtUp);
@@ -297,10 +289,10 @@ impl InboxState {
         if !stages {
             view.unstage();
         } else if self.fetch(number, batch) {
-            let more = self.views.get(&number).is_some_and(View::is_behind);
+            let more = self.view(number).is_some_and(View::is_behind);
             return Next::Some { drains: !more && self.mortal.is_empty() };
         }
-        let Some(view) = self.views.get_mut(&number) else { return wait };
+        let Some(view) = find(&mut self.views, number) else { return wait };
         let alone = !luck.is_plain() || view.has_cursor() || self.expires.is_some() || !self.held.is_empty();
         let most = if alone { 1 } else { BATCH };
         let mut drains = false;
@@ -345,7 +337,7 @@ impl InboxState {
         if !self.stages() {
             return;
         }
-        for view in self.views.values_mut().filter(|view| !view.has_cursor()) {
+        for (_, view) in self.views.iter_mut().filter(|(_, view)| !view.has_cursor()) {
             while let Some(place) = view.next_staged() {
                 // What expires must not lie with the reader until then.
                 let row = self.rows.get_mut(place.id()).filter(|row| row.expires.is_none());
@@ -355,10 +347,22 @@ impl InboxState {
         }
     }
 
+    /// Makes a new row due. Where it is the next one to lay ready it is laid ready, without waiting before.
+    fn lay(&mut self, place: Place) {
+        let stages = self.stages();
+        for (_, view) in &mut self.views {
+            let row = self.rows.get_mut(place.id()).filter(|row| row.expires.is_none());
+            match row.filter(|_| stages && view.stages_next(&place)) {
+                Some(row) => view.stage_new(place, row.size, row.give()),
+                None => view.add(place),
+            }
+        }
+    }
+
     /// Gives the reader of a view what lies ready for it. Returns whether there is any.
     fn fetch(&mut self, view: u64, batch: &mut VecDeque<Given>) -> bool {
         self.stage();
-        self.views.get_mut(&view).is_some_and(|view| view.fetch(batch))
+        self.view_mut(view).is_some_and(|view| view.fetch(batch))
     }
 
     /// Lets rows become due, and expire.
@@ -375,12 +379,20 @@ impl InboxState {
         }
     }
 
+    fn view(&self, number: u64) -> Option<&View> {
+        self.views.iter().find(|(other, _)| *other == number).map(|(_, view)| view)
+    }
+
+    fn view_mut(&mut self, number: u64) -> Option<&mut View> {
+        find(&mut self.views, number)
+    }
+
     fn first_held(&self) -> Option<Instant> {
         self.held.first().map(|(at, _)| *at)
     }
 
     fn make_due(&mut self, place: Place) {
-        for view in self.views.values_mut() {
+        for (_, view) in &mut self.views {
             view.add(place);
         }
     }
@@ -415,26 +427,15 @@ impl InboxState {
         {
             self.keys.remove(key);
         }
-        for view in self.views.values_mut() {
+        for (_, view) in &mut self.views {
             view.forget(&place);
         }
         Some(row)
     }
 }
 
-impl Row {
-    fn new(stored: Arc<Stored>) -> Self {
-        let (priority, size, expires) = (stored.priority, stored.size(), stored.expires());
-        Self { spare: Some(Arc::clone(&stored)), stored, priority, size, expires }
-    }
-
-    fn give(&mut self) -> Arc<Stored> {
-        self.spare.take().unwrap_or_else(|| Arc::clone(&self.stored))
-    }
-
-    fn place(&self, id: u64) -> Place {
-        Place::of(self.priority, id)
-    }
+fn find(views: &mut [(u64, View)], number: u64) -> Option<&mut View> {
+    views.iter_mut().find(|(other, _)| *other == number).map(|(_, view)| view)
 }
 
 /// Registered, so that no notice from now on is missed.

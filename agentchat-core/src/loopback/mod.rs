@@ -15,6 +15,7 @@ mod locked;
 mod moment;
 mod reader;
 mod registry;
+mod row;
 mod rows;
 mod staged;
 mod stored;

@@ -30,6 +30,10 @@ pub(crate) struct Reader {
     view: u64,
     ahead: Arc<Ahead>,
     batch: VecDeque<Given>,
+    /// The one that the inbox has.
+    waker: Waker,
+    /// How often it may still look for a change before it goes to sleep.
+    looks: usize,
     /// When the batch was given.
     received: SystemTime,
     pause: Option<Pause>,
@@ -42,8 +46,8 @@ pub(crate) struct Reader {
 enum Pause {
     /// The network delivers nothing.
     Stall(BoxFuture<'static, ()>),
-    /// A change of the inbox, or a moment. The waker is the one that the inbox has.
-    Change(Waker, Option<Pin<Box<Sleep>>>),
+    /// A change of the inbox, or a moment.
+    Change(Option<Pin<Box<Sleep>>>),
 }
 
 impl Reader {
@@ -59,6 +63,8 @@ impl Reader {
             view,
             ahead,
             batch: VecDeque::new(),
+            waker: Waker::noop().clone(),
+            looks: 0,
             received: SystemTime::UNIX_EPOCH,
             pause: None,
             life: Box::pin(ends),
@@ -96,16 +102,26 @@ impl Reader {
         let over = match &mut self.pause {
             None => return Poll::Ready(()),
             Some(Pause::Stall(stall)) => stall.as_mut().poll(cx).is_ready(),
-            Some(Pause::Change(waker, alarm)) => {
+            Some(Pause::Change(alarm)) => {
                 let due = alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready());
-                due || self.ahead.has_changed() || !waker.will_wake(cx.waker())
+                due || self.ahead.has_changed() || !self.waker.will_wake(cx.waker())
             }
         };
         if over {
             self.pause = None;
             return Poll::Ready(());
         }
-        self.life.as_mut().poll(cx)
+        let changes = matches!(self.pause, Some(Pause::Change(_)));
+        if changes && self.looks > 0 {
+            self.looks -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.life.as_mut().poll(cx).is_pending() && (!changes || self.ahead.sleeps()) {
+            return Poll::Pending;
+        }
+        self.pause = None;
+        Poll::Ready(())
     }
 
     /// Gets a batch, or begins to wait for one.
@@ -135,17 +151,19 @@ impl Reader {
         // before the change is waited for.
         if !matches!(next, Next::Some { drains: false }) {
             hub.sleep(self.inbox, self.view, waker);
+            if !self.waker.will_wake(waker) {
+                self.waker = waker.clone();
+            }
         }
         drop(hub);
         self.pause = match next {
-            Next::Wait(until) => {
-                Some(Pause::Change(waker.clone(), until.map(|at| Box::pin(sleep_until(at)))))
-            }
-            Next::Some { drains: true } => Some(Pause::Change(waker.clone(), None)),
+            Next::Wait(until) => Some(Pause::Change(until.map(|at| Box::pin(sleep_until(at))))),
+            Next::Some { drains: true } => Some(Pause::Change(None)),
             Next::Some { drains: false } => None,
         };
         if !self.batch.is_empty() {
             self.received = SystemTime::now();
+            self.looks = LOOKS;
         }
         Ok(())
     }
@@ -172,6 +190,10 @@ impl Drop for Reader {
         self.ticket.network.lock().close_view(self.inbox, self.view, Instant::now());
     }
 }
+
+/// How often a reader that had something to read looks for more before it goes to sleep: waking a thread
+/// takes its sender longer than making some messages.
+const LOOKS: usize = 4;
 
 pub(crate) fn gone(operation: &'static str) -> Error {
     Error::new(ErrorKind::NotFound, operation, "no such inbox")

@@ -1,7 +1,7 @@
 //! A message as the network keeps it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -25,17 +25,18 @@ pub(crate) struct Stored {
     pub(crate) conversation: Option<ConversationId>,
     created: SystemTime,
     pub(crate) priority: Priority,
-    inbox: u64,
-    row: u64,
-    /// Its number in the conversation is its inbox's.
-    pub(crate) seq: Option<u64>,
     more: Option<Box<More>>,
-    /// How often it was handed out of the inbox.
-    handed: AtomicU32,
+    /// Told once, by the one thread that has it then.
+    inbox: AtomicU64,
+    row: AtomicU64,
+    /// Its number in the conversation is its inbox's, from 1; 0: it has none.
+    seq: AtomicU64,
+    /// Whether it was handed out of the inbox.
+    handed: AtomicBool,
 }
 
 /// What few messages have.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct More {
     reply_to: Option<Address>,
     correlation_id: Option<CorrelationId>,
@@ -50,7 +51,11 @@ struct More {
 impl Stored {
     /// `message` of `sender`, before it has a row: what can be made of it without the network's lock.
     pub(crate) fn new(message: &Outbound, sender: &Address) -> Arc<Self> {
-        let mut stored = Arc::new(Self {
+        let mut more = More::of(message);
+        if message.delay.is_some() || message.ttl.is_some() {
+            more.get_or_insert_default().date(message);
+        }
+        Arc::new(Self {
             client_msg_id: message.client_msg_id.clone(),
             sender: sender.clone(),
             body: message.body.clone(),
@@ -58,33 +63,32 @@ impl Stored {
             conversation: message.conversation.clone(),
             created: SystemTime::now(),
             priority: message.priority,
-            inbox: 0,
-            row: 0,
-            seq: None,
-            more: More::of(message),
-            handed: AtomicU32::new(0),
-        });
-        if let Some(stored) = Arc::get_mut(&mut stored) {
-            stored.date(message);
-        }
-        stored
+            more,
+            inbox: AtomicU64::new(0),
+            row: AtomicU64::new(0),
+            seq: AtomicU64::new(0),
+            handed: AtomicBool::new(false),
+        })
     }
 
     /// Counts its times from now.
     pub(crate) fn date(&mut self, message: &Outbound) {
         if message.delay.is_some() || message.ttl.is_some() {
-            let due = after(Instant::now(), message.delay.unwrap_or_default());
-            let more = self.more.get_or_insert_default();
-            more.expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
-            more.due = message.delay.map(|_| due);
+            self.more.get_or_insert_default().date(message);
         }
     }
 
-    /// The same as row `row` of the inbox that has that number.
-    pub(crate) fn named(mut stored: Arc<Self>, inbox: u64, row: u64, seq: Option<u64>) -> Arc<Self> {
-        let own = Arc::make_mut(&mut stored);
-        (own.inbox, own.row, own.seq) = (inbox, row, seq);
-        stored
+    /// It is row `row` of the inbox that has that number. Nobody else has it yet: whoever gets it, gets it
+    /// under a lock, so that plain writes will do.
+    pub(crate) fn name(&self, inbox: u64, row: u64, seq: Option<u64>) {
+        self.inbox.store(inbox, Ordering::Relaxed);
+        self.row.store(row, Ordering::Relaxed);
+        self.seq.store(seq.unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// Its number in the conversation.
+    pub(crate) fn seq(&self) -> Option<u64> {
+        Some(self.seq.load(Ordering::Relaxed)).filter(|seq| *seq > 0)
     }
 
     /// Its compaction key.
@@ -103,7 +107,12 @@ impl Stored {
 
     /// As a reader gets it that it arrives at `now`.
     pub(crate) fn hand_out(&self, now: SystemTime) -> Delivery {
-        let again = self.handed.fetch_add(1, Ordering::Relaxed) > 0;
+        // Not in one step, which would wait for the sender's core: of two readers at the same moment none is
+        // the second.
+        let again = self.handed.load(Ordering::Relaxed);
+        if !again {
+            self.handed.store(true, Ordering::Relaxed);
+        }
         self.delivery(now, again)
     }
 
@@ -123,9 +132,10 @@ impl Stored {
 
     fn delivery(&self, received: SystemTime, redelivered: bool) -> Delivery {
         let more = self.more.as_deref();
+        let row = self.row.load(Ordering::Relaxed);
         // Written out, so that it is made where it stays and not copied there part by part.
         Delivery {
-            id: MessageId::numbered(self.row),
+            id: MessageId::numbered(row),
             client_msg_id: Some(self.client_msg_id.clone()),
             sender: Some(self.sender.clone()),
             conversation: self.conversation.clone(),
@@ -137,12 +147,12 @@ impl Stored {
             key: more.and_then(|more| more.key.clone()),
             tags: more.map_or_else(Vec::new, |more| more.tags.clone()),
             deadline: more.and_then(|more| more.deadline),
-            seq: self.seq,
+            seq: self.seq(),
             late: false,
             created: Some(self.created),
             received,
             redelivered,
-            tag: AckTag::pair(self.inbox, self.row),
+            tag: AckTag::pair(self.inbox.load(Ordering::Relaxed), row),
         }
     }
 
@@ -151,26 +161,6 @@ impl Stored {
         let more = self.more.get_or_insert_default();
         (more.due, more.expires) = (due, expires);
         self
-    }
-}
-
-impl Clone for Stored {
-    /// The same message for another inbox, where nobody has read it yet.
-    fn clone(&self) -> Self {
-        Self {
-            client_msg_id: self.client_msg_id.clone(),
-            sender: self.sender.clone(),
-            body: self.body.clone(),
-            headers: self.headers.clone(),
-            conversation: self.conversation.clone(),
-            created: self.created,
-            priority: self.priority,
-            inbox: self.inbox,
-            row: self.row,
-            seq: self.seq,
-            more: self.more.clone(),
-            handed: AtomicU32::new(0),
-        }
     }
 }
 
@@ -195,6 +185,12 @@ impl More {
             expires: None,
         }))
     }
+
+    fn date(&mut self, message: &Outbound) {
+        let due = after(Instant::now(), message.delay.unwrap_or_default());
+        self.expires = message.ttl.and_then(|ttl| due.checked_add(ttl));
+        self.due = message.delay.map(|_| due);
+    }
 }
 
 #[cfg(test)]
@@ -218,7 +214,8 @@ mod tests {
                     .with_tag("t")
                     .with_deadline(now);
             }
-            let stored = Stored::named(Stored::new(&message, &address("a")), 7, 9, Some(3));
+            let stored = Stored::new(&message, &address("a"));
+            stored.name(7, 9, Some(3));
             let got = stored.hand_out(now);
             let mut expected = Delivery::new(
                 MessageId::new("9").expect("id"),
@@ -237,7 +234,7 @@ mod tests {
             expected.deadline = message.deadline;
             (expected.seq, expected.received, expected.created) = (Some(3), now, got.created);
             assert!(got == expected && got.created.is_some(), "{got:?}");
-            assert!(stored.hand_out(now).redelivered && !Stored::clone(&stored).hand_out(now).redelivered);
+            assert!(stored.hand_out(now).redelivered && !stored.show().redelivered);
         }
     }
 }

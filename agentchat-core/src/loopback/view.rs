@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use super::hub::Luck;
@@ -47,16 +47,21 @@ pub(crate) struct View {
     /// The rows given out last, and whether they are of the backlog.
     batch: Vec<(Place, bool)>,
     ahead: Arc<Ahead>,
-    /// The reader, while it waits for a change.
-    sleeper: Option<Waker>,
+    /// Whether the reader is to be told of the next change.
+    waits: bool,
+    /// What wakes it, if it is asleep by then.
+    waker: Option<Waker>,
 }
 
 /// What a reader has of its last batch. Rows that it has not handed on yet can still be taken back.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
+    /// Written by the reader alone, for each row: whoever else looks at it takes its memory from the reader's
+    /// core, and is to do so seldom.
     handed: AtomicUsize,
     stale: AtomicBool,
-    changed: AtomicBool,
+    /// [`AWAKE`], [`ASLEEP`] or [`CHANGED`].
+    state: AtomicU8,
 }
 
 impl View {
@@ -73,7 +78,8 @@ impl View {
             staged: Staged::default(),
             batch: Vec::new(),
             ahead: Arc::default(),
-            sleeper: None,
+            waits: false,
+            waker: None,
         }
     }
 
@@ -127,14 +133,32 @@ impl View {
 
     /// The row to lay ready next, unless too much is unsettled or lies ready.
     pub(crate) fn next_staged(&self) -> Option<Place> {
-        let full =
-            self.staged.is_full() || self.taken.len() >= self.max_taken || self.bytes >= self.max_bytes;
-        if full || !self.is_live() { None } else { self.waiting.first() }
+        let first = self.waiting.first()?;
+        self.has_place().then_some(first)
     }
 
-    /// Lays the row ready that is the next one.
+    /// Whether a row that did not wait yet is the one to lay ready next.
+    pub(crate) fn stages_next(&self, place: &Place) -> bool {
+        let last = self.staged.last().max(self.batch.last().map(|(last, _)| *last));
+        let next = self.waiting.is_empty() && last.is_none_or(|last| last < *place);
+        next && !self.has_cursor() && self.has_place()
+    }
+
+    /// Whether a further row may lie ready.
+    fn has_place(&self) -> bool {
+        let full =
+            self.staged.is_full() || self.taken.len() >= self.max_taken || self.bytes >= self.max_bytes;
+        !full && self.is_live()
+    }
+
+    /// Lays the row ready that is the next one of those that wait.
     pub(crate) fn stage(&mut self, place: Place, size: usize, row: Arc<Stored>) {
         self.waiting.remove(&place);
+        self.stage_new(place, size, row);
+    }
+
+    /// Lays a row ready that is the next one and did not wait.
+    pub(crate) fn stage_new(&mut self, place: Place, size: usize, row: Arc<Stored>) {
         self.taken.insert(place.id(), size);
         self.bytes += size;
         self.staged.push(place, row);
@@ -170,7 +194,7 @@ impl View {
         let mut ahead = [batch, self.staged.first(), self.waiting.first()].into_iter().flatten();
         // Behind a row of normal priority there are none but of its kind, by number.
         let normal = ahead.all(|first| first >= Place::of(Priority::Normal, last) && first.id() > last);
-        let blocked = self.sleeper.is_some() && self.is_behind();
+        let blocked = self.waits && self.is_behind();
         normal && !blocked && self.bytes <= LITTLE && self.is_live() && !self.has_cursor()
     }
 
@@ -189,7 +213,8 @@ impl View {
 
     /// The reader asks for its next batch. What it has not handed on of the last one waits again.
     pub(crate) fn begin_batch(&mut self) {
-        let handed = self.ahead.handed.swap(0, Ordering::AcqRel);
+        let handed = self.ahead.handed.load(Ordering::Acquire);
+        self.ahead.handed.store(0, Ordering::Release);
         self.ahead.stale.store(false, Ordering::Release);
         // What goes back goes before what lies ready.
         if handed < self.batch.len() {
@@ -222,19 +247,24 @@ impl View {
         }
     }
 
-    /// The reader has nothing to do before the next change: this wakes it then.
+    /// The reader has nothing to do before the next change, and is awake still: this wakes it once it is not.
     pub(crate) fn sleep(&mut self, waker: &Waker) {
-        self.ahead.changed.store(false, Ordering::Release);
-        self.sleeper = Some(waker.clone());
+        self.ahead.state.store(AWAKE, Ordering::Release);
+        self.waits = true;
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
     }
 
-    /// Something changed. Gives what is to be woken.
+    /// Something changed. Gives what is to be woken: nobody, if the reader is awake and sees it for itself.
     pub(crate) fn wake(&mut self) -> Option<Waker> {
-        let sleeper = self.sleeper.take();
-        if sleeper.is_some() {
-            self.ahead.changed.store(true, Ordering::Release);
+        if !std::mem::take(&mut self.waits) {
+            return None;
         }
-        sleeper
+        match self.ahead.state.swap(CHANGED, Ordering::AcqRel) {
+            ASLEEP => self.waker.take(),
+            _ => None,
+        }
     }
 
     /// The row is settled, or gone.
@@ -245,9 +275,12 @@ impl View {
                 return;
             }
             // A batch is in order, and most often what is settled went before it.
-            let behind = |ahead: &[(Place, bool)]| ahead.first().is_some_and(|(first, _)| first <= place);
+            if self.batch.first().is_none_or(|(first, _)| place < first) {
+                return;
+            }
             let ahead = self.batch.get(self.ahead.handed.load(Ordering::Acquire)..).unwrap_or_default();
-            if behind(ahead) && ahead.iter().any(|(other, _)| other == place) {
+            let behind = ahead.first().is_some_and(|(first, _)| first <= place);
+            if behind && ahead.iter().any(|(other, _)| other == place) {
                 self.take_back();
             }
         } else {
@@ -260,12 +293,19 @@ impl View {
 impl Ahead {
     /// The reader hands on the next row of its batch.
     pub(crate) fn hand(&self) {
-        self.handed.fetch_add(1, Ordering::AcqRel);
+        self.handed.store(self.handed.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     /// Whether something changed since the reader began to wait.
     pub(crate) fn has_changed(&self) -> bool {
-        self.changed.load(Ordering::Acquire)
+        self.state.load(Ordering::Acquire) == CHANGED
+    }
+
+    /// The reader goes to sleep. Returns whether it may: a change since it began to wait wakes it from now on,
+    /// and there was none before.
+    pub(crate) fn sleeps(&self) -> bool {
+        let state = self.state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
+        state != Err(CHANGED)
     }
 
     /// Whether the rest of the batch is not what the reader would be given now.
@@ -274,5 +314,29 @@ impl Ahead {
     }
 }
 
+/// The reader looks for itself before it goes to sleep.
+const AWAKE: u8 = 0;
+/// The reader is to be woken.
+const ASLEEP: u8 = 1;
+/// Something changed since the reader began to wait.
+const CHANGED: u8 = 2;
 /// How many bytes may stay for a while after they were settled.
 const LITTLE: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_is_woken_where_it_is_asleep_and_sees_for_itself_while_it_is_awake() {
+        let mut view = View::new(Line::default(), 1, 1, false);
+        let ahead = view.ahead();
+        view.sleep(Waker::noop());
+        assert!(view.wake().is_none() && ahead.has_changed(), "it looks for itself");
+        assert!(!ahead.sleeps(), "what changed before keeps it awake");
+        view.sleep(Waker::noop());
+        assert!(!ahead.has_changed() && ahead.sleeps() && ahead.sleeps());
+        assert!(view.wake().is_some() && ahead.has_changed());
+        assert!(view.wake().is_none(), "it is woken once");
+    }
+}

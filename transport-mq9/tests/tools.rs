@@ -144,7 +144,7 @@ async fn a_call_gives_the_last_answer_and_those_before_it() {
     for target in [coder.address().as_str(), "coder.inbox"] {
         let call = json!({ "target_mailbox": target, "message": { "task": 1 } });
         let answer = world.ok("mq9_call", call).await;
-        assert_eq!(answer["reply"], json!({ "echo": { "task": 1 } }));
+        assert_eq!(answer["reply"]["echo"]["task"], 1);
         assert_eq!(answer["earlier_replies"], json!(["begun"]));
     }
     let failing = json!({ "target_mailbox": "coder.inbox", "message": "fail" });

@@ -40,13 +40,18 @@ async fn next(events: &mut EventStream) -> String {
 }
 
 #[tokio::test]
-async fn a_message_goes_out_as_it_was_written() {
+async fn a_message_goes_out_as_it_was_written_but_for_the_address_of_the_answer() {
     let broker = Broker::builder().start().await.expect("a broker");
     let ((_asker, tools), (coder, _)) = (start(&broker, "asker").await, start(&broker, "coder").await);
     let mut events = inbox(&coder).await;
     let asked = format!(r#"{{"target_mailbox":"coder","message":{TEXT},"timeout_seconds":1}}"#);
     assert_eq!(call(&tools, "mq9_call", &asked).await["error"]["code"], "TIMEOUT", "nobody answers");
-    assert_eq!(next(&mut events).await, TEXT);
+    let arrived = next(&mut events).await;
+    let written = TEXT.strip_suffix(" }").expect("an object");
+    // A peer that reads no headers finds the mailbox for its answer where the message has a place for one.
+    let answers = a2a_envelope::callback_of(arrived.as_bytes()).expect("a callback");
+    assert_eq!(arrived, format!(r#"{written},"pushNotification":{{"url":"{answers}"}} }}"#));
+    assert!(answers.starts_with("mq9://") && answers != coder.address().as_str());
     let words = r#"{"target_mailbox":"coder","message":"{ \"a\" }","timeout_seconds":1}"#;
     call(&tools, "mq9_call", words).await;
     assert_eq!(next(&mut events).await, r#"{ "a" }"#, "a text is no JSON");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::address::Address;
 use crate::clock::FAR;
 use crate::header::Headers;
 use crate::id::{ClientMsgId, ConversationId, CorrelationId};
@@ -33,6 +34,9 @@ pub struct CallRequest {
     /// Use a reply inbox for this call alone instead of the one kept for the peer (default off). Where agents
     /// have one inbox it is used all the same.
     pub private_inbox: bool,
+    /// Writes the reply inbox into the body as well, for peers that read no headers (default: it stands beside
+    /// the body alone). `None` from it leaves the body as it is.
+    pub reply_to_in_body: Option<fn(&Body, &Address) -> Option<Body>>,
 }
 
 impl CallRequest {
@@ -48,6 +52,7 @@ impl CallRequest {
             timeout: Duration::from_secs(60),
             deadline: None,
             private_inbox: false,
+            reply_to_in_body: None,
         }
     }
 
@@ -98,6 +103,13 @@ impl CallRequest {
     /// Uses a reply inbox for this call alone.
     pub fn with_private_inbox(mut self) -> Self {
         self.private_inbox = true;
+        self
+    }
+
+    /// Writes the reply inbox into the body as well. A call that is repeated under its id is the same call as
+    /// long as the body it is given is the same.
+    pub fn with_reply_to_in_body(mut self, write: fn(&Body, &Address) -> Option<Body>) -> Self {
+        self.reply_to_in_body = Some(write);
         self
     }
 

@@ -206,7 +206,12 @@ impl Agent {
             request.private_inbox,
         );
         let (inbox, registered) = timeout_at(end, inbox).await.map_err(|_| late(Reached::No))??;
-        let mut message = content.clone().with_reply_to(inbox);
+        let mut message = content.clone();
+        if let Some(body) = request.reply_to_in_body.and_then(|write| write(&content.body, &inbox)) {
+            message.body = body;
+            self.capabilities().check(&message)?;
+        }
+        message = message.with_reply_to(inbox);
         message.deadline = request.deadline();
         let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
         sent.map_err(|_| late(Reached::Unknown))??;

@@ -16,8 +16,8 @@ use super::words::{Mailbox, Message, shown};
 
 pub(super) fn call(agent: &Agent) -> Result<ToolSpec> {
     let agent = agent.clone();
-    let what = "Sends a message to another agent's mailbox and waits for its answer. The message goes as it is; \
-        an A2A message is one. With `callback_mailbox` nothing is waited for: the answer goes there. After \
+    let what = "Sends a message to another agent's mailbox and waits for its answer. The message goes as it is, \
+        but for the address of the answer where it has a free place for one; an A2A message is one. With `callback_mailbox` nothing is waited for: the answer goes there. After \
         TIMEOUT the work may go on: call again with the `client_msg_id` of the error and the same message to \
         wait on, and nothing is done twice.";
     let run = move |args: Call, call: ToolCall| {
@@ -43,7 +43,8 @@ async fn ask(agent: &Agent, args: Call, call: &ToolCall) -> Result<Value> {
     let asked = args.timeout_seconds.map_or(USUAL, Duration::from_secs);
     // What is left of the call's time is the bound, and a little of it is for telling.
     let within = asked.min(call.remaining().saturating_sub(TELLING));
-    let request = CallRequest::new(body).with_id(id).with_timeout(within);
+    let request =
+        CallRequest::new(body).with_id(id).with_timeout(within).with_reply_to_in_body(with_callback_in);
     let mut answers = agent.call(&target, request).await?;
     let (mut earlier, mut left_out) = (Vec::new(), 0_u64);
     while let Some(reply) = answers.next().await {
@@ -100,6 +101,13 @@ async fn tell(
         "correlation_id": correlation.as_str(),
         "callback_mailbox": callback.as_str(),
     }))
+}
+
+/// `body` with the address for answers, where its own version has a free place for one. A callback that the
+/// message has already is left alone.
+fn with_callback_in(body: &Body, inbox: &Address) -> Option<Body> {
+    let bytes = with_callback(&body.bytes, inbox.as_str(), None, false).ok()?;
+    Some(Body::new(body.media_type.clone(), bytes))
 }
 
 /// Whether the callback in `body` is this one.

@@ -28,6 +28,7 @@ pub struct MessageRow {
 
 /// Where the members of a row lie in it.
 #[derive(Clone, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct Members {
     pub(super) id: Text,
     pub(super) conversation_id: Text,
@@ -41,6 +42,8 @@ pub(super) struct Members {
     pub(super) read_at: Text,
     pub(super) seq: Option<u64>,
     pub(super) content: Span,
+    /// The text of a content that is nothing but a text without escapes; empty where that is not known.
+    pub(super) plain: Span,
     pub(super) metadata: Span,
     pub(super) context: Span,
     pub(super) skipped: Span,
@@ -159,6 +162,10 @@ impl MessageRow {
 
     /// The known members of `content`; all empty when it is no object.
     pub fn content(&self) -> Content<'_> {
+        if !self.members.plain.is_empty() {
+            let text = Some(Cow::Borrowed(self.members.plain.text(&self.raw)));
+            return Content { text, ..Content::default() };
+        }
         self.content_json().map(ContentVisitor::read).unwrap_or_default()
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 /// A stretch of a row's own text.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Span {
     start: u32,
     end: u32,
@@ -36,6 +37,7 @@ impl Span {
 
 /// A string member: a place in the row when it had no escapes, else a text of its own.
 #[derive(Clone, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Text {
     #[default]
     Absent,

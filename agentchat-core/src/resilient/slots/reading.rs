@@ -127,12 +127,7 @@ impl Slot {
         }
     }
 
-    pub(super) fn on_item(
-        &mut self,
-        item: Item,
-        now: Instant,
-        rng: &mut fastrand::Rng,
-    ) -> Verdict {
+    pub(super) fn on_item(&mut self, item: Item, now: Instant, rng: &mut fastrand::Rng) -> Verdict {
         let item = match item {
             Item::Message(delivery) => {
                 self.resume(&delivery, now);

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::context::Context;
 use super::frame_in::Unreadable;
@@ -21,7 +22,7 @@ use super::system::SystemEvent;
 /// as text, which is read. `Debug` shows neither content nor metadata.
 #[derive(Clone, Default)]
 pub struct MessageRow {
-    pub(super) raw: Bytes,
+    pub(super) raw: Utf8Bytes,
     /// Apart, so that handing a row on copies little.
     pub(super) members: Box<Members>,
 }
@@ -178,7 +179,7 @@ impl MessageRow {
     pub(crate) fn bytes_of(&self, text: Cow<'_, str>) -> Bytes {
         match text {
             Cow::Borrowed("") => Bytes::new(),
-            Cow::Borrowed(text) => self.raw.slice_ref(text.as_bytes()),
+            Cow::Borrowed(text) => AsRef::<Bytes>::as_ref(&self.raw).slice_ref(text.as_bytes()),
             Cow::Owned(text) => text.into(),
         }
     }
@@ -232,7 +233,7 @@ impl MessageRow {
 
     /// The whole row as JSON text, as it came.
     pub fn json_text(&self) -> &str {
-        std::str::from_utf8(&self.raw).unwrap_or_default()
+        self.raw.as_str()
     }
 
     /// Bytes of [`MessageRow::json_text`].

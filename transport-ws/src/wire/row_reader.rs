@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::frame_in::Unreadable;
 use super::loose::Loose;
@@ -16,7 +17,9 @@ use super::span::{Span, Text};
 
 /// Reads a row; `raw` becomes its own.
 pub(super) fn read(raw: Bytes) -> Result<MessageRow, Unreadable> {
-    let text = std::str::from_utf8(&raw).map_err(|_| Unreadable::NotJson)?;
+    // Checked once: every look at a member relies on it.
+    let raw = Utf8Bytes::try_from(raw).map_err(|_| Unreadable::NotJson)?;
+    let text = raw.as_str();
     let members = match scan(text) {
         Some(members) => members,
         None => members(text)?,

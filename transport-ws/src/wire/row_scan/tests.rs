@@ -15,7 +15,7 @@ fn compare(text: &str) -> bool {
     let general = members(text).unwrap_or_else(|why| panic!("{text}: {why}"));
     assert_eq!(here, general, "{text}");
     if !plain.is_empty() {
-        let raw = bytes::Bytes::copy_from_slice(text.as_bytes());
+        let raw = text.into();
         let content: serde_json::Value = serde_json::from_str(general.content.text(&raw)).expect("JSON");
         assert_eq!(content, serde_json::json!({ "text": plain.text(&raw) }), "{text}");
     }

@@ -4,17 +4,18 @@
 //! its own), so only here, where the server's id is still there, can a missing number be told from one that
 //! went to another conversation.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::text_map::TextMap;
 use crate::wire::MessageRow;
 
 /// The numbers due in each conversation, and the rows that wait for an earlier one.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
-    lines: HashMap<String, Line>,
+    lines: TextMap<String, Line>,
     uses: u64,
 }
 

@@ -1,7 +1,8 @@
 //! How far each conversation has come over the sockets of one connector, for servers that bring nothing again.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::text_map::TextMap;
 
 /// By the server's conversation, the number behind the highest that has arrived. Cheap to clone; bounded.
 #[derive(Debug, Clone, Default)]
@@ -10,7 +11,7 @@ pub(crate) struct Positions(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     /// With when it was last used.
-    next: HashMap<String, (u64, u64)>,
+    next: TextMap<String, (u64, u64)>,
     uses: u64,
 }
 

@@ -68,8 +68,18 @@ impl Dedup {
 
     /// Whether `id` is settled, without meeting it.
     pub(crate) fn is_settled(&mut self, id: &str, now: Instant) -> bool {
+        self.is_settled_at(self.hash(id), id, now)
+    }
+
+    /// The hash of an id in this window, for those who ask about the same one more than once.
+    pub(crate) fn hash(&self, id: &str) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    /// [`Dedup::is_settled`] of an id whose [`Dedup::hash`] is known.
+    pub(crate) fn is_settled_at(&mut self, hash: u64, id: &str, now: Instant) -> bool {
         self.forget_old(now);
-        self.knows(self.hasher.hash_one(id), id)
+        self.knows(hash, id)
     }
 
     /// Marks `id` settled: from now on it is a repetition.
@@ -80,7 +90,11 @@ impl Dedup {
 
     /// The same for an id that was never met here.
     pub(crate) fn put(&mut self, id: Arc<str>, now: Instant) {
-        let hash = self.hasher.hash_one(&*id);
+        self.put_at(self.hash(&id), id, now);
+    }
+
+    /// [`Dedup::put`] of an id whose [`Dedup::hash`] is known.
+    pub(crate) fn put_at(&mut self, hash: u64, id: Arc<str>, now: Instant) {
         if !self.knows(hash, &id) {
             self.index.insert(hash, self.forgotten + self.settled.len() as u64);
             self.settled.push_back((now, id, hash));

@@ -1,8 +1,10 @@
 //! The task that reads an agent's own inbox where replies come there as well.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 
 use futures_util::StreamExt;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -54,10 +56,21 @@ struct Reading {
     room: usize,
 }
 
+/// What goes to the serving together.
+pub(super) type Batch = VecDeque<Result<Event>>;
+
+/// What went to the serving and was not taken by it.
+#[derive(Debug, Default)]
+pub(super) struct Offered {
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
 /// Where messages for the serving go.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    pub(super) sender: mpsc::Sender<Result<Event>>,
+    pub(super) sender: mpsc::Sender<Batch>,
+    pub(super) offered: Arc<Offered>,
     /// What the serving did not take before it ended.
     pub(super) returned: Arc<Mutex<VecDeque<Event>>>,
 }
@@ -144,7 +157,10 @@ impl Intake {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
-                event = next(&mut self.inbox), if wanted || (waiting && !full) => self.take_in(event),
+                event = next(&mut self.inbox), if wanted || (waiting && !full) => {
+                    self.take_in(event);
+                    self.take_ready().await;
+                }
                 () = changed(self.outlet.as_ref(), wanted) => {}
                 () = self.acks.work() => {}
                 () = self.room.notified() => {
@@ -255,6 +271,27 @@ impl Intake {
         }
     }
 
+    /// How many messages go to the serving together: no more than it has in hand at most.
+    fn batch(&self) -> usize {
+        self.inbox.as_ref().map_or(1, |inbox| inbox.room.clamp(1, BATCH))
+    }
+
+    /// Takes in what there is behind it without waiting: it goes to the serving together.
+    async fn take_ready(&mut self) {
+        for _ in 1..self.batch() {
+            if self.held_bytes >= BATCH_BYTES || self.is_crowded() {
+                return;
+            }
+            let Some(Reading { events, .. }) = &mut self.inbox else { return };
+            let ready = poll_fn(|cx| match events.poll_next_unpin(cx) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            let Some(event) = ready.await else { return };
+            self.take_in(event);
+        }
+    }
+
     fn route(&mut self, delivery: Delivery) {
         if let Some(inbox) = &self.inbox {
             inbox.settled.arrived(&delivery.tag);
@@ -279,10 +316,22 @@ impl Intake {
     fn pass_on(&mut self) {
         while let Some(outlet) = &self.outlet {
             let Ok(place) = outlet.sender.try_reserve() else { return };
-            let Some(event) = self.held.pop_front() else { return };
-            self.held_bytes -= event.as_ref().map_or(0, size);
-            let last = event.is_err();
-            place.send(event);
+            if self.held.is_empty() {
+                return;
+            }
+            let (mut batch, mut bytes, mut last) = (Batch::new(), 0, false);
+            while batch.len() < self.batch()
+                && bytes < BATCH_BYTES
+                && !last
+                && let Some(event) = self.held.pop_front()
+            {
+                bytes += event.as_ref().map_or(0, size);
+                last = event.is_err();
+                batch.push_back(event);
+            }
+            self.held_bytes -= bytes;
+            outlet.offered.add(batch.len(), bytes);
+            place.send(batch);
             if last {
                 self.outlet = None;
             }
@@ -312,9 +361,26 @@ impl Intake {
     /// Whether no reply can be read any more before something else is settled.
     fn is_crowded(&self) -> bool {
         // What a serving has not taken has left this queue, and still uses the credit that is for reading ahead.
-        let offered = usize::from(self.outlet.as_ref().is_some_and(|outlet| !outlet.has_room()));
-        self.held.len() + offered + self.aside.len() >= AHEAD
-            || self.held_bytes + self.aside.bytes() >= AHEAD_BYTES
+        let (events, bytes) = self.outlet.as_ref().map_or((0, 0), |outlet| outlet.offered.load());
+        self.held.len() + events + self.aside.len() >= AHEAD
+            || self.held_bytes + bytes + self.aside.bytes() >= AHEAD_BYTES
+    }
+}
+
+impl Offered {
+    fn add(&self, events: usize, bytes: usize) {
+        self.events.fetch_add(events, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The serving took this.
+    pub(super) fn taken(&self, event: &Result<Event>) {
+        self.events.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(event.as_ref().map_or(0, size), Ordering::Relaxed);
+    }
+
+    fn load(&self) -> (usize, usize) {
+        (self.events.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 }
 
@@ -347,6 +413,11 @@ fn size(event: &Event) -> usize {
         _ => 0,
     }
 }
+
+/// How much goes to the serving together. It is read with the credit that is for reading ahead.
+const BATCH: usize = 64;
+/// The same in bytes; the last one may go over it.
+const BATCH_BYTES: usize = 256 * 1024;
 
 fn unserved() -> Error {
     let what = "the agent's inbox is full of messages that nobody serves, and replies come behind them";

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::ServeOptions;
 use super::calls::{Calls, closed};
-use super::intake::{Attached, Command, Intake, Outlet};
+use super::intake::{Attached, Batch, Command, Intake, Offered, Outlet};
 use super::replies::PeerInbox;
 use super::role::{Role, Seat};
 use super::serve::Source;
@@ -152,15 +152,24 @@ async fn ask<T>(
 
 /// What a serving reads, and where the intake puts it.
 fn outlet() -> (Outlet, EventStream) {
-    let (sender, events) = mpsc::channel(1);
+    let (sender, batches) = mpsc::channel(1);
+    let offered = Arc::<Offered>::default();
     let returned = Arc::<Mutex<VecDeque<_>>>::default();
-    let reader = Served { events, returned: Arc::clone(&returned) };
-    (Outlet { sender, returned }, Box::pin(reader))
+    let reader = Served {
+        batches,
+        batch: VecDeque::new(),
+        offered: Arc::clone(&offered),
+        returned: Arc::clone(&returned),
+    };
+    (Outlet { sender, offered, returned }, Box::pin(reader))
 }
 
 /// The messages for a serving. What it has not taken when it is dropped goes back.
 struct Served {
-    events: mpsc::Receiver<Result<Event>>,
+    batches: mpsc::Receiver<Batch>,
+    /// The one that is being taken.
+    batch: Batch,
+    offered: Arc<Offered>,
     returned: Arc<Mutex<VecDeque<Event>>>,
 }
 
@@ -168,17 +177,28 @@ impl Stream for Served {
     type Item = Result<Event>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_recv(cx)
+        loop {
+            if let Some(event) = self.batch.pop_front() {
+                self.offered.taken(&event);
+                return Poll::Ready(Some(event));
+            }
+            match ready!(self.batches.poll_recv(cx)) {
+                Some(batch) => self.batch = batch,
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
         let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
         // The lock is held until the intake sees the end, so that nothing is looked for before it is here.
-        self.events.close();
-        while let Ok(event) = self.events.try_recv() {
-            returned.extend(event);
+        self.batches.close();
+        returned.extend(batch.into_iter().flatten());
+        while let Ok(batch) = self.batches.try_recv() {
+            returned.extend(batch.into_iter().flatten());
         }
     }
 }

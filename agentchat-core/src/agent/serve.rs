@@ -1,14 +1,17 @@
 //! Serving an inbox: reads deliveries, runs handlers, acknowledges what they settled.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::AgentShared;
 use super::acks::Acks;
@@ -90,6 +93,8 @@ impl Server {
     async fn run(mut self, mut events: EventStream, mut stop: watch::Receiver<Stop>) -> Served {
         let mut lost: Option<Error> = None;
         let mut give_up_at = None;
+        // Set to what is due or before it: setting it costs more than waking once too often.
+        let mut alarm = pin!(sleep_until(after(Instant::now(), FAR)));
         loop {
             let stopped = *stop.borrow_and_update();
             match stopped {
@@ -106,9 +111,11 @@ impl Server {
             }
             self.control.publish(self.dispatcher.stats());
             let serving = stopped == Stop::No;
-            let room = self.dispatcher.load() + self.acks.len() < self.options.subscribe.max_unsettled;
+            let room = self.has_room();
             let due = if serving { self.dispatcher.deadline() } else { give_up_at };
-            let due = due.unwrap_or_else(|| after(Instant::now(), FAR));
+            if alarm.is_elapsed() || due.is_some_and(|at| at < alarm.deadline()) {
+                alarm.as_mut().reset(due.unwrap_or_else(|| after(Instant::now(), FAR)));
+            }
             tokio::select! {
                 told = stop.changed() => {
                     if told.is_err() {
@@ -119,22 +126,51 @@ impl Server {
                     self.settle(done);
                 }
                 () = self.acks.work() => {}
-                event = events.next(), if serving && room => match event {
-                    Some(Ok(event)) => self.take_in(event),
-                    ended => {
-                        let closed = || Error::new(ErrorKind::Closed, "serve", "the inbox stream ended");
-                        lost = Some(ended.and_then(Result::err).unwrap_or_else(closed));
+                event = events.next(), if serving && room => {
+                    if let Some(error) = self.take_ready(event, &mut events).await {
+                        lost = Some(error);
                         give_up_at = Some(after(Instant::now(), self.options.grace));
                         self.control.stop(Stop::Lost);
                     }
-                },
-                () = tokio::time::sleep_until(due) => {
-                    if !serving {
+                }
+                () = alarm.as_mut() => {
+                    if !serving && give_up_at.is_some_and(|at| at <= Instant::now()) {
                         return self.ended(lost);
                     }
                 }
             }
         }
+    }
+
+    /// Takes in an event, and what there is behind it without waiting. Gives the end of them.
+    async fn take_ready(
+        &mut self,
+        mut event: Option<Result<Event>>,
+        events: &mut EventStream,
+    ) -> Option<Error> {
+        let mut taken = 0;
+        loop {
+            match event {
+                Some(Ok(event)) => self.take_in(event),
+                ended => {
+                    let closed = || Error::new(ErrorKind::Closed, "serve", "the inbox stream ended");
+                    return Some(ended.and_then(Result::err).unwrap_or_else(closed));
+                }
+            }
+            taken += 1;
+            if taken == AT_ONCE || !self.has_room() {
+                return None;
+            }
+            let ready = poll_fn(|cx| match events.poll_next_unpin(cx) {
+                Poll::Ready(event) => Poll::Ready(Some(event)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            event = ready.await?;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.dispatcher.load() + self.acks.len() < self.options.subscribe.max_unsettled
     }
 
     fn take_in(&mut self, event: Event) {
@@ -286,5 +322,7 @@ fn panicked(died: JoinError) -> HandlerError {
     }
 }
 
+/// How many events are taken in before handlers are looked after.
+const AT_ONCE: usize = 64;
 /// What acknowledging gets once the deadline for the handlers has passed; less than what waits for it.
 const LAST_ACKS: Duration = Duration::from_millis(500);

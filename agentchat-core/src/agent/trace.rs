@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::sync::Arc;
 
 use tracing::Span;
 
@@ -14,28 +15,29 @@ use crate::trace_context::TraceContext;
 use crate::transport::Transport;
 
 tokio::task_local! {
-    /// The trace of the message that this task handles.
-    static HANDLED: Option<TraceContext>;
+    /// The message that this task handles, where what it sends belongs to its trace. Making a trace costs more
+    /// than a small message, and most handlers send nothing.
+    static HANDLED: Option<Arc<Delivery>>;
 }
 
 /// What surrounds a handler: its span, and the trace of its message.
 pub(super) struct Handling {
     span: Span,
-    trace: Option<TraceContext>,
+    traced: Option<Arc<Delivery>>,
 }
 
 impl Handling {
     /// `traces` says whether what the handler sends belongs to the message's trace; `count` is how many
     /// messages a batch has, and `delivery` its first one.
-    pub(super) fn new(delivery: &Delivery, count: Option<usize>, attempt: u32, traces: bool) -> Self {
+    pub(super) fn new(delivery: &Arc<Delivery>, count: Option<usize>, attempt: u32, traces: bool) -> Self {
         let id = delivery.client_msg_id.as_ref();
         let span = message_span!(INFO, "agent.handle", delivery, id, count, attempt);
-        Self { span, trace: traces.then(|| of_delivery(delivery)) }
+        Self { span, traced: traces.then(|| Arc::clone(delivery)) }
     }
 
     /// Runs the handler. Tasks it spawns are on their own.
     pub(super) async fn run(self, handler: impl Future<Output = HandlerResult>) -> HandlerResult {
-        observed_by(self.span, HANDLED.scope(self.trace, handler), HandlerError::kind_name).await
+        observed_by(self.span, HANDLED.scope(self.traced, handler), HandlerError::kind_name).await
     }
 }
 
@@ -56,7 +58,7 @@ impl TraceContext {
 
 /// The trace of the message that is being handled by this task.
 pub(super) fn handled() -> Option<TraceContext> {
-    HANDLED.try_with(|trace| *trace).ok().flatten()
+    HANDLED.try_with(|handled| handled.as_deref().map(of_delivery)).ok().flatten()
 }
 
 /// The trace of a delivery: the one it carries, else the one its sender would have begun with it.

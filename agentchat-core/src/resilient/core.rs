@@ -14,7 +14,7 @@ use super::keeping::{Keep, Kept};
 use super::observer::Watch;
 use super::options::ResilientOptions;
 use super::sends::Sends;
-use super::slots::{SlotWork, Slots, Verdict};
+use super::slots::{Item, SlotWork, Slots, Verdict};
 use super::state::{CloseReason, SessionState, SessionStats};
 use crate::address::Address;
 use crate::agent::Role;
@@ -26,7 +26,7 @@ use crate::id::ConversationId;
 use crate::options::{CloseMode, Inbox, SubscribeOptions};
 use crate::session::backoff::Backoff;
 use crate::session::outbox::{Attempt, Outbox, Ticket};
-use crate::transport::{Event, EventStream};
+use crate::transport::EventStream;
 
 /// One session over all its connections. After every call that changes something, and at
 /// [`Core::deadline`], ask [`Core::poll`].
@@ -90,7 +90,7 @@ pub(super) enum Done {
     Sent(Ticket, u32, Result<Receipt>),
     Called(u64, Result<Answer>),
     Subscribed(u64, Result<EventStream>),
-    Read(u64, EventStream, Vec<Option<Result<Event>>>),
+    Read(u64, EventStream, Vec<Item>),
     History(u64, ConversationId, Vec<Delivery>),
     Kept(Kept),
     Nothing,

@@ -19,7 +19,7 @@ use super::events::Seat;
 use super::keeping::{self, Keeping};
 use super::options::ResilientOptions;
 use super::shared::{Owner, Shared};
-use super::slots::SlotWork;
+use super::slots::{Item, SlotWork};
 use super::state::CloseReason;
 use crate::agent::{Acks, Role};
 use crate::card::AgentCard;
@@ -424,15 +424,21 @@ impl Driver {
 
 /// Waits for an item, and takes with it what there is then: up to so many messages and bytes, of which the
 /// last one may go over the bytes. The end is the last item.
-async fn read(stream: &mut EventStream, (messages, bytes): (usize, usize)) -> Vec<Option<Result<Event>>> {
+async fn read(stream: &mut EventStream, (messages, bytes): (usize, usize)) -> Vec<Item> {
     let (mut items, mut size) = (Vec::new(), 0);
     let mut next = stream.next().await;
     loop {
-        if let Some(Ok(Event::Message(delivery))) = &next {
-            size += delivery.size();
-        }
-        let over = !matches!(next, Some(Ok(_)));
-        items.push(next.map(|item| item.map_err(of_attachment)));
+        let mut over = false;
+        items.push(match next {
+            Some(Ok(Event::Message(delivery))) => {
+                size += delivery.size();
+                Item::Message(Box::new(delivery))
+            }
+            other => {
+                over = !matches!(other, Some(Ok(_)));
+                Item::Other(Box::new(other.map(|item| item.map_err(of_attachment))))
+            }
+        });
         if over || items.len() >= messages.min(AT_ONCE) || size >= bytes {
             return items;
         }

@@ -9,6 +9,7 @@ use futures_core::Stream;
 use tokio::task::coop;
 
 use super::shared::{Owner, Shared};
+use super::slots::Told;
 use crate::error::Result;
 use crate::transport::Event;
 
@@ -23,7 +24,7 @@ pub(super) struct Seat {
 pub(super) struct Events {
     seat: Seat,
     /// Taken over with another one, and not handed on yet.
-    ready: VecDeque<Event>,
+    ready: VecDeque<Told>,
     _owner: Arc<Owner>,
 }
 
@@ -49,7 +50,7 @@ impl Stream for Events {
         let progress = std::task::ready!(coop::poll_proceed(cx));
         if let Some(event) = this.ready.pop_front() {
             progress.made_progress();
-            return Poll::Ready(Some(Ok(event)));
+            return Poll::Ready(Some(Ok(event.into())));
         }
         let (polled, rests) = {
             let slots = &mut this.seat.shared.lock().slots;

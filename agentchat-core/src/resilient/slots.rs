@@ -16,7 +16,7 @@ use super::recall::Recall;
 use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::delivery::Delivery;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::id::{AckTag, ConversationId};
 use crate::options::{Inbox as Target, SubscribeOptions};
 use crate::session::backoff::{Backoff, BackoffPolicy};
@@ -59,6 +59,21 @@ pub(super) enum SlotWork {
     Ack(Vec<AckTag>),
 }
 
+/// An item of a subscription. Messages are large and pass through many hands: they are boxed at once.
+#[derive(Debug)]
+pub(super) enum Item {
+    Message(Box<Delivery>),
+    /// Everything else; `None` is the end.
+    Other(Box<Option<Result<Event>>>),
+}
+
+/// What a reader is told.
+#[derive(Debug)]
+pub(super) enum Told {
+    Message(Box<Delivery>),
+    Other(Box<Event>),
+}
+
 /// What an item of a subscription means for the session.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -79,7 +94,7 @@ struct Slot {
     owes: bool,
     backoff: Backoff,
     /// Read although there was no credit, so that the end of a backlog is seen: waits for credit.
-    stash: VecDeque<Delivery>,
+    stash: VecDeque<Box<Delivery>>,
     acks: Vec<AckTag>,
     asks: VecDeque<(ConversationId, u64, usize)>,
     room: usize,
@@ -88,7 +103,7 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct Reader {
-    ready: VecDeque<Event>,
+    ready: VecDeque<Told>,
     caught_up: bool,
     end: Option<Error>,
     ended: bool,
@@ -310,6 +325,24 @@ impl Slot {
     fn note_earlier_sends(&mut self, sent: &OwnSends, now: Instant) {
         for (conversation, seq) in sent.iter().filter(|_| self.own) {
             self.inbox.note_earlier_send(conversation, *seq, now);
+        }
+    }
+}
+
+impl From<Event> for Told {
+    fn from(event: Event) -> Self {
+        match event {
+            Event::Message(delivery) => Self::Message(Box::new(delivery)),
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl From<Told> for Event {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Message(delivery) => Self::Message(*delivery),
+            Told::Other(event) => *event,
         }
     }
 }

@@ -159,7 +159,8 @@ impl Inbox {
     }
 
     /// A message arrived on the subscription.
-    pub(crate) fn on_delivery(&mut self, delivery: Delivery, now: Instant) {
+    pub(crate) fn on_delivery(&mut self, delivery: impl Into<Box<Delivery>>, now: Instant) {
+        let delivery = delivery.into();
         self.end_stale_catch_up(now);
         self.progress(now);
         let wire = self.acks.arrived(delivery.tag.clone());
@@ -222,7 +223,7 @@ impl Inbox {
                 known.push(seq);
             } else {
                 let wire = self.acks.read(row.tag.clone());
-                fresh.push((seq, self.admit(identity, row, wire)));
+                fresh.push((seq, self.admit(identity, row.into(), wire)));
             }
         }
         self.order.history(conversation, fresh, &known, proven, now);
@@ -256,7 +257,8 @@ impl Inbox {
     /// `identity` was settled in an earlier session.
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
         let aged = self.aged(now);
-        self.seen.settle(identity.into(), aged);
+        let identity = self.seen.identity(identity);
+        self.seen.settle(identity, aged);
     }
 
     /// These were handed out in an earlier session, and perhaps handled, but not settled: when they come
@@ -267,7 +269,7 @@ impl Inbox {
 
     /// The identity of what is handed out under `tag` and not settled.
     pub(crate) fn identity(&self, tag: &AckTag) -> Option<&Arc<str>> {
-        self.unsettled.identity(self.unsettled.by_handle(tag)?)
+        self.unsettled.identity(self.unsettled.by_handle(tag)?).map(|identity| &identity.text)
     }
 
     /// Whether the numbers of deliveries are looked at.
@@ -284,21 +286,31 @@ impl Inbox {
     /// [`Inbox::restore`], or `None` when there is nothing of that tag to settle: doing it twice is fine.
     #[cfg(test)]
     pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
-        let identity = self.settle(tag, now);
+        let identity = self.settle(self.unsettled.by_handle(tag), now);
         self.after_settling(now);
         identity
     }
 
     /// One of several that are settled at once: [`Inbox::after_settling`] is to follow the last of them.
-    pub(crate) fn settle(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
-        let entry = self.unsettled.remove(self.unsettled.by_handle(tag)?)?;
+    /// Nothing for a tag that is not of this inbox; else whether it can be acknowledged only when its message
+    /// has come again.
+    pub(crate) fn settle_issued(&mut self, tag: &AckTag, now: Instant) -> Option<bool> {
+        let number = self.unsettled.parse(tag)?;
+        let number = self.unsettled.known(number);
+        let must_come_again = number.is_some_and(|number| !self.unsettled.arrived(number));
+        self.settle(number, now);
+        Some(must_come_again)
+    }
+
+    fn settle(&mut self, number: Option<u64>, now: Instant) -> Option<Arc<str>> {
+        let entry = self.unsettled.remove(number?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
         let aged = self.aged(now);
-        self.seen.settle(Arc::clone(&entry.identity), aged);
+        self.seen.settle(entry.identity.clone(), aged);
         if !self.outstanding.is_empty() {
             self.outstanding.remove(&*entry.identity);
         }
-        Some(entry.identity)
+        Some(entry.identity.text)
     }
 
     /// Goes on with the credit that settling gave back.
@@ -307,12 +319,8 @@ impl Inbox {
         self.flow(now);
     }
 
-    /// Whether settling `tag` can be acknowledged only when its message has come again.
-    pub(crate) fn must_come_again(&self, tag: &AckTag) -> bool {
-        self.unsettled.by_handle(tag).is_some_and(|number| !self.unsettled.arrived(number))
-    }
-
     /// Whether this inbox handed `tag` out, settled since or not.
+    #[cfg(test)]
     pub(crate) fn issued(&self, tag: &AckTag) -> bool {
         self.unsettled.issued(tag)
     }
@@ -378,7 +386,12 @@ impl Inbox {
     pub(crate) fn admits(&mut self, delivery: &Delivery) -> bool {
         self.has_credit()
             || (self.acks.len() < self.limits.max_unsettled.saturating_mul(ARRIVALS_PER_MESSAGE)
-                && self.in_progress(&delivery.identity()))
+                && self.is_repetition(delivery))
+    }
+
+    fn is_repetition(&mut self, delivery: &Delivery) -> bool {
+        let identity = self.identify(delivery);
+        self.in_progress(&identity)
     }
 
     /// When [`Inbox::on_tick`] has something to do.

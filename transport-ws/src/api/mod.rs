@@ -107,6 +107,16 @@ impl AgentChat {
         self
     }
 
+    /// How many attempts of calls were begun until now, by all clones.
+    pub(crate) fn begun(&self) -> u64 {
+        self.http.begun()
+    }
+
+    /// Closes connections that no call uses, unless another attempt was begun since there were `begun`.
+    pub(crate) fn give_back(&self, begun: u64) {
+        self.http.give_back(begun);
+    }
+
     async fn call(&self, call: Call) -> ApiResult<Answer> {
         let answer = self.http.call(&call, &self.manner).await?;
         #[cfg(feature = "tools")]

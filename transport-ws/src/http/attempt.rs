@@ -25,8 +25,11 @@ impl HttpClient {
         manner: &Manner,
     ) -> Result<Answer, ApiError> {
         let request = self.request(call, manner)?;
+        let client = self.connections.begin().map_err(|error| {
+            ApiError::local(call.operation, error.kind(), "the HTTP client cannot be made").with_source(error)
+        })?;
         let answered = tokio::time::timeout(limit, async {
-            let response = self.inner.execute(request).await.map_err(|error| lost(call, error))?;
+            let response = client.execute(request).await.map_err(|error| lost(call, error))?;
             read(call, response, manner).await
         });
         answered.await.unwrap_or_else(|_| Err(ApiError::timeout(call.operation, Reached::Unknown)))

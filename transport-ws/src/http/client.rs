@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentchat_core::{Error, ErrorKind, Reached, Result as CoreResult};
+use agentchat_core::{Reached, Result as CoreResult};
 use tokio::time::Instant;
 
 use super::answer::Answer;
 use super::call::Call;
+use super::connections::Connections;
 use super::error::ApiError;
 use super::hooks::{HttpHooks, ResponseSeen, contained};
 use super::retry::RetryPolicy;
@@ -17,7 +18,7 @@ use crate::key::ApiKey;
 
 /// Connections to the server, and who we are there.
 pub(crate) struct HttpClient {
-    pub(super) inner: reqwest::Client,
+    pub(super) connections: Connections,
     pub(super) base: String,
     pub(super) identity: Option<ClientIdentity>,
     pub(super) user_agent: Option<String>,
@@ -39,28 +40,25 @@ impl HttpClient {
     /// A client without connections yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] when the TLS roots cannot be used.
+    /// `Config` when the TLS roots cannot be used.
     pub(crate) fn new(config: &AgentChatConfig) -> CoreResult<Self> {
-        let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured((*crate::tls::config(config)?).clone())
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(config.connect_timeout())
-            .pool_idle_timeout(POOL_IDLE)
-            .tcp_nodelay(true);
-        if !config.settings.env_proxy {
-            builder = builder.no_proxy();
-        }
-        let inner = builder.build().map_err(|error| {
-            Error::new(ErrorKind::Config, "config", "the HTTP client cannot be made").with_source(error)
-        })?;
         Ok(Self {
-            inner,
+            connections: Connections::new(config)?,
             base: config.base_url().to_owned(),
             identity: config.client_identity().cloned(),
             user_agent: config.user_agent().map(str::to_owned),
             attempt_timeout: config.attempt_timeout(),
         })
+    }
+
+    /// How many attempts were begun until now.
+    pub(crate) fn begun(&self) -> u64 {
+        self.connections.begun()
+    }
+
+    /// Gives back connections that no call uses, unless another attempt was begun since there were `begun`.
+    pub(crate) fn give_back(&self, begun: u64) {
+        self.connections.give_back(begun);
     }
 
     pub(crate) fn is_tls(&self) -> bool {
@@ -127,6 +125,3 @@ impl fmt::Debug for HttpClient {
         f.debug_struct("HttpClient").field("base", &self.base).finish_non_exhaustive()
     }
 }
-
-/// Below the idle time after which servers close, so that a connection that is taken up is mostly good.
-const POOL_IDLE: Duration = Duration::from_secs(30);

@@ -4,6 +4,7 @@ mod answer;
 mod attempt;
 mod call;
 mod client;
+mod connections;
 mod error;
 mod hooks;
 mod path;

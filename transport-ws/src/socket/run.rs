@@ -27,7 +27,7 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     write_within: Duration,
 ) -> Option<End> {
-    shared.arrive(std::mem::take(&mut greeted.early));
+    shared.arrive(&mut std::mem::take(&mut greeted.early));
     let Greeted { socket, session, .. } = &mut *greeted;
     let mut full_since: Option<Instant> = None;
     // Set to the deadline or before it: setting it costs more than waking once too often.
@@ -52,12 +52,17 @@ pub(crate) async fn run(
         let actions = tokio::select! {
             message = socket.next(), if may_read => {
                 let end = read_ready(socket, message, session, &mut news).err();
-                shared.arrive(news.rows.drain(..));
+                let more = news.rows.len() >= AT_ONCE;
+                shared.arrive(&mut news.rows);
                 if std::mem::take(&mut news.invited) {
                     shared.invited.notify_one();
                 }
                 if end.is_some() {
                     return end;
+                }
+                if more {
+                    // The reader takes them while they are warm.
+                    tokio::task::yield_now().await;
                 }
                 Vec::new()
             }
@@ -83,7 +88,7 @@ pub(crate) async fn run(
         };
         for action in actions {
             match action {
-                Action::Message(row) => shared.arrive([row]),
+                Action::Message(row) => shared.arrive(&mut vec![row]),
                 Action::Invited => shared.invited.notify_one(),
                 Action::Ping => {
                     let pinged = timeout(write_within, socket.send(Message::Ping(bytes::Bytes::new()))).await;

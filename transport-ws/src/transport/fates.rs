@@ -1,14 +1,16 @@
 //! What became of the messages of an attachment: handed out, settled. Bounded, oldest forgotten first.
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use super::text_map::TextMap;
 
 /// What became of messages, by id.
 #[derive(Debug, Default)]
 pub(crate) struct Fates {
     /// In cells, so that settling takes one look for the name and the fate.
-    of: HashMap<Arc<str>, Cell<Fate>>,
+    of: TextMap<Arc<str>, Cell<Fate>>,
     order: VecDeque<Arc<str>>,
     unsettled: usize,
     bytes: usize,

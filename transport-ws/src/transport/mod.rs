@@ -16,6 +16,7 @@ mod positions;
 mod reading;
 mod senders;
 pub(crate) mod shared;
+mod text_map;
 mod verdict;
 
 use std::fmt;

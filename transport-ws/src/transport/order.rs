@@ -4,17 +4,18 @@
 //! its own), so only here, where the server's id is still there, can a missing number be told from one that
 //! went to another conversation.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::text_map::TextMap;
 use crate::wire::MessageRow;
 
 /// The numbers due in each conversation, and the rows that wait for an earlier one.
 #[derive(Debug, Default)]
 pub(crate) struct Order {
-    lines: HashMap<String, Line>,
+    lines: TextMap<String, Line>,
     uses: u64,
 }
 
@@ -42,8 +43,7 @@ impl Order {
     /// A row of the backlog: it is in its place already.
     pub(crate) fn backlog(&mut self, row: MessageRow) -> Passed {
         if let (Some(conversation), Some(seq)) = (row.conversation_id(), row.seq()) {
-            let line = self.line(conversation, seq);
-            line.next = line.next.max(seq + 1);
+            self.line(conversation, seq, |line| line.next = line.next.max(seq + 1));
         }
         Passed { row, late: false }
     }
@@ -54,7 +54,20 @@ impl Order {
             out.extend(Some(Passed { row, late: false }));
             return;
         };
-        let line = self.line(conversation, seq);
+        let place = |line: &mut Line| {
+            let (due, idle) = (line.next, line.held.is_empty() && line.own.is_empty());
+            if seq <= due && idle {
+                line.next = due.max(seq + 1);
+            }
+            (due, idle)
+        };
+        let (due, idle) = self.line(conversation, seq, place);
+        if seq <= due && idle {
+            // Nearly every row: it is due, and nothing waits for it.
+            out.extend(Some(Passed { row, late: seq < due }));
+            return;
+        }
+        let Some(line) = self.lines.get_mut(conversation) else { return };
         if seq <= line.next {
             let late = seq < line.next;
             line.next = line.next.max(seq + 1);
@@ -118,27 +131,27 @@ impl Order {
         self.lines.values_mut().flat_map(|line| std::mem::take(&mut line.held).into_values()).collect()
     }
 
-    fn line(&mut self, conversation: &str, first: u64) -> &mut Line {
+    /// Works on the line of a conversation, which begins with `first` if it does not exist.
+    fn line<T>(&mut self, conversation: &str, first: u64, work: impl FnOnce(&mut Line) -> T) -> T {
         self.uses += 1;
-        if !self.lines.contains_key(conversation) {
-            if self.lines.len() >= LINES {
-                let idle = self.lines.iter().filter(|(_, line)| line.held.is_empty());
-                let oldest = idle.min_by_key(|(_, line)| line.used).map(|(name, _)| name.clone());
-                oldest.and_then(|name| self.lines.remove(&name));
-            }
-            let line = Line {
-                next: first,
-                held: BTreeMap::new(),
-                own: BTreeSet::new(),
-                since: None,
-                asked: false,
-                used: 0,
-            };
-            self.lines.insert(conversation.to_owned(), line);
+        if let Some(line) = self.lines.get_mut(conversation) {
+            line.used = self.uses;
+            return work(line);
         }
-        let line = self.lines.get_mut(conversation).expect("it was put there");
-        line.used = self.uses;
-        line
+        if self.lines.len() >= LINES {
+            let idle = self.lines.iter().filter(|(_, line)| line.held.is_empty());
+            let oldest = idle.min_by_key(|(_, line)| line.used).map(|(name, _)| name.clone());
+            oldest.and_then(|name| self.lines.remove(&name));
+        }
+        let line = self.lines.entry(conversation.to_owned()).or_insert(Line {
+            next: first,
+            held: BTreeMap::new(),
+            own: BTreeSet::new(),
+            since: None,
+            asked: false,
+            used: self.uses,
+        });
+        work(line)
     }
 }
 

@@ -1,7 +1,8 @@
 //! How far each conversation has come over the sockets of one connector, for servers that bring nothing again.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::text_map::TextMap;
 
 /// By the server's conversation, the number behind the highest that has arrived. Cheap to clone; bounded.
 #[derive(Debug, Clone, Default)]
@@ -10,25 +11,15 @@ pub(crate) struct Positions(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     /// With when it was last used.
-    next: HashMap<String, (u64, u64)>,
+    next: TextMap<String, (u64, u64)>,
     uses: u64,
 }
 
 impl Positions {
-    pub(crate) fn arrived(&self, conversation: &str, seq: u64) {
+    /// These rows have arrived: conversations and numbers.
+    pub(crate) fn arrived<'a>(&self, rows: impl IntoIterator<Item = (&'a str, u64)>) {
         let mut inner = self.lock();
-        inner.uses += 1;
-        let used = inner.uses;
-        if let Some((next, last)) = inner.next.get_mut(conversation) {
-            (*next, *last) = ((*next).max(seq + 1), used);
-            return;
-        }
-        if inner.next.len() >= CONVERSATIONS
-            && let Some(oldest) = inner.next.iter().min_by_key(|(_, (_, used))| *used).map(|it| it.0.clone())
-        {
-            inner.next.remove(&oldest);
-        }
-        inner.next.insert(conversation.to_owned(), (seq + 1, used));
+        rows.into_iter().for_each(|(conversation, seq)| inner.arrived(conversation, seq));
     }
 
     /// What was due is still: nobody found out whether it is there.
@@ -51,6 +42,23 @@ impl Positions {
     }
 }
 
+impl Inner {
+    fn arrived(&mut self, conversation: &str, seq: u64) {
+        self.uses += 1;
+        let used = self.uses;
+        if let Some((next, last)) = self.next.get_mut(conversation) {
+            (*next, *last) = ((*next).max(seq + 1), used);
+            return;
+        }
+        if self.next.len() >= CONVERSATIONS
+            && let Some(oldest) = self.next.iter().min_by_key(|(_, (_, used))| *used).map(|it| it.0.clone())
+        {
+            self.next.remove(&oldest);
+        }
+        self.next.insert(conversation.to_owned(), (seq + 1, used));
+    }
+}
+
 /// Each costs a request with every attachment.
 const CONVERSATIONS: usize = 64;
 
@@ -61,13 +69,12 @@ mod tests {
     #[test]
     fn the_highest_number_counts_and_the_oldest_conversation_is_forgotten() {
         let positions = Positions::default();
-        positions.arrived("c", 5);
-        positions.arrived("c", 3);
+        positions.arrived([("c", 5), ("c", 3)]);
         assert_eq!(positions.due(), [("c".to_owned(), 6)]);
         positions.back_to(vec![("c".to_owned(), 4), ("gone".to_owned(), 1)]);
         assert_eq!(positions.due(), [("c".to_owned(), 4)]);
         for number in 0..CONVERSATIONS {
-            positions.arrived(&number.to_string(), 1);
+            positions.arrived([(&*number.to_string(), 1)]);
         }
         assert_eq!(positions.due().len(), CONVERSATIONS);
         assert!(positions.due().iter().all(|(name, _)| name != "c"));

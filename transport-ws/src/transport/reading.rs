@@ -38,6 +38,8 @@ pub(crate) struct Reading {
     taken: VecDeque<MessageRow>,
     order: Order,
     senders: Senders,
+    /// Where tags are written before they are made.
+    tag: String,
     asks: FuturesUnordered<BoxFuture<'static, (String, Vec<MessageRow>)>>,
     number: u64,
     max_messages: usize,
@@ -45,6 +47,8 @@ pub(crate) struct Reading {
     over: bool,
     /// What history has and nobody settled, until it is given out; read once.
     unsettled: Option<Vec<MessageRow>>,
+    /// When connections for calls are given back, and how many calls there were when all had been read.
+    rests: Option<(Instant, u64)>,
     _owner: Arc<Owner>,
 }
 
@@ -89,12 +93,14 @@ impl Reading {
             taken: VecDeque::new(),
             order: Order::default(),
             senders: Senders::default(),
+            tag: String::new(),
             asks: FuturesUnordered::new(),
             number,
             max_messages: options.max_unsettled,
             max_bytes: options.max_unsettled_bytes,
             over: false,
             unsettled: None,
+            rests: None,
             _owner: owner,
         }
     }
@@ -148,6 +154,8 @@ impl Reading {
                         drop(inner);
                         self.phase = Phase::Live;
                         self.shared.work.notify_one();
+                        // An agent that only waits needs none, and an idle one is mostly made of them.
+                        self.rests = Some((Instant::now() + RESTS, self.client.begun()));
                         return Ok(Event::CaughtUp);
                     }
                 }
@@ -203,8 +211,10 @@ impl Reading {
     fn delivery(&mut self, passed: &Passed, redelivered: bool) -> Option<Delivery> {
         let id = passed.row.id()?;
         let senders = &mut self.senders;
-        let delivery = from_row_of(&passed.row, tag(&self.own, id)?, |handle| senders.address(handle))?;
-        let mut delivery = in_server_numbers(delivery, &passed.row, &self.names);
+        write_tag(&mut self.tag, &self.own, id);
+        let tag = AckTag::new(&self.tag).ok()?;
+        let mut delivery = from_row_of(&passed.row, tag, |handle| senders.address(handle))?;
+        number_as_server(&mut delivery, &passed.row, &self.names);
         (delivery.late, delivery.redelivered) = (passed.late, redelivered);
         self.shared.inner().fates.hand_out(id, delivery.size());
         if let Some(keeping) = &self.shared.keeping {
@@ -337,7 +347,14 @@ impl Reading {
                 (conversation, rows)
             }));
         }
-        let deadline = self.order.deadline();
+        if let Some((at, begun)) = self.rests
+            && at <= now
+        {
+            self.rests = None;
+            self.client.give_back(begun);
+        }
+        let rests = self.rests.map(|(at, _)| at);
+        let deadline = self.order.deadline().into_iter().chain(rests).min();
         tokio::select! {
             () = self.shared.arrived.notified() => {}
             _ = self.shared.ended() => {}
@@ -388,7 +405,16 @@ impl Drop for Reading {
 /// The tag of a message: its id under its owner's name, so that it settles that message and no other on any
 /// attachment.
 pub(crate) fn tag(own: &str, id: &str) -> Option<AckTag> {
-    AckTag::new([TAG, own, "/", id].concat()).ok()
+    let mut text = String::new();
+    write_tag(&mut text, own, id);
+    AckTag::new(text).ok()
+}
+
+fn write_tag(to: &mut String, own: &str, id: &str) {
+    to.clear();
+    for part in [TAG, own, "/", id] {
+        to.push_str(part);
+    }
 }
 
 /// The message of a tag of this agent.
@@ -398,11 +424,15 @@ pub(crate) fn message_of<'a>(own: &str, tag: &'a AckTag) -> Option<&'a str> {
 
 /// Numbers are the server's, in whatever conversation a message says it is.
 pub(crate) fn in_server_numbers(mut delivery: Delivery, row: &MessageRow, names: &Names) -> Delivery {
+    number_as_server(&mut delivery, row, names);
+    delivery
+}
+
+fn number_as_server(delivery: &mut Delivery, row: &MessageRow, names: &Names) {
     delivery.seq = row.seq();
     if let (Some(name), Some(server)) = (&delivery.conversation, row.conversation_id()) {
         names.note(name.as_str(), server);
     }
-    delivery
 }
 
 fn is_unreadable(error: &Error) -> bool {
@@ -420,10 +450,13 @@ async fn until(deadline: Option<Instant>) {
     }
 }
 
-const TAG: &str = "agentchat:";
+/// Short: with usual names and ids a tag needs no memory of its own.
+const TAG: &str = "ac:";
 /// How long a server that drains by itself must write nothing before it counts as done.
 const QUIET: Duration = Duration::from_millis(150);
 /// How often it is asked whether it is.
 const DRAIN_CHECKS: u32 = 10;
+/// How long connections are kept for calls that come right after the beginning.
+const RESTS: Duration = Duration::from_millis(200);
 /// Rows that there is memory for between two bursts.
 const KEPT: usize = 128;

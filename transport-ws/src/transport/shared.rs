@@ -141,9 +141,13 @@ impl Shared {
     }
 
     /// Messages came over the socket.
-    pub(crate) fn arrive(&self, rows: impl IntoIterator<Item = MessageRow>) {
+    pub(crate) fn arrive(&self, rows: &mut Vec<MessageRow>) {
+        if !self.acks {
+            let rows = rows.iter();
+            self.positions.arrived(rows.filter_map(|row| Some((row.conversation_id()?, row.seq()?))));
+        }
         let mut inner = self.inner();
-        for row in rows {
+        for row in rows.drain(..) {
             self.keep(&mut inner, row);
         }
         drop(inner);
@@ -162,8 +166,6 @@ impl Shared {
                 inner.missed = true;
                 return;
             }
-        } else if let (Some(conversation), Some(seq)) = (row.conversation_id(), row.seq()) {
-            self.positions.arrived(conversation, seq);
         }
         inner.bytes += row.len();
         inner.arrivals.push_back(row);
@@ -345,16 +347,16 @@ mod tests {
     #[test]
     fn a_full_inbox_holds_back_unless_its_rows_are_left_on_the_server() {
         let shared = |acks| Shared::new(acks, Leftover::default(), Positions::default());
-        let fill = |shared: &Shared| shared.arrive(vec![MessageRow::default(); ROWS]);
+        let fill = |shared: &Shared| shared.arrive(&mut vec![MessageRow::default(); ROWS]);
         let acked = shared(true);
         fill(&acked);
         assert!(acked.has_room(), "nobody reads: nothing is kept");
         acked.inner().reading = Reads::Live;
         fill(&acked);
         assert!(!acked.has_room());
-        acked.arrive(vec![MessageRow::default(); AT_ONCE]);
+        acked.arrive(&mut vec![MessageRow::default(); AT_ONCE]);
         assert!(!acked.inner().missed, "a batch that was begun before is kept");
-        acked.arrive([MessageRow::default()]);
+        acked.arrive(&mut vec![MessageRow::default()]);
         assert!(acked.inner().missed && acked.has_room(), "left there from now on");
         let unacked = shared(false);
         fill(&unacked);

@@ -16,6 +16,7 @@ mod receipt;
 mod render;
 mod row;
 mod row_reader;
+mod row_scan;
 mod span;
 mod system;
 pub(crate) mod time;

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::context::Context;
 use super::frame_in::Unreadable;
@@ -21,13 +22,14 @@ use super::system::SystemEvent;
 /// as text, which is read. `Debug` shows neither content nor metadata.
 #[derive(Clone, Default)]
 pub struct MessageRow {
-    pub(super) raw: Bytes,
+    pub(super) raw: Utf8Bytes,
     /// Apart, so that handing a row on copies little.
     pub(super) members: Box<Members>,
 }
 
 /// Where the members of a row lie in it.
 #[derive(Clone, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) struct Members {
     pub(super) id: Text,
     pub(super) conversation_id: Text,
@@ -41,6 +43,8 @@ pub(super) struct Members {
     pub(super) read_at: Text,
     pub(super) seq: Option<u64>,
     pub(super) content: Span,
+    /// The text of a content that is nothing but a text without escapes; empty where that is not known.
+    pub(super) plain: Span,
     pub(super) metadata: Span,
     pub(super) context: Span,
     pub(super) skipped: Span,
@@ -159,6 +163,10 @@ impl MessageRow {
 
     /// The known members of `content`; all empty when it is no object.
     pub fn content(&self) -> Content<'_> {
+        if !self.members.plain.is_empty() {
+            let text = Some(Cow::Borrowed(self.members.plain.text(&self.raw)));
+            return Content { text, ..Content::default() };
+        }
         self.content_json().map(ContentVisitor::read).unwrap_or_default()
     }
 
@@ -171,7 +179,7 @@ impl MessageRow {
     pub(crate) fn bytes_of(&self, text: Cow<'_, str>) -> Bytes {
         match text {
             Cow::Borrowed("") => Bytes::new(),
-            Cow::Borrowed(text) => self.raw.slice_ref(text.as_bytes()),
+            Cow::Borrowed(text) => AsRef::<Bytes>::as_ref(&self.raw).slice_ref(text.as_bytes()),
             Cow::Owned(text) => text.into(),
         }
     }
@@ -225,7 +233,7 @@ impl MessageRow {
 
     /// The whole row as JSON text, as it came.
     pub fn json_text(&self) -> &str {
-        std::str::from_utf8(&self.raw).unwrap_or_default()
+        self.raw.as_str()
     }
 
     /// Bytes of [`MessageRow::json_text`].

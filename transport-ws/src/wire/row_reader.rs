@@ -1,4 +1,4 @@
-//! Reads a row in one pass over its text.
+//! Reads a row in one pass over its text, however it is written.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,22 +7,35 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::frame_in::Unreadable;
 use super::loose::Loose;
 use super::row::{Content, Members, MessageRow};
+use super::row_scan::scan;
 use super::span::{Span, Text};
 
 /// Reads a row; `raw` becomes its own.
 pub(super) fn read(raw: Bytes) -> Result<MessageRow, Unreadable> {
-    let text = std::str::from_utf8(&raw).map_err(|_| Unreadable::NotJson)?;
+    // Checked once: every look at a member relies on it.
+    let raw = Utf8Bytes::try_from(raw).map_err(|_| Unreadable::NotJson)?;
+    let text = raw.as_str();
+    let members = match scan(text) {
+        Some(members) => members,
+        None => members(text)?,
+    };
+    Ok(MessageRow { raw, members })
+}
+
+/// The members of a row, however it is written.
+pub(super) fn members(text: &str) -> Result<Box<Members>, Unreadable> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Unreadable::NotAnObject);
     }
     let mut json = serde_json::Deserializer::from_str(text);
     let members = json.deserialize_map(RowVisitor(text)).map_err(|_| Unreadable::NotJson)?;
     json.end().map_err(|_| Unreadable::NotJson)?;
-    Ok(MessageRow { raw, members })
+    Ok(members)
 }
 
 struct RowVisitor<'a>(&'a str);

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A stretch of a row's own text.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) struct Span {
     start: u32,
     end: u32,
@@ -26,16 +27,14 @@ impl Span {
         self.start == self.end
     }
 
-    pub(super) fn text(self, raw: &Bytes) -> &str {
-        // A row is checked to be UTF-8 as a whole, and serde cuts at character boundaries.
-        raw.get(self.start as usize..self.end as usize)
-            .and_then(|part| std::str::from_utf8(part).ok())
-            .unwrap_or_default()
+    pub(super) fn text(self, raw: &Utf8Bytes) -> &str {
+        raw.as_str().get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
 /// A string member: a place in the row when it had no escapes, else a text of its own.
 #[derive(Clone, Default)]
+#[cfg_attr(test, derive(Debug, PartialEq))]
 pub(super) enum Text {
     #[default]
     Absent,
@@ -51,7 +50,7 @@ impl Text {
         }
     }
 
-    pub(super) fn get<'a>(&'a self, raw: &'a Bytes) -> Option<&'a str> {
+    pub(super) fn get<'a>(&'a self, raw: &'a Utf8Bytes) -> Option<&'a str> {
         match self {
             Self::Absent => None,
             Self::At(span) => Some(span.text(raw)),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
-use super::{Slot, Slots};
+use super::{Slot, Slots, Told};
 use crate::address::Address;
 use crate::capability::{AckGuarantee, Capabilities};
 use crate::delivery::Delivery;
@@ -14,7 +14,6 @@ use crate::resilient::gate::Gate;
 use crate::resilient::keeping::Keep;
 use crate::resilient::positions::Track;
 use crate::resilient::recall::{Recall, Scope};
-use crate::transport::Event;
 
 /// What a slot keeps, where there are stores.
 #[derive(Debug)]
@@ -98,7 +97,7 @@ impl Slots {
         let Some(slot) = self.open.get_mut(&number) else { return };
         let Some(gate) = slot.keep.as_mut().and_then(|kept| kept.gate.as_mut()) else { return };
         match gate.on_noted(round, result, now, rng) {
-            Ok(passed) => passed.into_iter().for_each(|event| slot.hand(event)),
+            Ok(passed) => passed.into_iter().for_each(|event| slot.hand(event.into())),
             Err(error) => slot.finish(error),
         }
     }
@@ -165,10 +164,10 @@ impl Slot {
     }
 
     /// Keeps an event back until it is noted that it is handed out. Gives back one that need not wait.
-    pub(super) fn hold(&mut self, event: Event) -> Option<Event> {
+    pub(super) fn hold(&mut self, told: Told) -> Option<Told> {
         match self.keep.as_deref_mut().and_then(|kept| kept.gate.as_mut()) {
-            Some(gate) => gate.push(event),
-            None => Some(event),
+            Some(gate) => gate.push(told.into()).map(Told::from),
+            None => Some(told),
         }
     }
 

@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::{Link, Reader, Slot, Slots, Verdict};
+use super::{Item, Link, Reader, Slot, Slots, Told, Verdict};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ConversationId;
@@ -36,7 +36,7 @@ impl Slots {
         &mut self,
         number: u64,
         stream: EventStream,
-        items: Vec<Option<Result<Event>>>,
+        items: Vec<Item>,
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Verdict {
@@ -75,14 +75,14 @@ impl Slots {
     pub(in crate::resilient) fn poll_next(
         &mut self,
         number: u64,
-        more: &mut VecDeque<Event>,
+        more: &mut VecDeque<Told>,
         waker: &Waker,
     ) -> Poll<Option<Result<Event>>> {
         let Some(slot) = self.open.get_mut(&number) else { return Poll::Ready(None) };
         let Some(reader) = &mut slot.reader else { return Poll::Ready(None) };
         if let Some(event) = reader.ready.pop_front() {
             std::mem::swap(more, &mut reader.ready);
-            return Poll::Ready(Some(Ok(event)));
+            return Poll::Ready(Some(Ok(event.into())));
         }
         if let Some(end) = reader.end.take() {
             reader.ended = true;
@@ -127,20 +127,19 @@ impl Slot {
         }
     }
 
-    pub(super) fn on_item(
-        &mut self,
-        item: Option<Result<Event>>,
-        now: Instant,
-        rng: &mut fastrand::Rng,
-    ) -> Verdict {
-        match item {
-            Some(Ok(Event::Message(delivery))) => {
+    pub(super) fn on_item(&mut self, item: Item, now: Instant, rng: &mut fastrand::Rng) -> Verdict {
+        let item = match item {
+            Item::Message(delivery) => {
                 self.resume(&delivery, now);
                 match self.stash.is_empty() && self.inbox.admits(&delivery) {
                     true => self.inbox.on_delivery(delivery, now),
                     false => self.stash.push_back(delivery),
                 }
+                return Verdict::Goes;
             }
+            Item::Other(item) => *item,
+        };
+        match item {
             Some(Ok(Event::CaughtUp)) => {
                 // What is owed has come again before this, and was acknowledged then.
                 self.owes = false;
@@ -149,7 +148,7 @@ impl Slot {
             Some(Ok(other)) => {
                 // What came before it is told before it.
                 self.pump();
-                self.tell(other);
+                self.tell(other.into());
             }
             Some(Err(error)) if error.ends_attachment() || error.is_fatal() => {
                 self.pump();
@@ -169,24 +168,26 @@ impl Slot {
         Verdict::Goes
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn tell(&mut self, told: Told) {
         let Some(reader) = &mut self.reader else { return };
-        if let Event::Gap { conversation, expected, got } = &event {
-            self.observer.gap(conversation, *expected, *got);
+        if let Told::Other(event) = &told {
+            if let Event::Gap { conversation, expected, got } = &**event {
+                self.observer.gap(conversation, *expected, *got);
+            }
+            // The end of the first backlog is told; later ones are the session's own affair.
+            if **event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
+                return;
+            }
         }
-        // The end of the first backlog is told; later ones are the session's own affair.
-        if event == Event::CaughtUp && std::mem::replace(&mut reader.caught_up, true) {
-            return;
-        }
-        if let Some(event) = self.hold(event) {
-            self.hand(event);
+        if let Some(told) = self.hold(told) {
+            self.hand(told);
         }
     }
 
     /// The reader may have it now.
-    pub(super) fn hand(&mut self, event: Event) {
+    pub(super) fn hand(&mut self, told: Told) {
         let Some(reader) = &mut self.reader else { return };
-        reader.ready.push_back(event);
+        reader.ready.push_back(told);
         reader.wake();
     }
 
@@ -198,16 +199,16 @@ impl Slot {
                     if !late {
                         self.track(&delivery);
                     }
-                    self.tell(Event::Message(*delivery));
+                    self.tell(Told::Message(delivery));
                 }
                 InboxAction::Ack(tags) => self.acks.extend(tags),
                 InboxAction::AskHistory { conversation, from, limit } => {
                     self.asks.push_back((conversation, from, limit));
                 }
                 InboxAction::Gap { conversation, expected, got } => {
-                    self.tell(Event::Gap { conversation, expected, got });
+                    self.tell(Event::Gap { conversation, expected, got }.into());
                 }
-                InboxAction::CaughtUp => self.tell(Event::CaughtUp),
+                InboxAction::CaughtUp => self.tell(Event::CaughtUp.into()),
             }
         }
     }

@@ -11,6 +11,15 @@ impl Slots {
     pub(in crate::resilient) fn settle(&mut self, tags: &[AckTag], now: Instant) -> Result<()> {
         let mut touched = None;
         let settled = tags.iter().try_for_each(|tag| {
+            // Nearly always all are of one inbox.
+            if let Some(number) = touched
+                && let Some(slot) = self.open.get_mut(&number)
+                && let Some(must_come_again) = slot.inbox.settle_issued(tag, now)
+            {
+                slot.owes |= must_come_again;
+                self.draft(number, tag, now);
+                return Ok(());
+            }
             let number = self.number(tag)?;
             if touched.is_some_and(|touched| touched != number) {
                 self.after_settling(touched, now);
@@ -18,11 +27,7 @@ impl Slots {
             touched = Some(number);
             // The slot of an inbox that is no longer read is gone, and with it what its tags meant.
             let Some(slot) = self.open.get_mut(&number) else { return Ok(()) };
-            if !slot.inbox.issued(tag) {
-                return Err(foreign());
-            }
-            slot.owes |= slot.inbox.must_come_again(tag);
-            slot.inbox.settle(tag, now);
+            slot.owes |= slot.inbox.settle_issued(tag, now).ok_or_else(foreign)?;
             self.draft(number, tag, now);
             Ok(())
         });

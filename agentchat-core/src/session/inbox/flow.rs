@@ -1,10 +1,9 @@
 //! How a message goes through the inbox, and what an input makes possible.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::acks::Wire;
+use super::seen::Identity;
 use super::unsettled::Place;
 use super::{Inbox, Numbered, Step};
 use crate::delivery::Delivery;
@@ -27,19 +26,19 @@ impl Inbox {
     }
 
     /// What the message is recognised by.
-    pub(super) fn identify(&mut self, delivery: &Delivery) -> Arc<str> {
+    pub(super) fn identify(&mut self, delivery: &Delivery) -> Identity {
         self.scratch.clear();
         delivery.write_identity(&mut self.scratch);
-        self.scratch.as_str().into()
+        self.seen.identity(&self.scratch)
     }
 
     /// Whether the message is held, due, or in the hands of the reader of now.
-    pub(super) fn in_progress(&mut self, identity: &str) -> bool {
+    pub(super) fn in_progress(&mut self, identity: &Identity) -> bool {
         self.unsettled.find(identity).is_some_and(|(_, entry)| entry.place != Place::Loose)
     }
 
     /// A repetition of a message in progress is acknowledged together with it.
-    pub(super) fn join(&mut self, identity: &str, wire: Wire) {
+    pub(super) fn join(&mut self, identity: &Identity, wire: Wire) {
         if let Some((_, entry)) = self.unsettled.find(identity) {
             if entry.wires.contains(&wire) {
                 self.acks.drop_wire(&wire);
@@ -49,7 +48,7 @@ impl Inbox {
         }
     }
 
-    pub(super) fn admit(&mut self, identity: Arc<str>, mut delivery: Delivery, wire: Wire) -> Numbered {
+    pub(super) fn admit(&mut self, identity: Identity, mut delivery: Box<Delivery>, wire: Wire) -> Numbered {
         self.stats.received += 1;
         let loose = self.unsettled.find(&identity).map(|(number, _)| number);
         let loose = loose.and_then(|number| Some((self.unsettled.remove(number)?, number)));
@@ -59,7 +58,7 @@ impl Inbox {
         if let Some((loose, former)) = loose {
             self.unsettled.inherit(loose, former, number);
         }
-        Numbered(number, Box::new(delivery))
+        Numbered(number, delivery)
     }
 
     pub(super) fn note(&mut self, conversation: Option<&ConversationId>, seq: Option<u64>, now: Instant) {

@@ -1,12 +1,21 @@
 //! What was settled, over all connections; and what a message is recognised by.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::dedup::Dedup;
+
+/// What a message is recognised by, with its hash in the window: it is looked for several times.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    hash: u64,
+    pub(super) text: Arc<str>,
+}
 
 /// The window of settled ids. What is in progress is not its business: it asks only about ids that are not.
 #[derive(Debug)]
@@ -25,21 +34,26 @@ impl Seen {
         Self { window: Dedup::new(capacity, max_age), abandoned, abandoned_order, capacity }
     }
 
-    /// Whether `id`, which is not in progress, was settled.
-    pub(super) fn settled(&mut self, id: &str, now: Instant) -> bool {
-        self.window.is_settled(id, now) && !self.abandoned.contains(id)
+    pub(super) fn identity(&self, id: &str) -> Identity {
+        Identity { hash: self.window.hash(id), text: id.into() }
     }
 
-    pub(super) fn settle(&mut self, id: Arc<str>, now: Instant) {
-        if !self.abandoned.is_empty() && self.abandoned.remove(&id) {
+    /// Whether `id`, which is not in progress, was settled.
+    pub(super) fn settled(&mut self, id: &Identity, now: Instant) -> bool {
+        self.window.is_settled_at(id.hash, id, now) && !self.abandoned.contains(&**id)
+    }
+
+    pub(super) fn settle(&mut self, id: Identity, now: Instant) {
+        if !self.abandoned.is_empty() && self.abandoned.remove(&id.text) {
             self.abandoned_order.retain(|other| **other != *id);
         }
-        self.window.put(id, now);
+        self.window.put_at(id.hash, id.text, now);
     }
 
     /// `id` is not in progress any more, and not settled: it is new when it comes again.
-    pub(super) fn abandon(&mut self, id: Arc<str>, now: Instant) {
-        self.window.put(Arc::clone(&id), now);
+    pub(super) fn abandon(&mut self, id: Identity, now: Instant) {
+        let Identity { hash, text: id } = id;
+        self.window.put_at(hash, Arc::clone(&id), now);
         if self.abandoned.insert(Arc::clone(&id)) {
             self.abandoned_order.push_back(id);
         }
@@ -52,6 +66,28 @@ impl Seen {
     }
 }
 
+impl Deref for Identity {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Eq for Identity {}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,21 +97,23 @@ mod tests {
         let now = Instant::now();
         let mut seen = Seen::new(4, Duration::from_secs(3600));
         for number in 0..100 {
-            let id: Arc<str> = number.to_string().into();
+            let id = seen.identity(&number.to_string());
             assert!(!seen.settled(&id, now));
             if number % 3 == 0 {
-                seen.settle(Arc::clone(&id), now);
+                seen.settle(id.clone(), now);
                 assert!(seen.settled(&id, now));
             } else {
                 seen.abandon(id, now);
             }
             for old in (0..=number).filter(|old| old % 3 != 0) {
-                assert!(!seen.settled(&old.to_string(), now), "{old} was never settled");
-                seen.abandon(old.to_string().into(), now);
+                let old = seen.identity(&old.to_string());
+                assert!(!seen.settled(&old, now), "{old:?} was never settled");
+                seen.abandon(old, now);
             }
             assert!(seen.abandoned.len() <= 5 && seen.abandoned_order.len() <= 5);
         }
-        seen.settle("98".into(), now);
-        assert!(seen.settled("98", now), "it came again and was settled");
+        let again = seen.identity("98");
+        seen.settle(again.clone(), now);
+        assert!(seen.settled(&again, now), "it came again and was settled");
     }
 }

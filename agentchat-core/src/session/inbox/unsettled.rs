@@ -1,22 +1,24 @@
 //! The messages that were taken in and not settled: who has them, what they cost, how they are called.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::iter::once;
-use std::sync::Arc;
 
 use super::acks::Wire;
+use super::seen::Identity;
 use crate::delivery::Delivery;
 use crate::id::AckTag;
-use crate::numbers::NumberMap;
+use crate::numbers::{NumberHasher, NumberMap};
 
 #[derive(Debug)]
 pub(super) struct Unsettled {
     /// What all of its tags begin with, the dot included.
     prefix: String,
-    entries: BTreeMap<u64, Entry>,
+    entries: NumberMap<Entry>,
     /// The numbers of messages that came again while a reader that went away had them, and their new ones.
     renamed: NumberMap<u64>,
-    by_identity: HashMap<Arc<str>, u64>,
+    /// An identity has its hash with it.
+    by_identity: HashMap<Identity, u64, BuildHasherDefault<NumberHasher>>,
     next: u64,
     held: Load,
     queued: Load,
@@ -27,7 +29,7 @@ pub(super) struct Unsettled {
 /// A message in progress.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) identity: Arc<str>,
+    pub(super) identity: Identity,
     /// What readers that went away call it by, beside its own number.
     former: Vec<u64>,
     /// Its arrivals on the connection of now.
@@ -67,9 +69,9 @@ impl Unsettled {
     pub(super) fn new(session: u64) -> Self {
         Self {
             prefix: format!("{session:016x}."),
-            entries: BTreeMap::new(),
+            entries: NumberMap::default(),
             renamed: NumberMap::default(),
-            by_identity: HashMap::new(),
+            by_identity: HashMap::default(),
             next: 0,
             held: Load::default(),
             queued: Load::default(),
@@ -80,11 +82,11 @@ impl Unsettled {
 
     /// Takes `delivery` in as held, under a tag of our own: those of the transport may come back on a later
     /// connection for another message, which a reader's old tag must not settle.
-    pub(super) fn admit(&mut self, identity: Arc<str>, delivery: &mut Delivery, wire: Wire) -> u64 {
+    pub(super) fn admit(&mut self, identity: Identity, delivery: &mut Delivery, wire: Wire) -> u64 {
         let number = self.next;
         self.next += 1;
         delivery.tag = AckTag::below(&self.prefix, number);
-        self.by_identity.insert(Arc::clone(&identity), number);
+        self.by_identity.insert(identity.clone(), number);
         let size = delivery.size();
         self.held.add(size);
         let wires = Wires { first: Some(wire), more: Vec::new() };
@@ -103,7 +105,7 @@ impl Unsettled {
         }
     }
 
-    pub(super) fn find(&mut self, identity: &str) -> Option<(u64, &mut Entry)> {
+    pub(super) fn find(&mut self, identity: &Identity) -> Option<(u64, &mut Entry)> {
         let number = *self.by_identity.get(identity)?;
         Some((number, self.entries.get_mut(&number)?))
     }
@@ -114,14 +116,18 @@ impl Unsettled {
     }
 
     pub(super) fn by_handle(&self, handle: &AckTag) -> Option<u64> {
-        let number = self.parse(handle)?;
+        self.known(self.parse(handle)?)
+    }
+
+    /// The number that the message has now which was handed out under this one.
+    pub(super) fn known(&self, number: u64) -> Option<u64> {
         if self.entries.contains_key(&number) {
             return Some(number);
         }
         self.renamed.get(&number).copied()
     }
 
-    pub(super) fn identity(&self, number: u64) -> Option<&Arc<str>> {
+    pub(super) fn identity(&self, number: u64) -> Option<&Identity> {
         self.entries.get(&number).map(|entry| &entry.identity)
     }
 
@@ -148,18 +154,22 @@ impl Unsettled {
     }
 
     /// Whether `handle` is one of ours, settled or not.
+    #[cfg(test)]
     pub(super) fn issued(&self, handle: &AckTag) -> bool {
         self.parse(handle).is_some()
     }
 
     /// The number that stands in `handle`, if it may be one of ours.
-    fn parse(&self, handle: &AckTag) -> Option<u64> {
+    pub(super) fn parse(&self, handle: &AckTag) -> Option<u64> {
         handle.as_str().strip_prefix(self.prefix.as_str())?.parse().ok()
     }
 
     /// The numbers of all messages in `place`, oldest first.
     pub(super) fn all_in(&self, place: Place) -> Vec<u64> {
-        self.entries.iter().filter(|(_, entry)| entry.place == place).map(|(number, _)| *number).collect()
+        let there = self.entries.iter().filter(|(_, entry)| entry.place == place);
+        let mut numbers: Vec<u64> = there.map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// The connection is gone: arrivals on it can no longer be acknowledged.

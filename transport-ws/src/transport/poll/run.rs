@@ -167,7 +167,7 @@ impl Poller {
             self.given.extend(row.id().map(str::to_owned));
             rows.push(row);
         }
-        self.shared.arrive(rows);
+        self.shared.arrive(&mut rows);
         gave
     }
 

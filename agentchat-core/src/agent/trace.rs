@@ -15,9 +15,15 @@ use crate::trace_context::TraceContext;
 use crate::transport::Transport;
 
 tokio::task_local! {
-    /// The message that this task handles, where what it sends belongs to its trace. Making a trace costs more
-    /// than a small message, and most handlers send nothing.
-    static HANDLED: Option<Arc<Delivery>>;
+    /// What this task's messages belong to, if to anything.
+    static HANDLED: Option<Within>;
+}
+
+/// Where a trace comes from.
+enum Within {
+    /// The message that is handled. Making a trace costs more than a small message, and most handlers send nothing.
+    Message(Arc<Delivery>),
+    Trace(TraceContext),
 }
 
 /// What surrounds a handler: its span, and the trace of its message.
@@ -37,7 +43,12 @@ impl Handling {
 
     /// Runs the handler. Tasks it spawns are on their own.
     pub(super) async fn run(self, handler: impl Future<Output = HandlerResult>) -> HandlerResult {
-        observed_by(self.span, HANDLED.scope(self.traced, handler), HandlerError::kind_name).await
+        observed_by(
+            self.span,
+            HANDLED.scope(self.traced.map(Within::Message), handler),
+            HandlerError::kind_name,
+        )
+        .await
     }
 }
 
@@ -52,13 +63,17 @@ impl TraceContext {
     /// belongs to the trace of its message. For work that goes on after its handler, in a task of its own.
     /// Tasks it spawns are on their own.
     pub async fn scope<F: Future>(self, future: F) -> F::Output {
-        HANDLED.scope(Some(self), future).await
+        HANDLED.scope(Some(Within::Trace(self)), future).await
     }
 }
 
 /// The trace of the message that is being handled by this task.
 pub(super) fn handled() -> Option<TraceContext> {
-    HANDLED.try_with(|handled| handled.as_deref().map(of_delivery)).ok().flatten()
+    let trace = |within: &Within| match within {
+        Within::Message(delivery) => of_delivery(delivery),
+        Within::Trace(trace) => *trace,
+    };
+    HANDLED.try_with(|within| within.as_ref().map(trace)).ok().flatten()
 }
 
 /// The trace of a delivery: the one it carries, else the one its sender would have begun with it.
@@ -67,7 +82,8 @@ pub(super) fn of_delivery(delivery: &Delivery) -> TraceContext {
 }
 
 /// What `message` should carry when it is sent `within` a trace, or begins its own. `None` when it carries
-/// a line already, whatever that says, and where the network has no place for one. The same message within the same trace always gets the same.
+/// a line already, whatever that says, and where the network has no place for one. The same message within the
+/// same trace always gets the same.
 pub(super) fn line(
     message: &Outbound,
     sender: &dyn Transport,

@@ -423,3 +423,23 @@ fn unserved() -> Error {
     let what = "the agent's inbox is full of messages that nobody serves, and replies come behind them";
     Error::new(ErrorKind::Backpressure, "call", what).with_advice(Advice::Never)
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn room_that_was_made_after_the_look_is_news() {
+        let (sender, mut events) = mpsc::channel(1);
+        let outlet = Outlet { sender, returned: Arc::default() };
+        assert!(changed(Some(&outlet), true).now_or_never().is_none(), "it had room, and has");
+        outlet.sender.try_send(Ok(Event::CaughtUp)).expect("room");
+        assert!(changed(Some(&outlet), false).now_or_never().is_none(), "it had none, and has none");
+        events.try_recv().expect("an event").expect("no error");
+        assert!(changed(Some(&outlet), false).now_or_never().is_some(), "it had none, and has");
+        drop(events);
+        assert!(changed(Some(&outlet), true).now_or_never().is_some(), "it has ended");
+    }
+}

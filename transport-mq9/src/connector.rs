@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use agentchat_core::{Address, Connector, Error, ErrorKind, Result, Transport};
 use async_trait::async_trait;
@@ -33,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) inbox: MailAddress,
     pub(crate) address: Address,
     pub(crate) read: ReadOptions,
+    /// Whether the server was ever found to speak mq9.
+    met: AtomicBool,
 }
 
 /// Configures a [`Mq9Connector`]. Only [`Mq9ConnectorBuilder::build`] can fail.
@@ -169,7 +172,7 @@ impl Mq9ConnectorBuilder {
         let address = broker.address_of(&inbox)?;
         let read = ReadOptions { group: self.group, partition, pacing: self.pacing, deliver: self.deliver };
         let connect = self.connect.with_reconnect(Reconnect::Close);
-        let settings = Settings { url: self.url, connect, broker, inbox, address, read };
+        let settings = Settings { url: self.url, connect, broker, inbox, address, read, met: AtomicBool::new(false) };
         Ok(Mq9Connector { settings: Arc::new(settings) })
     }
 }
@@ -179,7 +182,12 @@ impl Connector for Mq9Connector {
     async fn connect(&self) -> Result<Arc<dyn Transport>> {
         let settings = Arc::clone(&self.settings);
         let failed = |cause| map_error::error("connect", cause);
-        let client = settings.connect.clone().connect(&settings.url).await.map_err(failed)?;
+        let client = settings.connect.clone().connect(&settings.url).await;
+        let client = client.map_err(|cause| match settings.met.load(Ordering::Relaxed) {
+            true => map_error::of_known("connect", cause),
+            false => failed(cause),
+        })?;
+        settings.met.store(true, Ordering::Relaxed);
         let inbox = CreateMailbox::named(settings.inbox.clone()).with_lifetime(Lifetime::Forever);
         client.ensure_mailbox(inbox).await.map_err(failed)?;
         let searches = client.can_search().await.map_err(failed)?;

@@ -4,13 +4,26 @@ use agentchat_core::{Advice, Error, ErrorKind, Reached};
 
 /// Translates an error of the mq9 client, keeping its three answers and the broker's own words.
 pub(crate) fn error(operation: &'static str, cause: mq9_client::Error) -> Error {
+    let spoke_mq9 = cause.advice() != mq9_client::Advice::Never;
+    translate(operation, cause, spoke_mq9)
+}
+
+/// The same for a server that spoke mq9 before: if nothing does there now, the broker behind it is away, and
+/// nothing is configured wrong.
+pub(crate) fn of_known(operation: &'static str, cause: mq9_client::Error) -> Error {
+    translate(operation, cause, true)
+}
+
+fn translate(operation: &'static str, cause: mq9_client::Error, spoke_mq9: bool) -> Error {
     let text = cause.broker_text().map(str::to_owned);
-    let mapped = Error::new(kind(cause.kind()), operation, message(operation, &cause))
-        .with_advice(match cause.kind() {
-            // The client is finished; the agent's connector makes a new one.
-            mq9_client::ErrorKind::Disconnected => Advice::Reconnect,
-            _ => advice(cause.advice()),
-        })
+    let (kind, advice) = match cause.kind() {
+        // The client is finished; the agent's connector makes a new one.
+        mq9_client::ErrorKind::Disconnected => (ErrorKind::Disconnected, Advice::Reconnect),
+        mq9_client::ErrorKind::NotMq9 if spoke_mq9 => (ErrorKind::Disconnected, Advice::Reconnect),
+        other => (kind(other), advice(cause.advice())),
+    };
+    let mapped = Error::new(kind, operation, message(operation, &cause))
+        .with_advice(advice)
         .with_reached(reached(cause.reached()))
         .with_context("command", cause.operation());
     let mapped = match text {

@@ -194,7 +194,8 @@ async fn read(session: &Resilient, round: u64, last: bool) {
 
 async fn settle(session: &Resilient, batch: Vec<Delivery>) {
     let tags: Vec<_> = batch.iter().map(|delivery| delivery.tag.clone()).collect();
-    let ids = batch.iter().map(|delivery| delivery.client_msg_id.as_ref().map_or("none", ClientMsgId::as_str));
+    let ids =
+        batch.iter().map(|delivery| delivery.client_msg_id.as_ref().map_or("none", ClientMsgId::as_str));
     let ids = ids.collect::<Vec<_>>().join(" ");
     say(&format!("settling {ids}"));
     if session.ack(&tags).await.is_ok() {
@@ -253,7 +254,10 @@ impl Log {
         self.flagged += usize::from(before.is_some());
         let lane = id.split('.').nth(1).expect("a lane").to_owned();
         let newest = self.newest.insert(lane, id.to_owned());
-        assert!(newest.as_ref().is_none_or(|newest| newest.as_str() < id), "life {life}: {id} after {newest:?}");
+        assert!(
+            newest.as_ref().is_none_or(|newest| newest.as_str() < id),
+            "life {life}: {id} after {newest:?}"
+        );
     }
 
     /// The reader died.

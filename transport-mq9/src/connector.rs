@@ -172,7 +172,8 @@ impl Mq9ConnectorBuilder {
         let address = broker.address_of(&inbox)?;
         let read = ReadOptions { group: self.group, partition, pacing: self.pacing, deliver: self.deliver };
         let connect = self.connect.with_reconnect(Reconnect::Close);
-        let settings = Settings { url: self.url, connect, broker, inbox, address, read, met: AtomicBool::new(false) };
+        let settings =
+            Settings { url: self.url, connect, broker, inbox, address, read, met: AtomicBool::new(false) };
         Ok(Mq9Connector { settings: Arc::new(settings) })
     }
 }

@@ -21,8 +21,8 @@ use transport_mq9::Mq9Connector;
 use transport_ws::testing::{HttpFault, PushFault};
 use transport_ws::{AgentChatConfig, AgentChatConnector, AgentChatPollConnector, ApiKey};
 
-pub use agentchat::within;
 use agentchat::Place;
+pub use agentchat::within;
 
 pub const MS: Duration = Duration::from_millis(1);
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -39,8 +39,7 @@ pub enum Kind {
     Poll,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::Mq9, Kind::Mq9Robust, Kind::Mq9Nats, Kind::Current, Kind::Legacy, Kind::Poll];
+const KINDS: [Kind; 6] = [Kind::Mq9, Kind::Mq9Robust, Kind::Mq9Nats, Kind::Current, Kind::Legacy, Kind::Poll];
 
 /// The networks to hunt in: all that are installed, or the one that `HUNT_KIND` names.
 pub fn kinds() -> Vec<Kind> {
@@ -108,7 +107,9 @@ impl Net {
     pub async fn start(kind: Kind) -> Self {
         let broker = |wire| Broker::builder().engine(EngineProfile::robustmq()).wire(wire).start();
         let inner = match kind {
-            Kind::Mq9 => Inner::Broker(Box::new(Mutex::new(broker(WireProfile::Standard).await.expect("a port")))),
+            Kind::Mq9 => {
+                Inner::Broker(Box::new(Mutex::new(broker(WireProfile::Standard).await.expect("a port"))))
+            }
             Kind::Mq9Robust => {
                 Inner::Broker(Box::new(Mutex::new(broker(WireProfile::RobustMq).await.expect("a port"))))
             }
@@ -239,7 +240,8 @@ impl Way {
     /// Attaches; `store` is used where a network needs one to lose nothing.
     pub fn connector(&self, store: Arc<impl CursorStore>) -> Arc<dyn Connector> {
         if matches!(self.kind, Kind::Mq9 | Kind::Mq9Robust | Kind::Mq9Nats) {
-            let patience = ConnectOptions::new().with_request_timeout(3 * SECOND).with_connect_timeout(3 * SECOND);
+            let patience =
+                ConnectOptions::new().with_request_timeout(3 * SECOND).with_connect_timeout(3 * SECOND);
             let builder = Mq9Connector::builder(&self.url).inbox(&self.credential).connect_options(patience);
             return Arc::new(builder.pacing(Pacing::default()).build().expect("a connector"));
         }

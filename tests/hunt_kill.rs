@@ -122,7 +122,13 @@ async fn live(part: &str) {
     let connector = Way::heard(&of(WAY)).connector(Arc::clone(&store));
     let last = std::env::var(LAST).is_ok();
     let options = options(round).with_store(store).with_connect_timeout(60 * SECOND);
-    let session = Resilient::connect(connector, options).await.expect("connected");
+    // Nobody may answer on the server at that moment, which a first attachment is told at once.
+    let session = loop {
+        match Resilient::connect(Arc::clone(&connector), options.clone()).await {
+            Ok(session) => break session,
+            Err(_) => tokio::time::sleep(20 * MS).await,
+        }
+    };
     if last {
         let (told, session) = (tokio::task::spawn_blocking(until_told), session.clone());
         tokio::spawn(async move {

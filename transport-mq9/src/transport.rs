@@ -167,9 +167,12 @@ impl Transport for Mq9Transport {
             CloseMode::Retire => self.unregister().await,
             _ => Ok(()),
         };
+        let done = settled.and(retired);
+        // What is left concerns the connection alone: a close that is dropped here has nothing to repeat.
+        self.closed.fetch_or(done.is_ok(), Ordering::Release);
         self.client.close().await;
         self.closed.store(true, Ordering::Release);
-        settled.and(retired)
+        done
     }
 
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {

@@ -1,10 +1,12 @@
 //! The end of an attachment: what is refused after it, what may be repeated, what it leaves behind.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use agentchat_core::{
-    Address, AgentCard, Body, CloseMode, Connector, ErrorKind, Event, Outbound, SubscribeOptions, Transport,
+    Address, AgentCard, Body, CloseMode, Connector, ErrorKind, Event, Outbound, Query, SubscribeOptions,
+    Transport,
 };
 use futures_util::StreamExt;
 use mq9_client::testing::Broker;
@@ -49,6 +51,37 @@ async fn retiring_twice_is_the_same_as_once() {
         .expect("registered");
     within(transport.close(CloseMode::Retire)).await.expect("retired");
     within(transport.close(CloseMode::Retire)).await.expect("nothing is left to do");
+}
+
+#[tokio::test]
+async fn retiring_again_after_a_drop_at_any_poll_is_fine_and_the_agent_is_gone() {
+    for polls in 1..100 {
+        let (broker, transport) = attached().await;
+        let card = AgentCard::new("coder", "Writes programs").expect("valid");
+        transport.register(&card).await.expect("registered");
+        let ended = {
+            let mut closing = transport.close(CloseMode::Retire);
+            let mut pending = 0;
+            within(std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
+                Poll::Ready(closed) => Poll::Ready(Some(closed)),
+                Poll::Pending => {
+                    pending += 1;
+                    if pending >= polls { Poll::Ready(None) } else { Poll::Pending }
+                }
+            }))
+            .await
+        };
+        let again = within(transport.close(CloseMode::Retire)).await;
+        again.unwrap_or_else(|error| panic!("dropped after {polls} polls: {error:?}"));
+        let connector = Mq9Connector::builder(broker.url()).build().expect("valid");
+        let other = connector.connect().await.expect("attached");
+        let found = within(other.discover(&Query::name("coder"))).await.expect("found").agents;
+        assert!(found.is_empty(), "dropped after {polls} polls: {found:?}");
+        if ended.is_some() {
+            return;
+        }
+    }
+    panic!("closing does not end");
 }
 
 #[tokio::test]

@@ -93,11 +93,18 @@ async fn texts(bob: &Arc<dyn Transport>, reading: &mut Subscription, last: &str)
 async fn everywhere(world: &World, what: &str, mut round: impl AsyncFnMut(usize) -> bool) {
     for polls in 0..300 {
         let told = Told(world.net.kind, what, polls);
+        let begun = std::time::Instant::now();
         let ended = round(polls).await;
+        if begun.elapsed() > SECOND {
+            println!("{:?}: {what} dropped after {polls} polls took {:?}", world.net.kind, begun.elapsed());
+        }
         let deadline = std::time::Instant::now() + 10 * SECOND;
         while fault::tasks() > 0 {
             assert!(std::time::Instant::now() < deadline, "{} tasks are left", fault::tasks());
             tokio::time::sleep(2 * MS).await;
+        }
+        if begun.elapsed() > SECOND / 2 {
+            println!("{:?}: {what} dropped after {polls} polls: tasks {:?}", world.net.kind, begun.elapsed());
         }
         drop(told);
         if ended {

@@ -131,6 +131,27 @@ async fn the_byte_budget_holds_too_and_lets_one_large_message_through() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reply_that_is_too_large_to_come_is_asked_for_in_parts() {
+    for (each, largest) in [(1_000, 8_000), (6_000, 13_000), (7_000, 8_000)] {
+        let broker = Broker::default();
+        broker.send("box", 100);
+        broker.with("box", |mailbox| {
+            for row in mailbox.rows.values_mut() {
+                row.payload = vec![b'x'; each].into();
+            }
+        });
+        *broker.0.largest.lock().expect("largest") = Some(largest);
+        let mut consumer = broker.consume("box", options());
+        for id in 0..100 {
+            assert_eq!(take(&mut consumer, 1).await, [id]);
+            consumer.acker().settle(MsgId::new(id));
+        }
+        consumer.acker().flush().await.expect("flushed");
+        assert_eq!(broker.acks().last(), Some(&99));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn delete_mode_removes_exactly_what_is_settled() {
     let broker = Broker::default();
     broker.send("box", 4);

@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub(super) gone: AtomicBool,
     pub(super) panics: AtomicBool,
     pub(super) latency: Mutex<Duration>,
+    /// Replies of more bytes than this do not come.
+    pub(super) largest: Mutex<Option<usize>>,
 }
 
 impl Broker {
@@ -88,7 +90,12 @@ impl MailboxOps for Broker {
         self.delay().await;
         self.0.concurrent.fetch_sub(1, Ordering::SeqCst);
         self.fault()?;
-        Ok(self.with(mailbox.as_str(), |mailbox| mailbox.fetch(options)))
+        let rows = self.with(mailbox.as_str(), |mailbox| mailbox.fetch(options));
+        let bytes: usize = rows.iter().map(|row| row.payload.len()).sum();
+        match *self.0.largest.lock().expect("largest") {
+            Some(largest) if bytes > largest => Err(Error::new(ErrorKind::Timeout, "MSG.TEST", "too large")),
+            _ => Ok(rows),
+        }
     }
 
     async fn ack(&self, mailbox: &MailAddress, group: &Group, up_to: MsgId) -> Result<()> {

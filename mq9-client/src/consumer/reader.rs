@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use crate::address::MailAddress;
+use crate::error::ErrorKind::{Broker, Timeout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::message::{MsgId, Received};
 use crate::options::{DeliverPolicy, FetchOptions, Group};
@@ -71,6 +72,8 @@ pub(crate) struct Reader {
     /// The row with the highest id seen, to compare with when the broker shows it again.
     last: Option<Received>,
     row_size: usize,
+    /// How many rows are asked for at most: a reply that does not come may be too large to come.
+    most: u32,
     /// A row was left out for lack of room; the next settlement makes some.
     full: bool,
     exists_at: Option<Instant>,
@@ -129,6 +132,7 @@ impl Reader {
             newest: 0,
             last: None,
             row_size: FIRST_ROW_SIZE,
+            most: u32::MAX,
             full: false,
             exists_at: options.expiry_probe.map(|interval| after(now, interval)),
             end: None,
@@ -191,7 +195,8 @@ impl Reader {
             self.fetching = Some(Fetching::Sound);
             return FetchOptions::stateless().with_deliver(DeliverPolicy::Latest).with_num_msgs(SOUND_ROWS);
         }
-        let read = self.coverage.plan(self.want());
+        let mut read = self.coverage.plan(self.want());
+        read.num = read.num.min(self.most);
         let offset = self.options.ack_mode == AckMode::Offset && !self.replaced;
         let at_rest = !self.coverage.lags() && self.outstanding.is_empty() && self.settling.is_told();
         let recheck = now.saturating_duration_since(self.looked_at) >= RECHECK && read.from > 0;
@@ -215,12 +220,16 @@ impl Reader {
         let mut rows = match reply {
             Ok(rows) => rows,
             Err(error) => {
+                if let (Fetching::Read { read, .. }, Timeout | Broker) = (fetching, error.kind()) {
+                    self.most = (read.num / 2).max(1);
+                }
                 let wait = self.failed(error);
                 self.hold_until = wait.map(|wait| after(now, wait));
                 return;
             }
         };
         self.pacer.succeeded();
+        self.most = self.most.saturating_mul(2);
         if matches!(self.phase, Phase::Ended | Phase::Draining) {
             return;
         }

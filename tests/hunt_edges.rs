@@ -45,6 +45,11 @@ async fn the_largest_messages_arrive_unchanged_and_one_byte_more_is_refused() {
         let ann = session(&ann, &store(), 2).await;
         let bytes = |size: usize| (0..size).map(|at| (at * 31 % 251) as u8).collect::<Vec<u8>>();
         let letters = |size: usize| "xyz\"\\\n\u{1}\u{7f}".chars().cycle().take(size).collect::<String>();
+        // A real NATS server carries no reply over its limit, and in a reply these letters take twice the room.
+        let letters = |size: usize| match kind {
+            Kind::Mq9Nats => "x".repeat(size),
+            _ => letters(size),
+        };
         let bodies = |size: usize| {
             [Body::binary(bytes(size)), Body::text(letters(size)), Body::text("é".repeat(size / 2))]
         };

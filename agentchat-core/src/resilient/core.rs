@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::calls::{Answer, Call, Calls};
+use super::dating::Dating;
 use super::direct::Line;
 use super::keeping::{Keep, Kept};
 use super::observer::Watch;
@@ -35,6 +36,8 @@ pub(super) struct Core {
     pub(super) sends: Sends,
     pub(super) calls: Calls,
     pub(super) slots: Slots,
+    /// Set once the stores are read.
+    pub(super) dating: Option<Dating>,
     pub(super) watch: Watch,
     pub(super) line: Line,
     /// Of the agent, among those that share a lock: what connections are made for.
@@ -135,6 +138,7 @@ impl Core {
             closing: None,
             ended: None,
             stopped: Vec::new(),
+            dating: None,
         };
         core.sends.observer = core.watch.observer.clone();
         core.slots.observer = core.watch.observer.clone();

@@ -49,11 +49,12 @@ pub(super) async fn start(
     let mut core = Core::new(Arc::clone(&options), first.address().clone(), capabilities, backoff, rng);
     (core.role, core.provisional) = (role, role == Role::Follower);
     core.restore(loaded, Instant::now(), SystemTime::now());
+    let dating = core.dating;
     let shared = Arc::new(Shared::new(core));
     let driver = Driver {
         shared: Arc::clone(&shared),
         connector,
-        keeping: Keeping::new(options.stores.clone(), options.call_timeout),
+        keeping: Keeping::new(options.stores.clone(), options.call_timeout, dating),
         options,
         jobs: FuturesUnordered::new(),
         running: HashMap::new(),

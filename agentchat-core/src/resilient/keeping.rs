@@ -7,6 +7,7 @@ use futures_util::stream::{self, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::dating::Dating;
 use super::positions::cursor;
 use super::recall::{POSITIONS, Recall};
 use super::shared::Shared;
@@ -43,6 +44,8 @@ pub(super) struct Loaded {
     /// The outbox and the parked messages, where there is a store for them.
     pub(super) sends: Option<(Vec<StoredSend>, Vec<ParkedSend>)>,
     pub(super) recall: Recall,
+    /// When the newest of what is settled was settled.
+    pub(super) newest: Option<SystemTime>,
 }
 
 /// The changes under way. Dropping it gives them up: each was made or not.
@@ -50,17 +53,18 @@ pub(super) struct Loaded {
 pub(super) struct Keeping {
     stores: Stores,
     limit: Duration,
+    dating: Option<Dating>,
     changes: FuturesUnordered<BoxFuture<'static, Kept>>,
 }
 
 impl Keeping {
     /// A change may take as long as `limit`.
-    pub(super) fn new(stores: Stores, limit: Duration) -> Self {
-        Self { stores, limit, changes: FuturesUnordered::new() }
+    pub(super) fn new(stores: Stores, limit: Duration, dating: Option<Dating>) -> Self {
+        Self { stores, limit, dating, changes: FuturesUnordered::new() }
     }
 
     pub(super) fn start(&mut self, keep: Keep) {
-        let (stores, limit) = (self.stores.clone(), self.limit);
+        let (stores, limit, dating) = (self.stores.clone(), self.limit, self.dating);
         let change = match keep {
             Keep::Send(StoreOp { id, change }) => async move {
                 let made = async {
@@ -75,7 +79,7 @@ impl Keeping {
             .boxed(),
             Keep::Handed { slot, round, keys } => async move {
                 let result = match stores.dedup() {
-                    Some(store) => in_time(limit, insert(&**store, keys)).await,
+                    Some(store) => in_time(limit, insert(&**store, keys, dating)).await,
                     None => Ok(()),
                 };
                 Kept::Handed { slot, round, result }
@@ -126,6 +130,7 @@ pub(super) async fn load(stores: &Stores, until: Instant) -> Result<Loaded> {
             Some(store) => store.list(POSITIONS).await?,
             None => Vec::new(),
         };
+        loaded.newest = ids.last().map(|newest| newest.settled_at);
         loaded.recall = Recall::new(stores.dedup().is_some(), stores.cursors().is_some(), ids, cursors);
         Ok(loaded)
     };
@@ -135,12 +140,12 @@ pub(super) async fn load(stores: &Stores, until: Instant) -> Result<Loaded> {
 /// Settles what was handed out under `tags`: in the store first, so that it is never handed out again.
 pub(super) async fn settle(shared: &Shared, stores: &Stores, limit: Duration, tags: &[AckTag]) -> Result<()> {
     if let Some(store) = stores.dedup() {
-        let keys = {
+        let (keys, dating) = {
             let core = shared.lock();
             core.check_ended("ack")?;
-            core.slots.settled_keys(tags)?
+            (core.slots.settled_keys(tags)?, core.dating)
         };
-        in_time(limit, insert(&**store, keys)).await?;
+        in_time(limit, insert(&**store, keys, dating)).await?;
     }
     shared.change(|core, now| {
         core.check_ended("ack")?;
@@ -157,8 +162,8 @@ async fn make(store: &dyn OutboxStore, id: &ClientMsgId, change: Change) -> Resu
 }
 
 /// All at the same time: a store on disk confirms many at once.
-async fn insert(store: &dyn DedupStore, keys: Vec<String>) -> Result<()> {
-    let now = SystemTime::now();
+async fn insert(store: &dyn DedupStore, keys: Vec<String>, dating: Option<Dating>) -> Result<()> {
+    let now = dating.map_or_else(SystemTime::now, |dating| dating.at(Instant::now()));
     let inserted = stream::iter(keys).map(|key| async move { store.insert(&key, now).await });
     inserted.buffer_unordered(AT_ONCE).try_collect().await
 }

@@ -3,6 +3,7 @@
 mod calls;
 mod connector;
 mod core;
+mod dating;
 mod direct;
 mod driver;
 mod events;

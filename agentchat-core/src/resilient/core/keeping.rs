@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Core, Todo};
 use crate::error::{Advice, Error, ErrorKind, Result};
+use crate::resilient::dating::Dating;
 use crate::resilient::keeping::{Keep, Kept, Loaded};
 
 impl Core {
@@ -15,6 +16,7 @@ impl Core {
             self.sends.restore(queued, parked, &self.capabilities, now, wall);
         }
         self.slots.recall(loaded.recall);
+        self.dating = Some(Dating::new(wall, loaded.newest, now));
     }
 
     /// What to write now. When the session is closing, nothing waits for later changes.

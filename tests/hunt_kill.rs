@@ -22,7 +22,7 @@ use agentchat_core::{
     SubscribeOptions, Transport,
 };
 use futures_util::StreamExt;
-use hunt::{Kind, MS, Net, SECOND, Trail, Way, kinds, options, rounds, within};
+use hunt::{Kind, MS, Net, SECOND, Trail, Way, options, rounds, within};
 use support::Scratch;
 use tokio::sync::mpsc;
 
@@ -41,11 +41,11 @@ const LAST: &str = "HUNT_KILL_LAST";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_processes_lose_nothing_and_repeat_nothing_that_was_settled() {
     let first = hunt::seeds(1).next().expect("one");
-    for kind in kinds() {
-        let trail = Trail(kind, first);
+    hunt::on_each(|kind| async move {
+        let _trail = Trail(kind, first);
         hunt_one(kind, first, rounds(4)).await;
-        drop(trail);
-    }
+    })
+    .await;
 }
 
 async fn hunt_one(kind: Kind, seed: u64, rounds: u64) {

@@ -20,7 +20,7 @@ use agentchat_core::{
     ServeOptions, Serving,
 };
 use futures_util::future::join_all;
-use hunt::{Kind, MS, Net, SECOND, Trail, kinds, options, seeds, within};
+use hunt::{Kind, MS, Net, SECOND, Trail, options, seeds, within};
 use severed::Severed;
 
 const MAILS: usize = 40;
@@ -34,13 +34,13 @@ async fn agents_in_a_storm_lose_double_and_change_nothing() {
             eprintln!("{panic}");
         }
     }));
-    for kind in kinds() {
+    hunt::on_each(|kind| async move {
         for seed in seeds(1) {
-            let trail = Trail(kind, seed);
+            let _trail = Trail(kind, seed);
             within(120, "the storm", storm(kind, seed)).await;
-            drop(trail);
         }
-    }
+    })
+    .await;
 }
 
 async fn storm(kind: Kind, seed: u64) {

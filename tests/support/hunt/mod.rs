@@ -9,6 +9,7 @@
 #[path = "../fault/agentchat.rs"]
 mod agentchat;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +52,19 @@ pub fn kinds() -> Vec<Kind> {
     let kinds: Vec<Kind> = KINDS.into_iter().filter(wanted).collect();
     assert!(!kinds.is_empty(), "HUNT_KIND names no network");
     kinds
+}
+
+/// Hunts on every network at once.
+pub async fn on_each<F>(hunt: impl Fn(Kind) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let hunts: Vec<_> = kinds().into_iter().map(|kind| tokio::spawn(hunt(kind))).collect();
+    for hunt in hunts {
+        if let Err(died) = hunt.await {
+            std::panic::resume_unwind(died.into_panic());
+        }
+    }
 }
 
 /// How many rounds to make: `usual`, or what `HUNT_ROUNDS` says.

@@ -433,11 +433,11 @@ mod tests {
     #[tokio::test]
     async fn room_that_was_made_after_the_look_is_news() {
         let (sender, mut events) = mpsc::channel(1);
-        let outlet = Outlet { sender, returned: Arc::default() };
+        let outlet = Outlet { sender, returned: Arc::default(), offered: Arc::default() };
         assert!(changed(Some(&outlet), true).now_or_never().is_none(), "it had room, and has");
-        outlet.sender.try_send(Ok(Event::CaughtUp)).expect("room");
+        outlet.sender.try_send(VecDeque::from([Ok(Event::CaughtUp)])).expect("room");
         assert!(changed(Some(&outlet), false).now_or_never().is_none(), "it had none, and has none");
-        events.try_recv().expect("an event").expect("no error");
+        events.try_recv().expect("a batch");
         assert!(changed(Some(&outlet), false).now_or_never().is_some(), "it had none, and has");
         drop(events);
         assert!(changed(Some(&outlet), true).now_or_never().is_some(), "it has ended");

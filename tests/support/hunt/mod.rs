@@ -113,7 +113,7 @@ pub struct Net {
 
 enum Inner {
     Broker(Box<Mutex<Broker>>),
-    Nats(Mutex<NatsServer>, Responder),
+    Nats(Box<Mutex<NatsServer>>, Responder),
     AgentChat(Place),
 }
 
@@ -131,7 +131,7 @@ impl Net {
                 let server = NatsServer::start().await.expect("nats-server starts");
                 let host = EngineHost::in_memory(EngineProfile::robustmq());
                 let responder = Responder::start(&server.url(), host).await.expect("it answers");
-                Inner::Nats(Mutex::new(server), responder)
+                Inner::Nats(Box::new(Mutex::new(server)), responder)
             }
             Kind::Current => Inner::AgentChat(Place::new(agentchat::Kind::Current).await),
             Kind::Legacy => Inner::AgentChat(Place::new(agentchat::Kind::Legacy).await),

@@ -46,7 +46,7 @@ async fn whoever_was_told_wrongly_goes_on_when_it_is_right_again() {
 async fn start(way: Way, store: Arc<MemoryStore>, seed: u64, log: &Log) -> Side {
     let connector = way.connector(Arc::clone(&store));
     let mut session = options(seed).with_call_timeout(5 * SECOND);
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         session = session.with_store(Arc::clone(&store));
     }
     let agent = Agent::builder(ResilientConnector::new(connector, session)).start();

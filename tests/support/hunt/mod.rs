@@ -67,6 +67,12 @@ where
     }
 }
 
+/// Whether one network is hunted in by itself. Servers are restarted only then: while one is down, a connection
+/// of another may be given its port.
+fn is_alone() -> bool {
+    std::env::var_os("HUNT_KIND").is_some()
+}
+
 /// How many rounds to make: `usual`, or what `HUNT_ROUNDS` says.
 pub fn rounds(usual: u64) -> u64 {
     number("HUNT_ROUNDS").unwrap_or(usual)
@@ -181,6 +187,7 @@ impl Net {
                     2 => broker.faults().drop_replies("SEND", dice.u64(1..4)),
                     3 => broker.faults().drop_replies(dice.choice(["FETCH", "ACK"]).expect("two"), 1),
                     4 => broker.faults().stall(MS * dice.u32(1..200)),
+                    _ if !is_alone() => broker.faults().cut_all(),
                     _ => {
                         broker.down().await.expect("down");
                         tokio::time::sleep(MS * dice.u32(0..150)).await;
@@ -188,6 +195,7 @@ impl Net {
                     }
                 }
             }
+            Inner::Nats(..) if !is_alone() => tokio::time::sleep(MS).await,
             Inner::Nats(server, _) => {
                 let mut server = server.lock().await;
                 server.down().expect("down");
@@ -213,7 +221,7 @@ async fn trouble(place: &Place, dice: &mut fastrand::Rng) {
     let route = route.expect("three");
     match dice.u8(0..9) {
         0 => place.faults.cut_all(),
-        1 => place.restart(dice.bool(), MS * dice.u32(0..150)).await,
+        1 if is_alone() => place.restart(dice.bool(), MS * dice.u32(0..150)).await,
         2 => place.faults.repeat(route, dice.u64(1..4), HttpFault::lose_answer()),
         3 => place.faults.repeat(route, dice.u64(1..4), HttpFault::lose_request()),
         4 => place.faults.repeat(route, dice.u64(1..4), HttpFault::passing().cut_after(dice.u64(1..600))),

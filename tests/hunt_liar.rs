@@ -66,9 +66,6 @@ async fn round(seed: u64) {
     if echo {
         faults = faults.with_echo();
     }
-    if std::env::var("HUNT_SHOW").is_ok() {
-        eprintln!("{faults:?}");
-    }
     let network = Loopback::with_faults(faults);
     let log = Log::default();
     let mut sides = Vec::new();
@@ -170,16 +167,6 @@ fn handler(log: &Log) -> impl agentchat_core::Handler {
         let log = Arc::clone(&log);
         async move {
             let text = request.body().as_str().expect("text").to_owned();
-            if std::env::var("HUNT_SHOW").is_ok() {
-                eprintln!(
-                    "handled {text} {:?} sender {:?} cmid {:?} redelivered {} late {}",
-                    request.delivery().id,
-                    request.delivery().sender.as_ref().map(|s| s.name().to_owned()),
-                    request.delivery().client_msg_id,
-                    request.delivery().redelivered,
-                    request.delivery().late
-                );
-            }
             tokio::time::sleep(MS).await;
             if request.wants_reply() {
                 let _ = request.progress(Body::text("half")).await;

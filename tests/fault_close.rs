@@ -12,7 +12,7 @@ use agentchat_core::{
     Agent, AgentCard, Body, CallRequest, CloseMode, ConversationId, ErrorKind, Loopback, Outbound, Query,
     Request, ResilientConnector, ServeOptions, SubscribeOptions, Transport,
 };
-use fault::frames::Wire;
+use fault::frames::{Fate, Wire};
 use fault::script::rest;
 use fault::{MS, SECOND, Seed, message, options, seeds, session, soon, tasks};
 
@@ -173,8 +173,8 @@ async fn every_call_ends_and_a_later_incarnation_finishes_the_work() {
     }
 }
 
-/// Settled in time, but the connection went away before the network knew: closing says so, and a later
-/// incarnation gets it again. Given the time to come back, nothing is left to say.
+/// Settled in time, but the connection went away before the network knew. Closing waits for it to come back; if
+/// it does not, closing says so, and a later incarnation gets it again.
 #[tokio::test(start_paused = true)]
 async fn what_was_settled_and_not_acknowledged_is_told_at_the_close() {
     // Who learns of the cut first is left to chance: once in a few rounds it is the reader, before anything
@@ -188,16 +188,20 @@ async fn what_was_settled_and_not_acknowledged_is_told_at_the_close() {
         let note = Outbound::new(bob.address().clone(), Body::text("x"));
         soon("sending", bob.send(&note)).await.expect("accepted");
         let delivery = message(&mut events, SECOND).await.expect("it came");
+        if !comes_back {
+            wire.judge(|_| Fate::Cut);
+        }
         wire.cut_all();
         bob.ack(&[delivery.tag]).await.expect("settled");
-        // It notices the cut at once, and tries again after some milliseconds.
-        tokio::time::sleep(if comes_back { SECOND } else { MS }).await;
+        // It notices the cut at once, and tries again after some milliseconds, also while it is being closed.
+        tokio::time::sleep(MS).await;
         let closed = soon("closing", bob.close(CloseMode::Detach)).await;
         assert_eq!(closed.is_ok(), comes_back, "{closed:?}");
         if let Err(error) = closed {
             assert_eq!(error.kind(), ErrorKind::Timeout);
             assert!(error.to_string().contains("settled messages could not be acknowledged"), "{error}");
         }
+        wire.judge(|_| Fate::Pass);
         let again = session(wire.connector("bob", network.connector("bob").expect("a name")), 2).await;
         let opened = soon("subscribing", again.subscribe(SubscribeOptions::own())).await.expect("subscribed");
         let mut events = opened.events;

@@ -25,11 +25,20 @@ pub fn fault_of(named: &NamedTest) -> Option<String> {
         let here = source.contains(&format!("pub async fn {test}("));
         return (!is_case || !here).then(|| format!("{test} is no case of the suite in {file}"));
     }
-    let (tests, ignored) = tests_in(&source);
+    let (tests, ignored) = tests_in(&(macros_beside(file, &source) + &source));
     if ignored.contains(test) {
         return Some(format!("{test} in {file} is ignored"));
     }
     (!tests.contains(test)).then(|| format!("{test} is no test in {file}"))
+}
+
+/// The files whose macros `source`, which stands in `file`, uses: `#[macro_use]` and then `#[path]`.
+fn macros_beside(file: &str, source: &str) -> String {
+    let folder = Path::new(file).parent().expect("a file is in a folder");
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let used = lines.windows(2).filter(|pair| pair[0] == "#[macro_use]");
+    let paths = used.filter_map(|pair| pair[1].strip_prefix("#[path = \"")?.strip_suffix("\"]"));
+    paths.map(|path| read(&folder.join(path).display().to_string())).collect()
 }
 
 /// The members of the workspace, as folders.

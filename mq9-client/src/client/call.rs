@@ -53,7 +53,14 @@ impl Client {
         };
         match outcome {
             Ok(reply) => Ok(reply.payload),
-            Err(error) => Err(self.failure(link, command, mark, &error)),
+            Err(error) => {
+                if matches!(error.kind(), RequestErrorKind::Other) && !link.foreign {
+                    // What the server said before it hung up is heard by another task, in order.
+                    let subject = command.subject();
+                    let _ = timeout(LATE, link.alarm.failed(command.operation(), &subject, mark)).await;
+                }
+                Err(self.failure(link, command, mark, &error))
+            }
         }
     }
 
@@ -103,8 +110,11 @@ impl Client {
                 }
                 let unsent = !std::error::Error::source(error).is_some_and(|source| source.is::<Dropped>());
                 link.alarm.fault(operation, Some(&command.subject()), mark).unwrap_or_else(|| {
-                    Error::new(ErrorKind::Disconnected, operation, "the connection was lost")
-                        .with_reached(if unsent { Reached::No } else { Reached::Unknown })
+                    link.alarm.why_lost(operation).with_reached(if unsent {
+                        Reached::No
+                    } else {
+                        Reached::Unknown
+                    })
                 })
             }
         }

@@ -88,11 +88,16 @@ impl Alarm {
 
     /// Why a lost connection was lost, as far as the broker said.
     pub(crate) fn cause_of_loss(&self) -> Error {
+        self.why_lost("connection")
+    }
+
+    /// The same as the failure of `operation`.
+    pub(crate) fn why_lost(&self, operation: &'static str) -> Error {
         if self.login_refused.load(Ordering::Acquire) {
             let what = "the broker refused the credentials and closed the connection";
-            return Error::new(ErrorKind::Unauthorized, "connection", what);
+            return Error::new(ErrorKind::Unauthorized, operation, what);
         }
-        Error::new(ErrorKind::Disconnected, "connection", "the connection was lost")
+        Error::new(ErrorKind::Disconnected, operation, "the connection was lost")
     }
 
     /// Returns once a call on `subject` begun at `mark` cannot be answered any more.
@@ -103,7 +108,7 @@ impl Alarm {
                 return error;
             }
             if self.is_lost() {
-                return Error::new(ErrorKind::Disconnected, operation, "the connection was lost");
+                return self.why_lost(operation);
             }
             rang.await;
         }
@@ -244,6 +249,15 @@ mod tests {
         assert_eq!(alarm.cause_of_loss().kind(), ErrorKind::Disconnected);
         hear(&alarm, "User Authentication Expired");
         assert_eq!(alarm.cause_of_loss().kind(), ErrorKind::Unauthorized);
+    }
+
+    #[tokio::test]
+    async fn a_call_begun_between_the_refusal_and_the_end_says_that_the_login_was_refused() {
+        let alarm = Alarm::default();
+        hear(&alarm, "User Authentication Expired");
+        let mark = alarm.mark();
+        alarm.lose();
+        assert_eq!(alarm.failed("MSG.SEND", "s", mark).await.kind(), ErrorKind::Unauthorized);
     }
 
     #[test]

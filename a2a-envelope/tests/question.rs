@@ -275,7 +275,7 @@ fn a_store_gives_what_is_due_in_order_and_no_more_than_is_asked_for() {
         store.put_now(&writer.into_task(), 0).unwrap();
     }
     store.put_now(&new_task(), 0).unwrap();
-    let ids: Vec<_> = due(&store).into_iter().map(|(id, at)| (id, at)).collect();
+    let ids = due(&store);
     let expected = [("soon", 100), ("next", 500), ("late", 900)];
     assert_eq!(ids, expected.map(|(id, at)| (id.to_owned(), ms(at))));
     let mut two = store.due_tasks(2);

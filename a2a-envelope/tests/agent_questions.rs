@@ -300,3 +300,27 @@ async fn a_deadline_that_passed_while_nobody_served_and_an_end_that_a_worker_die
         assert_eq!((task.state(), task.due()), (&TaskState::Failed, None));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_waits_for_a_moment_only_ends_soon_after_it() {
+    let network = Loopback::new();
+    let (server, caller) = (agent(&network, "server").await, agent(&network, "caller").await);
+    let kept = Kept::new();
+    let handler = |turn: TurnHandle| async move {
+        turn.ask(Question::new("?").within(Duration::from_secs(turn.request_text().len() as u64))).await
+    };
+    let _serving = kept.serve(A2aServer::new(handler)).serve(&server).await.unwrap();
+    // The server looks at its store when it starts, and would not again for a while.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let client = A2aClient::new(&caller);
+    let mut ids = Vec::new();
+    for seconds in [20, 5] {
+        let asked = client.ask(server.address(), A2aRequest::text("x".repeat(seconds))).await.unwrap();
+        ids.push(asked.task_id.unwrap());
+    }
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let states = || ids.iter().map(|id| kept.state(id)).collect::<Vec<_>>();
+    assert_eq!(states(), [TaskState::InputRequired, TaskState::Failed]);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(states(), [TaskState::Failed, TaskState::Failed]);
+}

@@ -29,7 +29,8 @@ pub const A2A_VERSION: &str = "a2a-version";
 pub const A2A_EXTENSIONS: &str = "a2a-extensions";
 /// Two requests with this value are one request.
 pub const IDEMPOTENCY_KEY: &str = "amb-idempotency-key";
-/// Unix milliseconds after which a stored request is answered with an error instead of being run.
+/// Unix milliseconds after which a stored request is answered with an error instead of being run; on a reply
+/// that asks something, after which it takes no answer.
 pub const DEADLINE: &str = "amb-deadline";
 /// W3C trace context, carried verbatim.
 pub const TRACEPARENT: &str = "traceparent";

@@ -57,6 +57,10 @@ impl TaskStore for Mortal {
     fn open_tasks(&self) -> StoreFuture<'_, Vec<Task>> {
         Box::pin(self.touch(self.tasks.open_tasks()))
     }
+
+    fn due_tasks(&self, most: usize) -> StoreFuture<'_, Vec<(String, std::time::Duration)>> {
+        Box::pin(self.touch(self.tasks.due_tasks(most)))
+    }
 }
 
 impl RequestStore for Mortal {

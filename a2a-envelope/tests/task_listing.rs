@@ -130,6 +130,13 @@ fn a_store_that_lists_nothing_says_so_and_the_one_in_memory_lists() {
         fn open_tasks(&self) -> a2a_envelope::task::StoreFuture<'_, Vec<Task>> {
             self.0.open_tasks()
         }
+
+        fn due_tasks(
+            &self,
+            most: usize,
+        ) -> a2a_envelope::task::StoreFuture<'_, Vec<(String, std::time::Duration)>> {
+            self.0.due_tasks(most)
+        }
     }
     let store = Silent(MemoryTaskStore::new());
     store.0.put_now(&task("a", "ann", "c", 1), 0).unwrap();

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use agentchat_core::Reply;
 
 use super::call::envelope_of;
@@ -17,6 +19,8 @@ pub struct A2aAnswer {
     pub context_id: Option<String>,
     /// The generation up to which all is known; 0 where it was not said.
     pub generation: u64,
+    /// Until when a question may be answered, since the unix epoch, if the peer said so.
+    pub answer_by: Option<Duration>,
     /// Where follow-ups go, if the peer said so.
     pub task_inbox: Option<String>,
     /// The origin that went with the request, as it came back.
@@ -34,7 +38,7 @@ impl A2aAnswer {
         let mut answer = Self::default();
         let Some(envelope) = envelope_of(reply, None) else { return answer };
         answer.learn(&envelope);
-        let now = std::time::Duration::ZERO;
+        let now = Duration::ZERO;
         let mut reader = StreamReader::new(ReaderOptions::default().with_single(), now);
         // Only the last reply is kept of a call to many: it stands for itself.
         let mut alone = envelope;
@@ -85,6 +89,7 @@ impl A2aAnswer {
         keep(&mut self.task_id, envelope.task_id());
         keep(&mut self.context_id, envelope.context_id());
         keep(&mut self.task_inbox, envelope.task_inbox());
+        self.answer_by = envelope.deadline().ok().flatten().map(Duration::from_millis);
         self.origin = envelope.origin().or(self.origin.take());
         self.generation = self.generation.max(envelope.generation().ok().flatten().unwrap_or(0));
     }

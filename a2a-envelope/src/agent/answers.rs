@@ -7,10 +7,11 @@ use super::asker::Asker;
 use super::runner::Pending;
 use super::server::Shared;
 use super::snapshots::with_history;
+use super::turn::lock;
 use crate::call::Incoming;
 use crate::envelope::Envelope;
 use crate::error::Result as EnvelopeResult;
-use crate::idempotency::RequestRecord;
+use crate::idempotency::{RequestKey, RequestRecord};
 use crate::json;
 use crate::json_text::JsonText;
 use crate::reply::ReplyType;
@@ -34,7 +35,8 @@ impl Shared {
         newest: Option<u64>,
     ) {
         let belongs = Belongs::to_task(task.id(), task.context_id(), task.generation())
-            .with_task_inbox(self.options.writer.task_inbox.as_deref());
+            .with_task_inbox(self.options.writer.task_inbox.as_deref())
+            .with_answer_by(task.answer_by());
         let made =
             incoming.line.clone().result(ReplyType::Response, &with_history(task, newest), true, belongs);
         if let Ok(Some(reply)) = made {
@@ -72,6 +74,17 @@ impl Shared {
         let body = made.as_ref().ok().and_then(|made| JsonText::new(made.body_text().ok()?).ok());
         self.deliver_made(&mut pending.asker, made).await;
         self.close_record(&pending.record, body).await;
+    }
+
+    /// The request is answered: it never runs again.
+    pub(crate) async fn close_record(&self, record: &RequestRecord, answer: Option<JsonText>) {
+        let Some(key) = RequestKey::new(&record.key) else { return };
+        let now = self.clock.now();
+        let closed = lock(&self.requests).answered(&record.sender, &key, answer, now);
+        if let Some(closed) = closed {
+            // If this fails, a start sees that the task is answered, and says so again.
+            let _ = self.stored(|| self.records.put(&closed)).await;
+        }
     }
 
     pub(crate) async fn deliver_made(&self, asker: &mut Asker, made: EnvelopeResult<Envelope>) {

@@ -1,5 +1,7 @@
 //! An envelope between its own form and that of a message of the core.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use agentchat_core::agent::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 use agentchat_core::{Body, CorrelationId, Delivery, Outbound};
 
@@ -27,7 +29,7 @@ pub(crate) fn headers_of(delivery: &Delivery) -> Headers {
         let _ = headers.set(names::CORRELATION_ID, id.as_str());
     }
     if let Some(deadline) = delivery.deadline {
-        let since = deadline.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let since = deadline.duration_since(UNIX_EPOCH).unwrap_or_default();
         let _ = headers.set(names::DEADLINE, &since.as_millis().to_string());
     }
     headers
@@ -44,8 +46,13 @@ pub(crate) fn put(message: &mut Outbound, envelope: &Envelope) {
     for (name, value) in envelope.headers.iter() {
         match name {
             names::CORRELATION_ID => message.correlation_id = CorrelationId::new(value).ok(),
-            names::REPLY_TO | names::DEADLINE => {}
+            names::DEADLINE => message.deadline = value.parse().ok().and_then(moment),
+            names::REPLY_TO => {}
             _ => message.headers.insert(name, value),
         }
     }
+}
+
+fn moment(unix_ms: u64) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_millis(unix_ms))
 }

@@ -6,12 +6,14 @@ use crate::card::RawCard;
 use crate::idempotency::RequestLimits;
 use crate::limits::Limits;
 use crate::stream::WriterOptions;
+use crate::task::QuestionPolicy;
 
 /// How an [`A2aServer`](super::A2aServer) works.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct A2aServerOptions {
-    /// How streams are written. Without a task inbox, the agent's own is said.
+    /// How streams are written, and how long questions wait ([`WriterOptions::question`], default seven days).
+    /// Without a task inbox, the agent's own is said.
     pub writer: WriterOptions,
     /// How much is remembered of requests.
     pub requests: RequestLimits,
@@ -23,8 +25,8 @@ pub struct A2aServerOptions {
     pub max_waiting: usize,
     /// How long one reply, or one save, is tried again before it is given up (default 60 s).
     pub patience: Duration,
-    /// How long a question asked [in memory](super::TurnHandle::ask_here) waits there (default 1 h). The task
-    /// stays parked afterwards.
+    /// How long a handler is kept waiting for a question asked [in memory](super::TurnHandle::ask_here) (default
+    /// 1 h). The task stays parked afterwards, until the deadline of the question.
     pub ask_patience: Duration,
     /// How long a handler may go on after its task's last reply (default 5 s).
     pub grace: Duration,
@@ -42,6 +44,13 @@ impl A2aServerOptions {
     #[must_use]
     pub fn with_writer(mut self, writer: WriterOptions) -> Self {
         self.writer = writer;
+        self
+    }
+
+    /// These options, with questions that wait like this where they do not say otherwise.
+    #[must_use]
+    pub fn with_question(mut self, policy: QuestionPolicy) -> Self {
+        self.writer.question = policy;
         self
     }
 

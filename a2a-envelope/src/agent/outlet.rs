@@ -88,6 +88,9 @@ impl Shared {
     /// Keeps a task in place of its generation `expected`, and publishes its snapshot.
     pub(crate) async fn save(&self, task: &Task, expected: u64) -> Result<(), TaskError> {
         self.stored(|| self.tasks.put(task, expected)).await?;
+        if let Some(due) = task.due() {
+            self.deadlines.met(due);
+        }
         self.publish(task).await;
         Ok(())
     }
@@ -106,7 +109,7 @@ impl Shared {
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
                 Err(error) => {
-                    let why = error.to_string();
+                    let why = error.public_text();
                     self.tell(&Note { name: "store.failed", why: Some(&why), ..Note::default() });
                     return Err(error);
                 }

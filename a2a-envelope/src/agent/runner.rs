@@ -2,19 +2,22 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use agentchat_core::TraceContext;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, Span};
 
 use super::asker::Asker;
 use super::handler::TurnResult;
 use super::note::Note;
+use super::question::Asking;
 use super::server::Shared;
-use super::telemetry;
+use super::telemetry::{self, within};
 use super::turn::{Op, OpKind, TurnHandle, TurnRefusal, lock};
+use super::unanswered::is_late;
 use crate::call::Incoming;
 use crate::idempotency::RequestRecord;
 use crate::json_text::JsonText;
@@ -36,6 +39,9 @@ pub(crate) enum Command {
     Subscribe(Box<(Incoming, Asker)>),
     Cancel(Box<(Incoming, Asker)>),
 }
+
+/// Where the answer goes that a handler waits for.
+type Answer = oneshot::Sender<Result<JsonText, TurnRefusal>>;
 
 /// Another worker has the task, or nothing more can be stored: nothing more is said.
 pub(crate) struct Lost;
@@ -103,17 +109,6 @@ impl Shared {
                 }
             }),
             None => Err(command),
-        }
-    }
-
-    /// The request is answered: it never runs again.
-    pub(crate) async fn close_record(&self, record: &RequestRecord, answer: Option<JsonText>) {
-        let Some(key) = crate::idempotency::RequestKey::new(&record.key) else { return };
-        let now = self.clock.now();
-        let closed = lock(&self.requests).answered(&record.sender, &key, answer, now);
-        if let Some(closed) = closed {
-            // If this fails, a start sees that the task is answered, and says so again.
-            let _ = self.stored(|| self.records.put(&closed)).await;
         }
     }
 }
@@ -214,7 +209,7 @@ impl Runner {
         // A task of its own is in no trace unless it is put there.
         job.spawn(within(trace, async move { handler.run_boxed(handle).await }).instrument(span.clone()));
         // A question that the handler waits for with all it has in memory, and until when.
-        let mut asking: Option<(oneshot::Sender<JsonText>, Instant)> = None;
+        let mut asking: Option<(Answer, Instant)> = None;
         // Until when a handler may go on after the last reply.
         let mut ends: Option<Instant> = None;
         loop {
@@ -237,7 +232,7 @@ impl Runner {
                         writer = self.open(task).await?;
                         if let (Some((answer, _)), Some(message)) = (asking.take(), message) {
                             *lock(&message_seen) = message.clone();
-                            let _ = answer.send(message);
+                            let _ = answer.send(Ok(message));
                         }
                     }
                     Command::Cancel(cancel) => {
@@ -255,12 +250,23 @@ impl Runner {
                 Some(op) = said.recv() => {
                     let ask = self.op(&mut writer, op).await?;
                     if let Some(answer) = ask {
-                        asking = Some((answer, Instant::now() + self.shared.options.ask_patience));
+                        let patience = Instant::now() + self.shared.options.ask_patience;
+                        let by = writer.task().answer_by().map(|by| self.shared.clock.instant(by.at()));
+                        asking = Some((answer, by.map_or(patience, |by| by.min(patience))));
                     } else if writer.has_ended() && ends.is_none() {
                         ends = Some(Instant::now() + self.shared.options.grace);
                     }
                 }
                 () = sleep, if due.is_some() => {
+                    let now = self.shared.clock.now();
+                    if let Some((answer, _)) = asking.take_if(|_| is_late(writer.task(), now)) {
+                        drop(said);
+                        let ended = self.shared.expire(writer.into_task()).await;
+                        let task = ended.map_err(|error| self.lost(&error.public_text()))?;
+                        let _ = answer.send(Err(TurnRefusal::Expired));
+                        let _ = timeout(self.shared.options.grace, job.join_next()).await;
+                        return Ok(task);
+                    }
                     if asking.is_some() || ends.is_some() {
                         // It waited long enough; an answer enters the handler anew.
                         job.abort_all();
@@ -288,11 +294,7 @@ impl Runner {
     }
 
     /// Carries out what a handler says. Gives where the answer goes, if it asks and waits here.
-    async fn op(
-        &mut self,
-        writer: &mut StreamWriter,
-        op: Op,
-    ) -> Result<Option<oneshot::Sender<JsonText>>, Lost> {
+    async fn op(&mut self, writer: &mut StreamWriter, op: Op) -> Result<Option<Answer>, Lost> {
         let mut asks = None;
         let said = match op.kind {
             OpKind::Text { artifact, text } => {
@@ -303,11 +305,9 @@ impl Runner {
             }
             OpKind::Event(event) => self.try_say(writer, |writer, now| writer.event(&event, now)).await?,
             OpKind::Fail(reason) => self.try_say(writer, |writer, now| writer.fail(&reason, now)).await?,
-            OpKind::Ask(state, question) => {
-                self.try_say(writer, |writer, now| writer.ask_in(state, &question, now)).await?
-            }
-            OpKind::AskHere(state, question, answer) => {
-                let said = self.try_say(writer, |writer, now| writer.ask_in(state, &question, now)).await?;
+            OpKind::Ask(asking) => self.ask(writer, asking).await?,
+            OpKind::AskHere(asking, answer) => {
+                let said = self.ask(writer, asking).await?;
                 asks = said.is_ok().then_some(answer);
                 said
             }
@@ -317,6 +317,15 @@ impl Runner {
         }
         let _ = op.done.send(said.map_err(TurnRefusal::from));
         Ok(asks)
+    }
+
+    async fn ask(
+        &mut self,
+        writer: &mut StreamWriter,
+        Asking { state, question }: Asking,
+    ) -> Result<Result<(), StreamError>, Lost> {
+        let policy = question.policy(self.shared.options.writer.question);
+        self.try_say(writer, |writer, now| writer.ask_with(state, question.text(), policy, now)).await
     }
 
     /// What follows from the handler's end.
@@ -410,7 +419,7 @@ impl Runner {
 
     async fn say<F>(&mut self, writer: &mut StreamWriter, what: F) -> Result<(), Lost>
     where
-        F: FnOnce(&mut StreamWriter, std::time::Duration) -> Result<Vec<WriterAction>, StreamError>,
+        F: FnOnce(&mut StreamWriter, Duration) -> Result<Vec<WriterAction>, StreamError>,
     {
         match self.try_say(writer, what).await? {
             Ok(()) => Ok(()),
@@ -424,7 +433,7 @@ impl Runner {
         what: F,
     ) -> Result<Result<(), StreamError>, Lost>
     where
-        F: FnOnce(&mut StreamWriter, std::time::Duration) -> Result<Vec<WriterAction>, StreamError>,
+        F: FnOnce(&mut StreamWriter, Duration) -> Result<Vec<WriterAction>, StreamError>,
     {
         match what(writer, self.shared.clock.now()) {
             Ok(actions) => match self.carry(actions).await {
@@ -443,7 +452,7 @@ impl Runner {
             match action {
                 WriterAction::Save { task, expected } => {
                     if let Err(error) = self.shared.save(&task, expected).await {
-                        return Err(self.lost(&error.to_string()));
+                        return Err(self.lost(&error.public_text()));
                     }
                 }
                 WriterAction::Send(reply) => {
@@ -477,14 +486,6 @@ impl Runner {
             ..Note::default()
         });
         Lost
-    }
-}
-
-/// Runs `work` within a trace, where there is one.
-async fn within<F: Future>(trace: Option<TraceContext>, work: F) -> F::Output {
-    match trace {
-        Some(trace) => trace.scope(work).await,
-        None => work.await,
     }
 }
 

@@ -19,6 +19,7 @@ use super::other::{self, Other};
 use super::runner::Command;
 use super::telemetry;
 use super::turn::lock;
+use super::unanswered::Deadlines;
 use crate::idempotency::{MemoryRequestStore, RequestStore, Requests};
 use crate::json_text::JsonText;
 use crate::received::Received;
@@ -107,6 +108,7 @@ impl A2aServer {
             clock,
             notes,
             other,
+            deadlines: Deadlines::default(),
             owner: Arc::downgrade(&owner),
         });
         if shared.options.recover {
@@ -139,7 +141,7 @@ pub struct A2aServing {
     serving: Serving,
     owner: Arc<Owner>,
     shared: Arc<Shared>,
-    /// Forgets requests that were left behind; stopped with the rest.
+    /// Forgets requests that were left behind and ends tasks that nobody answered; stopped with the rest.
     _sweeper: JoinSet<()>,
 }
 
@@ -203,6 +205,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) notes: Notes,
     pub(crate) other: Option<Other>,
+    pub(crate) deadlines: Deadlines,
     owner: Weak<Owner>,
 }
 

@@ -1,8 +1,11 @@
 //! Requests that were recorded and never became a task: their worker died in between, and their message does
-//! not come again. They are forgotten when nobody waits for them any longer.
+//! not come again. They are forgotten when nobody waits for them any longer. And when questions are looked after
+//! that nobody answers.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 use super::intake::turn_of;
 use super::note::Note;
@@ -11,13 +14,22 @@ use super::turn::lock;
 use crate::idempotency::{RequestKey, RequestRecord};
 
 impl Shared {
-    /// Forgets what is left behind, whenever something may be. Never ends.
+    /// Forgets what is left behind and ends what is not answered, whenever something may be. Never ends.
     pub(crate) async fn sweep_on(self: Arc<Self>) {
         loop {
             self.sweep().await;
-            let next = lock(&self.requests).next_overdue();
-            let wait = next.map_or(LONGEST, |due| due.saturating_sub(self.clock.now()));
-            tokio::time::sleep(wait.clamp(SHORTEST, LONGEST)).await;
+            self.end_what_is_due().await;
+            let swept = Instant::now();
+            loop {
+                let next = [lock(&self.requests).next_overdue(), self.deadlines.soonest()];
+                let next = next.into_iter().flatten().min();
+                let next = next.map_or(swept + LONGEST, |due| self.clock.instant(due));
+                let next = next.clamp(swept + SHORTEST, swept + LONGEST);
+                tokio::select! {
+                    () = sleep_until(next) => break,
+                    () = self.deadlines.sooner() => {}
+                }
+            }
         }
     }
 
@@ -36,7 +48,7 @@ impl Shared {
             }
             if let Err(error) = self.stored(|| self.records.remove(&record.sender, &record.key)).await {
                 // It is told again after a while, and at the next start.
-                let why = error.to_string();
+                let why = error.public_text();
                 self.tell(&Note { name: "store.failed", why: Some(&why), ..Note::default() });
                 continue;
             }

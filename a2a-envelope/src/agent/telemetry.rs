@@ -6,8 +6,8 @@
 //! the same events come typed, as JSON lines if you like, to an [`A2aObserver`](super::A2aObserver).
 //!
 //! No body, header value, key, token or whole address is in any field. Ids (`correlation`, `task`) are as their
-//! owners chose them, so choose none that must not be read. A `why` is one line in the words of this library, of
-//! the store or of the network. What a handler says of its failure may quote a message, so of it no word is told
+//! owners chose them, so choose none that must not be read. A `why` is one line in the words of this library or of
+//! the network; of what a store says of its failure, only that it failed. What a handler says of its failure may quote a message, so of it no word is told
 //! here: the words go to [`A2aObserver::handler_failed`](super::A2aObserver::handler_failed).
 //!
 //! # Spans
@@ -36,6 +36,7 @@
 //! | `request.expired` | debug | method, dialect, correlation, task, bytes | its deadline had passed, and it is not run |
 //! | `request.rejected` | warn | method, dialect, correlation, bytes, why | it cannot be read, or must not be answered where it says |
 //! | `request.forgotten` | warn | task | it was recorded and never became a task, and nobody waits for it any longer |
+//! | `question.expired` | debug | correlation, task, state | nobody answered it in time, and its task has ended |
 //! | `reply.sent` | debug | correlation, seq, generation, bytes | a reply is with the network |
 //! | `reply.unsent` | warn | correlation, seq, generation, bytes, why | one was given up |
 //! | `reply.received` | debug | correlation, task, seq, generation, bytes, latency_ms | one came in |
@@ -76,7 +77,7 @@ macro_rules! told {
 pub(crate) fn tell(note: &Note<'_>) {
     told!(note:
         DEBUG {
-            "request.sent" "request.received" "request.duplicate" "request.expired" "reply.sent"
+            "request.sent" "request.received" "request.duplicate" "request.expired" "question.expired" "reply.sent"
             "reply.received" "reply.late" "task.state" "stream.resynced" "stream.end"
         }
         WARN {
@@ -148,6 +149,14 @@ fn kind(error: &A2aError) -> &'static str {
         A2aError::Cut => "cut",
         A2aError::Network(error) => error.kind().as_str(),
         A2aError::Envelope(_) | A2aError::Call(_) | A2aError::Task(_) => "failed",
+    }
+}
+
+/// Runs `work` within a trace, where there is one.
+pub(super) async fn within<F: Future>(trace: Option<TraceContext>, work: F) -> F::Output {
+    match trace {
+        Some(trace) => trace.scope(work).await,
+        None => work.await,
     }
 }
 

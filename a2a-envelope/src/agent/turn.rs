@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::handler::TurnResult;
+use super::question::{Asking, Question};
 use crate::json_text::JsonText;
 use crate::safety::Origin;
 use crate::stream::StreamError;
@@ -33,8 +34,8 @@ pub(crate) enum OpKind {
     Text { artifact: String, text: String },
     EndText { artifact: String },
     Event(Event),
-    Ask(TaskState, String),
-    AskHere(TaskState, String, oneshot::Sender<JsonText>),
+    Ask(Asking),
+    AskHere(Asking, oneshot::Sender<Result<JsonText, TurnRefusal>>),
     Fail(String),
 }
 
@@ -51,6 +52,9 @@ pub enum TurnRefusal {
     /// The question stays parked; the answer enters the handler anew.
     #[error("nobody answered in time; the question stays open")]
     Unanswered,
+    /// The deadline of the question has passed, and the task ended by it.
+    #[error("nobody answered in time; the task has ended")]
+    Expired,
 }
 
 impl TurnHandle {
@@ -110,31 +114,38 @@ impl TurnHandle {
     }
 
     /// Asks the caller something and parks the task: return what this gives. The handler is entered anew with
-    /// the answer, here or elsewhere, also after a restart.
+    /// the answer, here or elsewhere, also after a restart. When nobody answers by the
+    /// [question's deadline](Question::within), the task ends, here or elsewhere.
     ///
     /// # Errors
     /// As [`text`](Self::text).
-    pub async fn ask(&self, question: &str) -> TurnResult {
-        Ok(self.say(OpKind::Ask(TaskState::InputRequired, question.to_owned())).await?)
+    pub async fn ask(&self, question: impl Into<Question>) -> TurnResult {
+        let asking = Asking { state: TaskState::InputRequired, question: question.into() };
+        Ok(self.say(OpKind::Ask(asking)).await?)
     }
 
     /// The same for something the caller has to authorise.
     ///
     /// # Errors
     /// As [`text`](Self::text).
-    pub async fn ask_for_auth(&self, question: &str) -> TurnResult {
-        Ok(self.say(OpKind::Ask(TaskState::AuthRequired, question.to_owned())).await?)
+    pub async fn ask_for_auth(&self, question: impl Into<Question>) -> TurnResult {
+        let asking = Asking { state: TaskState::AuthRequired, question: question.into() };
+        Ok(self.say(OpKind::Ask(asking)).await?)
     }
 
     /// Asks and waits here for the answer, with everything the handler has in memory. The task is parked as
     /// well: after a restart the handler is entered anew with the answer.
     ///
     /// # Errors
-    /// As [`text`](Self::text), and [`TurnRefusal::Unanswered`] when nobody answers in time.
-    pub async fn ask_here(&self, question: &str) -> Result<String, TurnRefusal> {
+    /// As [`text`](Self::text); [`TurnRefusal::Expired`] when nobody answers by the
+    /// [question's deadline](Question::within): the task has ended then, and the handler has the
+    /// [`grace`](super::A2aServerOptions::grace) to leave; [`TurnRefusal::Unanswered`] when the handler is not kept
+    /// waiting for so long.
+    pub async fn ask_here(&self, question: impl Into<Question>) -> Result<String, TurnRefusal> {
         let (answer, answered) = oneshot::channel();
-        self.say(OpKind::AskHere(TaskState::InputRequired, question.to_owned(), answer)).await?;
-        let message = answered.await.map_err(|_| TurnRefusal::Unanswered)?;
+        let asking = Asking { state: TaskState::InputRequired, question: question.into() };
+        self.say(OpKind::AskHere(asking, answer)).await?;
+        let message = answered.await.map_err(|_| TurnRefusal::Unanswered)??;
         Ok(MessageView::read(message.as_str().as_bytes()).map(|view| view.text()).unwrap_or_default())
     }
 

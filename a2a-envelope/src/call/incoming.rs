@@ -106,7 +106,7 @@ impl Incoming {
     ///
     /// [`Error::Header`] if an id cannot be carried.
     pub fn refused_by(&self, error: &TaskError) -> Result<Envelope> {
-        self.refused(error.code(), &error.to_string(), error.reason())
+        self.refused(error.code(), &error.public_text(), error.reason())
     }
 
     /// That the request is durably taken: number 0, as often as it is asked.

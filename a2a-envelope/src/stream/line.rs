@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::json::quote;
 use crate::json_text::JsonText;
 use crate::reply::ReplyType;
-use crate::task::TaskRequest;
+use crate::task::{AnswerBy, TaskRequest};
 
 /// The replies to one request: it gives each its number and its headers. After the last one it gives none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Belongs<'a> {
     pub task: Option<(&'a str, &'a str, u64)>,
     /// Where follow-ups go.
     pub task_inbox: Option<&'a str>,
+    /// Until when its question may be answered.
+    pub answer_by: Option<AnswerBy>,
 }
 
 impl<'a> Belongs<'a> {
@@ -35,13 +37,20 @@ impl<'a> Belongs<'a> {
     /// To a task of a context, at a generation.
     #[must_use]
     pub fn to_task(id: &'a str, context_id: &'a str, generation: u64) -> Self {
-        Self { task: Some((id, context_id, generation)), task_inbox: None }
+        Self { task: Some((id, context_id, generation)), task_inbox: None, answer_by: None }
     }
 
     /// Where follow-ups go.
     #[must_use]
     pub fn with_task_inbox(mut self, inbox: Option<&'a str>) -> Self {
         self.task_inbox = inbox;
+        self
+    }
+
+    /// Until when its question may be answered.
+    #[must_use]
+    pub fn with_answer_by(mut self, by: Option<AnswerBy>) -> Self {
+        self.answer_by = by;
         self
     }
 }
@@ -170,6 +179,9 @@ impl Line {
             .with_seq(seq)?;
         if let Some((task, context, generation)) = belongs.task {
             envelope = envelope.with_task_id(task)?.with_context_id(context)?.with_generation(generation)?;
+        }
+        if let Some(by) = belongs.answer_by {
+            envelope = envelope.with_deadline(by.unix_ms)?;
         }
         match belongs.task_inbox {
             Some(inbox) => envelope.with_task_inbox(inbox),

@@ -57,6 +57,7 @@ mod reader;
 mod reader_options;
 mod retained;
 mod snapshot;
+mod unanswered;
 mod writer;
 
 pub use coalesce::Coalesce;
@@ -69,4 +70,5 @@ pub use options::WriterOptions;
 pub use reader::StreamReader;
 pub use reader_options::ReaderOptions;
 pub use snapshot::{Snapshot, line_of, repeat_answer, subscribed_while_idle};
+pub use unanswered::end_unanswered;
 pub use writer::{StreamWriter, WriterAction};

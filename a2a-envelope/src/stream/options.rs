@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::coalesce::Coalesce;
+use crate::task::QuestionPolicy;
 
 /// How a stream is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct WriterOptions {
     pub retained_bytes: usize,
     /// How many may listen beside the caller. Default 16; further ones are refused.
     pub max_subscribers: usize,
+    /// How long questions are waited for that do not say otherwise, and what becomes of their tasks then.
+    pub question: QuestionPolicy,
 }
 
 impl WriterOptions {
@@ -74,6 +77,13 @@ impl WriterOptions {
         self.max_subscribers = count;
         self
     }
+
+    /// These options with another [`question`](Self::question).
+    #[must_use]
+    pub fn with_question(mut self, policy: QuestionPolicy) -> Self {
+        self.question = policy;
+        self
+    }
 }
 
 impl Default for WriterOptions {
@@ -87,6 +97,7 @@ impl Default for WriterOptions {
             retained_events: 256,
             retained_bytes: 1024 * 1024,
             max_subscribers: 16,
+            question: QuestionPolicy::default(),
         }
     }
 }

@@ -94,7 +94,7 @@ pub fn repeat_answer(task: &Task, turn: &Turn, answer: Option<&JsonText>) -> Res
     let belongs = if turn.message_only {
         Belongs::nowhere()
     } else {
-        Belongs::to_task(task.id(), task.context_id(), task.generation())
+        Belongs::to_task(task.id(), task.context_id(), task.generation()).with_answer_by(task.answer_by())
     };
     let kind = if turn.request.streams { ReplyType::StreamResponse } else { ReplyType::Response };
     let result = match &turn.answer {
@@ -119,7 +119,8 @@ pub fn repeat_answer(task: &Task, turn: &Turn, answer: Option<&JsonText>) -> Res
 ///
 /// [`Error::Header`](crate::Error::Header) if an id cannot be carried.
 pub fn subscribed_while_idle(task: &Task, line: &mut Line) -> Result<Vec<Envelope>> {
-    let belongs = Belongs::to_task(task.id(), task.context_id(), task.generation());
+    let belongs =
+        Belongs::to_task(task.id(), task.context_id(), task.generation()).with_answer_by(task.answer_by());
     if task.state().is_terminal() {
         let made = line.failure(-32004, "the task is over", "UNSUPPORTED_OPERATION", belongs)?;
         return Ok(made.into_iter().collect());

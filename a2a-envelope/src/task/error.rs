@@ -3,7 +3,8 @@ use super::state::TaskState;
 /// Why something was not done to a task.
 ///
 /// [`code`](Self::code) is the JSON-RPC error that tells a caller. `Display` is one line and prints no
-/// message, address or id.
+/// message, address or id; of a storage it says what that said, so to peers and observers only
+/// [`public_text`](TaskError::public_text) is told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
@@ -117,6 +118,17 @@ impl TaskError {
             | Self::Version { .. }
             | Self::Damaged(_)
             | Self::Storage(_) => -32603,
+        }
+    }
+
+    /// What a peer or an observer is told of it: of a failure on this side only its kind.
+    #[must_use]
+    pub fn public_text(&self) -> String {
+        match self {
+            Self::Storage(_) => "the storage failed".to_owned(),
+            Self::Version { .. } | Self::Damaged(_) => "the stored task cannot be read".to_owned(),
+            Self::Full { .. } => "no more tasks fit".to_owned(),
+            told => told.to_string(),
         }
     }
 

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::error::TaskError;
 use super::listing::{TaskPage, TaskQuery};
@@ -10,7 +11,7 @@ use super::store::{StoreFuture, TaskStore, may_replace};
 
 /// Tasks in memory: every promise of [`TaskStore`] except that they end with the process.
 ///
-/// A full store forgets the task that has been over for longest; tasks that work or wait are never forgotten.
+/// A full store forgets the task that has been over for longest; tasks that work or wait are never forgotten, so let questions have deadlines.
 /// Its futures are ready at once.
 pub struct MemoryTaskStore {
     tasks: Mutex<HashMap<String, Task>>,
@@ -88,6 +89,16 @@ impl TaskStore for MemoryTaskStore {
             self.tasks().values().filter(|task| task.open_turn().is_some()).cloned().collect();
         open.sort_by(|a, b| (a.changed_at(), a.id()).cmp(&(b.changed_at(), b.id())));
         Box::pin(ready(Ok(open)))
+    }
+
+    fn due_tasks(&self, most: usize) -> StoreFuture<'_, Vec<(String, Duration)>> {
+        let tasks = self.tasks();
+        let due = tasks.values().filter_map(|task| Some((task.due()?, task.id())));
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable();
+        due.truncate(most);
+        let due = due.into_iter().map(|(at, id)| (id.to_owned(), at)).collect();
+        Box::pin(ready(Ok(due)))
     }
 
     fn list<'a>(&'a self, query: &'a TaskQuery) -> StoreFuture<'a, TaskPage> {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::artifact::{Artifact, push_all};
 use super::error::TaskError;
 use super::event::Event;
+use super::question::AnswerBy;
 use super::state::TaskState;
 use super::time::iso8601;
 use super::turn::{TaskRequest, Turn};
@@ -27,6 +28,8 @@ pub struct Task {
     pub(super) reserved: u64,
     pub(super) artifacts: Vec<Artifact>,
     pub(super) turns: Vec<Turn>,
+    /// The deadline of its question; after the end that led to, until that was told.
+    pub(super) answer_by: Option<AnswerBy>,
     /// What [`Task::size`] gives, so that a long answer is not counted anew for each of its chunks.
     pub(super) bytes: usize,
 }
@@ -58,6 +61,7 @@ impl Task {
             reserved: 1,
             artifacts: Vec::new(),
             turns: vec![Turn::new(request)],
+            answer_by: None,
             bytes: 0,
         };
         task.weigh();
@@ -122,7 +126,8 @@ impl Task {
     /// Takes the caller's answer to a task that waits: the task goes on working, with this request open.
     ///
     /// `context_id` is what the message names, if it does. `generation` is the one the caller answered; `None`
-    /// takes an answer to whatever the task asks now.
+    /// takes an answer to whatever the task asks now. From the deadline of its question on the task counts as
+    /// over, also where its end is not stored yet.
     ///
     /// # Errors
     ///
@@ -137,6 +142,9 @@ impl Task {
     ) -> Result<(), TaskError> {
         if self.state.is_terminal() {
             return Err(TaskError::Over { state: self.state.clone() });
+        }
+        if let Some(by) = self.answer_by().filter(|by| by.has_passed(now)) {
+            return Err(TaskError::Over { state: by.unanswered.state() });
         }
         if context_id.is_some_and(|context| context != self.context_id) {
             return Err(TaskError::OtherContext);
@@ -292,6 +300,7 @@ impl Task {
     fn enter(&mut self, state: TaskState, message: Option<JsonText>, now: Duration) {
         self.state = state;
         self.message = message;
+        self.answer_by = None;
         self.changed_ms = millis(now);
     }
 
@@ -320,7 +329,7 @@ impl Task {
         }
     }
 
-    fn bump(&mut self) {
+    pub(super) fn bump(&mut self) {
         self.generation += 1;
         self.reserved = self.reserved.max(self.generation);
     }
@@ -342,6 +351,6 @@ fn checked(id: String) -> Result<String, TaskError> {
 /// What an ending may go beyond the limit, in bytes.
 const ROOM_TO_END: usize = 64 * 1024;
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use super::error::TaskError;
 use super::listing::{TaskPage, TaskQuery};
@@ -40,6 +41,10 @@ pub trait TaskStore: Send + Sync + Debug + 'static {
     /// The tasks with a request that is not answered, those that changed first before the others: what a
     /// worker goes on with when it starts.
     fn open_tasks(&self) -> StoreFuture<'_, Vec<Task>>;
+
+    /// The ids of the tasks that are [due](Task::due) at some time, each with that time: the soonest first, at
+    /// most `most` of them. What a server ends when their questions are not answered.
+    fn due_tasks(&self, most: usize) -> StoreFuture<'_, Vec<(String, Duration)>>;
 
     /// The tasks a query asks for, by [`TaskQuery::page`] or by an index that gives the same. A store without a
     /// list answers with [`TaskError::Unlisted`], which is the default.

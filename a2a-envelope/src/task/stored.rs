@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::Artifact;
 use super::error::TaskError;
+use super::question::AnswerBy;
 use super::record::Task;
 use super::state::TaskState;
 use super::turn::Turn;
@@ -24,6 +25,7 @@ impl Task {
             reserved: self.reserved,
             artifacts: self.artifacts.clone(),
             turns: self.turns.clone(),
+            answer_by: self.answer_by,
         };
         serde_json::to_string(&stored).expect("strings, numbers and lists are JSON")
     }
@@ -60,6 +62,7 @@ impl Task {
             reserved: stored.reserved.max(stored.generation),
             artifacts: stored.artifacts,
             turns: stored.turns,
+            answer_by: stored.answer_by,
             bytes: 0,
         };
         task.weigh();
@@ -83,6 +86,8 @@ struct Stored {
     artifacts: Vec<Artifact>,
     #[serde(default)]
     turns: Vec<Turn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer_by: Option<AnswerBy>,
 }
 
 #[derive(Deserialize)]

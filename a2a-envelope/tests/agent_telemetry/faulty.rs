@@ -144,7 +144,7 @@ impl TaskStore for Kept {
             // One who replaces another generation than is kept is refused as stale.
             return match self.stale {
                 true => self.tasks.put(task, expected + 7),
-                false => Box::pin(std::future::ready(Err(TaskError::Storage("the disk is full".into())))),
+                false => Box::pin(std::future::ready(Err(TaskError::Storage("reason-to-hide".into())))),
             };
         }
         self.puts.store(left - 1, Ordering::SeqCst);
@@ -157,6 +157,10 @@ impl TaskStore for Kept {
 
     fn open_tasks(&self) -> StoreFuture<'_, Vec<Task>> {
         self.tasks.open_tasks()
+    }
+
+    fn due_tasks(&self, most: usize) -> StoreFuture<'_, Vec<(String, std::time::Duration)>> {
+        self.tasks.due_tasks(most)
     }
 }
 

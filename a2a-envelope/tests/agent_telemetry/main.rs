@@ -22,6 +22,7 @@ async fn exactly_what_the_page_says_is_told_and_no_body_key_or_address() {
         scenes::losses(&lines).await;
         scenes::trouble(&lines).await;
         scenes::left_behind(&lines).await;
+        scenes::unanswered(&lines).await;
         lines.text()
     };
     let page = documented();

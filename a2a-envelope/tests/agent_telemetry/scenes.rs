@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use a2a_envelope::agent::{
-    A2aClient, A2aObserver, A2aRequest, A2aServer, A2aServerOptions, JsonLines, Note, TurnError, TurnHandle,
+    A2aClient, A2aObserver, A2aRequest, A2aServer, A2aServerOptions, JsonLines, Note, Question, TurnError,
+    TurnHandle,
 };
 use a2a_envelope::call::CallState;
 use a2a_envelope::idempotency::{Met, RequestKey, RequestLimits, Requests};
@@ -239,6 +240,21 @@ pub(crate) async fn left_behind(lines: &Lines) {
     let _serving = serving.with_observer(lines.clone()).serve(&server).await.unwrap();
     tokio::time::sleep(Duration::from_secs(25 * 3_600)).await;
     assert!(kept.requests.0.load_now().is_empty());
+}
+
+/// A question that nobody answers.
+pub(crate) async fn unanswered(lines: &Lines) {
+    let network = Loopback::new();
+    let (server, caller) = (agent(&network, "server").await, agent(&network, "caller").await);
+    let asks = |turn: TurnHandle| async move {
+        turn.ask(Question::new("body-to-hide?").within(Duration::from_secs(30))).await
+    };
+    let _serving = A2aServer::new(asks).with_observer(lines.clone()).serve(&server).await.unwrap();
+    let asked = client(&caller, lines).ask(server.address(), A2aRequest::text("body-to-hide")).await.unwrap();
+    assert!(asked.is_question());
+    while !lines.text().contains("question.expired") {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// One asks another, which dies in the midst of it; the next worker asks a third and answers.

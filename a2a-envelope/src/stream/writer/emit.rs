@@ -63,6 +63,7 @@ impl StreamWriter {
             self.announce()?;
         }
         let generation = self.task.apply(event, now)?;
+        self.task.set_answer_by(self.options.question.answer_by(now));
         if event.ends_request() {
             return self.write_last(event, spelled, now);
         }
@@ -194,17 +195,24 @@ impl StreamWriter {
 
     /// What the agent says, as an A2A message.
     pub(super) fn say(&self, text: &str) -> JsonText {
-        let id = format!("{}.{}", self.task.id(), self.task.generation() + 1);
-        JsonText::trusted(format!(
-            "{{\"messageId\":{},\"taskId\":{},\"contextId\":{},\"role\":\"ROLE_AGENT\",\"parts\":[{{\"text\":{}}}]}}",
-            quote(&id),
-            quote(self.task.id()),
-            quote(self.task.context_id()),
-            quote(text)
-        ))
+        said_of(&self.task, text)
     }
 }
 
+/// What the agent of a task says next, as an A2A message.
+pub(in crate::stream) fn said_of(task: &Task, text: &str) -> JsonText {
+    let id = format!("{}.{}", task.id(), task.generation() + 1);
+    JsonText::trusted(format!(
+        "{{\"messageId\":{},\"taskId\":{},\"contextId\":{},\"role\":\"ROLE_AGENT\",\"parts\":[{{\"text\":{}}}]}}",
+        quote(&id),
+        quote(task.id()),
+        quote(task.context_id()),
+        quote(text)
+    ))
+}
+
 fn belongs<'a>(task: &'a Task, generation: u64, options: &'a WriterOptions) -> Belongs<'a> {
-    Belongs::to_task(task.id(), task.context_id(), generation).with_task_inbox(options.task_inbox.as_deref())
+    Belongs::to_task(task.id(), task.context_id(), generation)
+        .with_task_inbox(options.task_inbox.as_deref())
+        .with_answer_by(task.answer_by())
 }

@@ -1,5 +1,7 @@
 mod emit;
 
+pub(super) use emit::said_of;
+
 use std::time::Duration;
 
 use super::coalesce::Gathered;
@@ -12,7 +14,7 @@ use crate::envelope::Envelope;
 use crate::error::Result as EnvelopeResult;
 use crate::limits::Limits;
 use crate::reply::ReplyType;
-use crate::task::{Event, Task, TaskError, TaskState};
+use crate::task::{Event, QuestionPolicy, Task, TaskError, TaskState};
 
 /// What a writer asks for. Carry them out in their order, each only when the one before is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,6 +223,24 @@ impl StreamWriter {
     ) -> Result<Vec<WriterAction>, StreamError> {
         let message = self.say(question);
         self.event(&Event::status_with(state, message), now)
+    }
+
+    /// Asks as [`ask_in`](Self::ask_in) does, and waits for this question otherwise than the options say.
+    ///
+    /// # Errors
+    ///
+    /// As [`event`](Self::event).
+    pub fn ask_with(
+        &mut self,
+        state: TaskState,
+        question: &str,
+        policy: QuestionPolicy,
+        now: Duration,
+    ) -> Result<Vec<WriterAction>, StreamError> {
+        let usual = std::mem::replace(&mut self.options.question, policy);
+        let asked = self.ask_in(state, question, now);
+        self.options.question = usual;
+        asked
     }
 
     /// Ends the task well.

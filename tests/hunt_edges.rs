@@ -6,6 +6,7 @@ mod hunt;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -194,20 +195,37 @@ async fn two_sessions_on_one_inbox_lose_nothing_together_and_do_not_fight() {
             }))
             .await;
             let seen = Arc::new(Mutex::new(BTreeMap::<String, u32>::new()));
+            let all = tokio::sync::watch::Sender::new(false);
             let begun = Instant::now();
             let reading = both.iter().map(|bob| {
-                let seen = Arc::clone(&seen);
+                let (seen, all) = (Arc::clone(&seen), all.clone());
                 async move {
                     let mut events = bob.subscribe(SubscribeOptions::own()).await.expect("subscribed").events;
                     let mut here = BTreeSet::new();
-                    let until = tokio::time::Instant::now() + 3 * SECOND;
-                    while let Ok(event) = tokio::time::timeout_at(until, events.next()).await {
+                    // A moment more, for what comes to both, or again.
+                    let over = async {
+                        let _ = all.subscribe().wait_for(|all| *all).await;
+                        tokio::time::sleep(300 * MS).await;
+                    };
+                    let mut over = pin!(tokio::time::timeout(35 * SECOND, over));
+                    loop {
+                        let event = tokio::select! {
+                            _ = &mut over => return,
+                            event = events.next() => event,
+                        };
                         match event {
                             Some(Ok(Event::Message(delivery))) => {
                                 let text = delivery.body.as_str().expect("text").to_owned();
                                 assert!(here.insert(text.clone()), "{text} came twice to one of them");
-                                *seen.lock().expect("no panic").entry(text).or_default() += 1;
+                                let count = {
+                                    let mut seen = seen.lock().expect("no panic");
+                                    *seen.entry(text).or_default() += 1;
+                                    seen.len()
+                                };
                                 let _ = bob.ack(&[delivery.tag]).await;
+                                if count == COUNT {
+                                    all.send_replace(true);
+                                }
                             }
                             Some(Ok(_)) => {}
                             // Told that another has taken over.

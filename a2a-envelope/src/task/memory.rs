@@ -1,3 +1,5 @@
+//! The task store in memory.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;

@@ -253,7 +253,7 @@ pub trait Connector: Debug + Send + Sync + 'static {
     async fn connect(&self) -> Result<Arc<dyn Transport>>;
 
     /// Attaches for an agent that has this role among those that share a lock. A
-    /// [follower](Role::Follower) sends and calls, and subscribes only once it leads, over the same attachment.
+    /// [follower](Role::Follower) sends, and reads its own inbox only once it leads, over the same attachment.
     /// Where a network pushes to whoever is attached, that attachment should have nothing to be pushed over
     /// until then. Of its capabilities `ack` alone may be told better once it has a subscription; until then
     /// it must not promise too much. The default makes no difference; what wraps another connector passes the

@@ -1,3 +1,5 @@
+//! Where the answer to a request goes: in a header, in the body, or both. The answers are in `answering`.
+
 use std::fmt;
 
 use crate::callback::{CallbackField, find, with_callback};

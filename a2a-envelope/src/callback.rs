@@ -1,3 +1,5 @@
+//! The answer address inside a body: found in every spelling, put in and taken out.
+
 use std::fmt;
 
 use bytes::Bytes;

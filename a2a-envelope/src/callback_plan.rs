@@ -1,3 +1,5 @@
+//! Which mailbox the answers to a call will go to, decided before it is sent.
+
 use std::fmt;
 use std::time::Duration;
 

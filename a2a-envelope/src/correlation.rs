@@ -1,3 +1,5 @@
+//! Which request a message belongs to, and where that is said.
+
 use std::fmt;
 
 use crate::error::{Error, HeaderRule, Result};

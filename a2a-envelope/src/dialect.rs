@@ -1,3 +1,5 @@
+//! How a message was written, told from its headers and its body.
+
 use crate::error::{Error, Result};
 use crate::headers::Headers;
 use crate::json::{self, Node};

@@ -1,3 +1,5 @@
+//! Why something was refused, and by which rule.
+
 use std::fmt;
 
 use crate::callback::CallbackField;

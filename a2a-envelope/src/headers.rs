@@ -1,3 +1,5 @@
+//! Headers as pairs that any transport can write: checked, bounded, in the order they were set.
+
 use std::fmt;
 
 use crate::error::{Error, HeaderRule, Result};

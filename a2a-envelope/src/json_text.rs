@@ -1,3 +1,5 @@
+//! One JSON value kept as the text its author wrote.
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! How large and how deep a text may be before it is not read.
+
 use std::fmt;
 
 use crate::error::{Error, Result};

@@ -1,3 +1,5 @@
+//! What a reply is, as its header says it.
+
 use std::fmt;
 
 /// What a reply is, as the header `mq9-a2a-type` says it.

@@ -1,3 +1,5 @@
+//! The wrapped carriage: an envelope as one JSON text. `agent/wrapped.rs` puts it under a whole agent.
+
 use bytes::Bytes;
 
 use crate::envelope::{Envelope, FORMAT};

@@ -36,8 +36,8 @@ use crate::options::{CloseMode, SubscribeOptions};
 ///
 /// # Writing one
 ///
-/// `examples/custom_transport.rs` in the repository is a whole transport in less than 150 lines, with its
-/// harness. In this order each step can be tested before the next:
+/// `examples/custom_transport.rs` in the repository is a whole transport in less than 150 lines of code,
+/// between two marks, with its harness. In this order each step can be tested before the next:
 ///
 /// 1. **A scheme and an address.** Choose the URI scheme of your network and how an agent's name becomes
 ///    an [`Address`]. Write a [`Connector`] that attaches, and start from
@@ -60,7 +60,9 @@ use crate::options::{CloseMode, SubscribeOptions};
 ///
 /// | capability | obliges to |
 /// |---|---|
-/// | `directory` | `register` replaces whoever holds the name and keeps the card byte for byte; `unregister` takes out one's own entry only; `discover` by name and tag is exact |
+/// | `headers` | header lines, and a message's sender, reply address and ids, arrive as they were; it is on in `none`: switch it off where nothing but bodies is carried |
+/// | `directory` | `register` puts the agent there, `discover` by name is exact; `unregister` touches one's own entry only |
+/// | `cards` | the directory keeps a card byte for byte under its name, `register` replaces whoever holds it, `unregister` takes the entry out, `discover` by tag is exact |
 /// | `semantic_search` | a query by meaning is answered as [`NetworkMeaning`](crate::SearchRan::NetworkMeaning) |
 /// | `readable_status` | what `report` told is in the entries that others discover |
 /// | `durable_inbox` | messages wait for an agent that is away, over restarts of the server |
@@ -251,7 +253,7 @@ pub trait Connector: Debug + Send + Sync + 'static {
     async fn connect(&self) -> Result<Arc<dyn Transport>>;
 
     /// Attaches for an agent that has this role among those that share a lock. A
-    /// [follower](Role::Follower) sends and calls, and subscribes only once it leads, over the same attachment.
+    /// [follower](Role::Follower) sends, and reads its own inbox only once it leads, over the same attachment.
     /// Where a network pushes to whoever is attached, that attachment should have nothing to be pushed over
     /// until then. Of its capabilities `ack` alone may be told better once it has a subscription; until then
     /// it must not promise too much. The default makes no difference; what wraps another connector passes the

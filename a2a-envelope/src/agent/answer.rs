@@ -1,3 +1,5 @@
+//! What a call came to, as `ask` hands it over.
+
 use std::time::Duration;
 
 use agentchat_core::Reply;

@@ -1,3 +1,5 @@
+//! The caller's side of one call: its replies read in order, made good from the snapshot, and had again by id.
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;

@@ -1,3 +1,5 @@
+//! The client: how a request leaves, and which call its replies go to.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

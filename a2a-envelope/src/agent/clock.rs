@@ -1,3 +1,5 @@
+//! The time of day for machines that have no clock.
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;

@@ -1,3 +1,5 @@
+//! Why a call, or something a handler wanted, did not go well.
+
 use agentchat_core::ErrorKind;
 
 use crate::error::Error;

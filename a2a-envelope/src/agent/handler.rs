@@ -1,3 +1,5 @@
+//! What an application gives to a server: a handler of turns, and how it fails.
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;

@@ -15,6 +15,11 @@
 //! On a network where agents have one inbox, whoever knows a call's correlation id could answer it; it is made
 //! of the `messageId`, so leave that random there.
 
+// A request goes through `intake` to `idle` (its task does not work here) or `runner` (it does), and what is said
+// leaves by `outlet`; `asker` and `address` say to whom, `carry` turns it into a message of the core. Without a
+// task answer `answers`, `reading`, `asking` and `other`. Behind a death clean up `recover`, `sweep` and
+// `unanswered`. The caller is `client` and `call`. `wrapped`, `wrapping` and `base64` are for bodies alone.
+
 mod address;
 mod answer;
 mod answers;

@@ -1,3 +1,5 @@
+//! How a server works: its bounds, its waits and who is told.
+
 use std::time::Duration;
 
 use agentchat_core::ServeOptions;

@@ -1,3 +1,5 @@
+//! A question as a handler asks it: a text, and how long it waits.
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What a caller asks, and the envelope it travels in.
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The server: its stores, its handler, and what holds both while it serves.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;

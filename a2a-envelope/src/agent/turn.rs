@@ -1,3 +1,5 @@
+//! The handler's side of one task: what it says goes from here to the task's runner.
+
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,3 +1,5 @@
+//! A connector for networks that carry nothing but bodies. What goes into a body is in `wrapping.rs`.
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;

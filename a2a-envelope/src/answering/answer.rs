@@ -1,3 +1,5 @@
+//! One answer, before it is written in a dialect.
+
 use std::fmt;
 
 use bytes::Bytes;

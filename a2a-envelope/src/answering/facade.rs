@@ -1,3 +1,5 @@
+//! Answers as the mq9 facade writes them.
+
 use super::answer::Content;
 use super::{Answer, Answering, plain};
 use crate::convert::Wrapping;

@@ -1,3 +1,5 @@
+//! Answers as the Hermes plugin writes them.
+
 use super::Answer;
 use super::answer::Content;
 use super::plain;

@@ -1,3 +1,5 @@
+//! Answers as JSON-RPC objects.
+
 use bytes::Bytes;
 
 use super::answer::Content;

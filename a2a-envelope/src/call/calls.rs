@@ -1,3 +1,5 @@
+//! The calls of one caller, found by their correlation ids.
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! A request as its server needs it.
+
 use std::fmt;
 use std::time::Duration;
 

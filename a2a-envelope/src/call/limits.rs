@@ -1,3 +1,5 @@
+//! How many calls are kept, and for how long.
+
 use std::time::Duration;
 
 /// How many calls are kept, and for how long.

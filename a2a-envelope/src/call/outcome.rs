@@ -1,3 +1,5 @@
+//! What came of a reply or of a moment, told to the driver of the calls.
+
 use crate::envelope::Envelope;
 use crate::stream::ReaderItem;
 

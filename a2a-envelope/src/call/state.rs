@@ -1,3 +1,5 @@
+//! One call: how far it has come.
+
 use std::time::Duration;
 
 use crate::stream::{Mirror, ReaderItem, Reply, StreamReader};

@@ -1,3 +1,5 @@
+//! Cards written: known fields only, the same bytes for the same input.
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;

@@ -1,3 +1,5 @@
+//! What an operator's configuration replaces of a generated card.
+
 use serde::Deserialize;
 
 use super::builder::CardBuilder;

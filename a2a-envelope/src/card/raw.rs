@@ -1,3 +1,5 @@
+//! A card as the exact text its author wrote.
+
 use std::fmt;
 
 use bytes::Bytes;

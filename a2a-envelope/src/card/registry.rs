@@ -1,3 +1,5 @@
+//! Cards as registries list them, in every shape.
+
 use std::fmt;
 
 use super::raw::{RawCard, mailbox_of};

@@ -1,3 +1,5 @@
+//! Tools of an agent, from which a card's skills are made.
+
 use std::collections::BTreeSet;
 
 use super::view::Skill;

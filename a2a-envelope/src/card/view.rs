@@ -1,3 +1,5 @@
+//! What a card says: a lenient copy, from which nothing is written again.
+
 use std::fmt;
 
 use serde::Deserialize;

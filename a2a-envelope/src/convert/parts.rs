@@ -1,3 +1,5 @@
+//! Messages, parts and artifacts said anew in another version.
+
 use std::borrow::Cow;
 
 use super::write::{Object, array};

@@ -1,3 +1,5 @@
+//! JSON objects in the making.
+
 use crate::json::{Item, Kind, Node, quote};
 
 /// A JSON object in the making.

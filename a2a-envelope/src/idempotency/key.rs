@@ -1,3 +1,5 @@
+//! What makes two requests one.
+
 use std::fmt;
 
 use crate::envelope::Envelope;

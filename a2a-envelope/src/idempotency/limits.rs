@@ -1,3 +1,5 @@
+//! How much is remembered of requests.
+
 use std::time::Duration;
 
 /// How much is remembered of requests.

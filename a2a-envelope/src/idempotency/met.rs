@@ -1,3 +1,5 @@
+//! What is known of a request when it comes in, and why it may be refused.
+
 use super::record::RequestRecord;
 
 /// What is known of a request that has come in.

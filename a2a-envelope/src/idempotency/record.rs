@@ -1,3 +1,5 @@
+//! What is remembered of one request.
+
 use std::fmt;
 use std::time::Duration;
 

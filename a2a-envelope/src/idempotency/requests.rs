@@ -1,3 +1,5 @@
+//! The requests that are under way or were answered lately. Knows no clock.
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Where the records of requests outlive a process, and the store in memory.
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::future::ready;

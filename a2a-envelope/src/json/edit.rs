@@ -1,3 +1,5 @@
+//! Edits of a text by byte spans: nothing else is touched.
+
 use std::ops::Range;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! Values of a checked document, as spans of its text.
+
 use std::borrow::Cow;
 
 use super::scan::{skip_space, skip_string, skip_value};

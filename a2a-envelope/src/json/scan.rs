@@ -1,3 +1,5 @@
+//! The grammar of JSON, checked in one pass without recursion.
+
 use crate::error::{Error, Result};
 
 /// Where the one value of a document lies, and how deeply it nests.

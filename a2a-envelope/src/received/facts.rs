@@ -1,3 +1,5 @@
+//! What one look at a message tells.
+
 use super::MessageKind;
 use crate::answer::{self, AnswerAddress};
 use crate::correlation::{self, Correlation};

@@ -1,3 +1,5 @@
+//! Which answer addresses are followed.
+
 use std::fmt;
 
 use crate::error::{Error, Result};

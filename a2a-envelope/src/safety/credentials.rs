@@ -1,3 +1,5 @@
+//! Credentials among the service parameters of a request.
+
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::headers::Headers;

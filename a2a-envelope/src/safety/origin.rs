@@ -1,3 +1,5 @@
+//! Who asked in the first place, as a token that only the first agent can read.
+
 use std::fmt;
 
 use crate::envelope::Envelope;

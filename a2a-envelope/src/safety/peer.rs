@@ -1,3 +1,5 @@
+//! Headers that only a server sets, taken from what a peer sends.
+
 use crate::headers::Headers;
 use crate::names;
 

@@ -1,3 +1,5 @@
+//! Text gathered into larger events.
+
 use std::time::Duration;
 
 use crate::JsonText;

@@ -1,3 +1,5 @@
+//! Why something was not written to a stream.
+
 use crate::error::Error;
 use crate::task::TaskError;
 

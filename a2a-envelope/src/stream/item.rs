@@ -1,3 +1,5 @@
+//! What a reader of a stream says.
+
 use bytes::Bytes;
 
 use crate::error::Error;

@@ -1,3 +1,5 @@
+//! The replies to one request: their numbers and headers.
+
 use crate::correlation::CorrelationId;
 use crate::envelope::Envelope;
 use crate::error::Result;

@@ -1,3 +1,5 @@
+//! What a caller knows of a task from its stream.
+
 use super::item::ReaderItem;
 use crate::json_text::JsonText;
 use crate::task::{Artifact, Event, Task, TaskState};

@@ -1,3 +1,5 @@
+//! How a stream is written. How it is read is in `reader_options.rs`.
+
 use std::time::Duration;
 
 use super::coalesce::Coalesce;

@@ -1,3 +1,5 @@
+//! How a stream is read.
+
 use std::time::Duration;
 
 /// How a stream is read.

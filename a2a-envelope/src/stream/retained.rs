@@ -1,3 +1,5 @@
+//! The last events of a task, for callers that resume.
+
 use std::collections::VecDeque;
 
 use crate::json_text::JsonText;

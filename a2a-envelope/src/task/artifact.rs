@@ -1,3 +1,5 @@
+//! What a task has made.
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, MemberRule, Result};

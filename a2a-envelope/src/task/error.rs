@@ -1,3 +1,5 @@
+//! Why something was not done to a task.
+
 use super::state::TaskState;
 
 /// Why something was not done to a task.

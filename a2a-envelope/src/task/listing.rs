@@ -1,3 +1,5 @@
+//! `ListTasks`: which tasks are asked for, and a page of them.
+
 use std::cmp::Reverse;
 use std::fmt;
 use std::time::Duration;

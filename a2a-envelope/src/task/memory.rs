@@ -1,3 +1,5 @@
+//! The task store in memory.
+
 use std::collections::HashMap;
 use std::fmt;
 use std::future::ready;
@@ -11,8 +13,8 @@ use super::store::{StoreFuture, TaskStore, may_replace};
 
 /// Tasks in memory: every promise of [`TaskStore`] except that they end with the process.
 ///
-/// A full store forgets the task that has been over for longest; tasks that work or wait are never forgotten, so let questions have deadlines.
-/// Its futures are ready at once.
+/// A full store forgets the task that has been over for longest; tasks that work or wait are never forgotten, so
+/// let questions have deadlines. Its futures are ready at once.
 pub struct MemoryTaskStore {
     tasks: Mutex<HashMap<String, Task>>,
     max_tasks: usize,

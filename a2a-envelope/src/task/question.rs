@@ -1,3 +1,5 @@
+//! How long a question waits, and what becomes of its task when nobody answers.
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

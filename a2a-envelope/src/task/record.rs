@@ -1,3 +1,5 @@
+//! The task itself: its state and what changes it. How it is stored is in `stored.rs`.
+
 use std::time::Duration;
 
 use super::artifact::{Artifact, push_all};

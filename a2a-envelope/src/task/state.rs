@@ -1,3 +1,5 @@
+//! Task states in every spelling, and which may follow which.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};

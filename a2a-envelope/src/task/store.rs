@@ -1,3 +1,5 @@
+//! What a store of tasks must promise.
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;

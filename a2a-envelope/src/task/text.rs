@@ -1,3 +1,5 @@
+//! A task as it was received.
+
 use super::artifact::Artifact;
 use super::event::{message_of, state_of};
 use super::state::TaskState;

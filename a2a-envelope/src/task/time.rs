@@ -1,3 +1,5 @@
+//! Moments as A2A writes them.
+
 /// Unix milliseconds as A2A writes a moment: ISO 8601 in UTC.
 pub(crate) fn iso8601(unix_ms: u64) -> String {
     let (seconds, millis) = (unix_ms / 1_000, unix_ms % 1_000);

@@ -1,3 +1,5 @@
+//! A task's requests, and the turn that works on one.
+
 use std::fmt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What waits for a task that is at work.
+
 use std::collections::VecDeque;
 
 use super::error::TaskError;

@@ -1,3 +1,5 @@
+//! Answers and items of a stream.
+
 use std::borrow::Cow;
 
 use super::{ArtifactView, MessageView, StatusView, TaskView, filled, flag, number, raw};

@@ -1,3 +1,5 @@
+//! Messages.
+
 use std::borrow::Cow;
 
 use super::{PartView, filled, objects, raw, texts};

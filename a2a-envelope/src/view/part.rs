@@ -1,3 +1,5 @@
+//! Parts of messages and artifacts.
+
 use std::borrow::Cow;
 use std::fmt;
 

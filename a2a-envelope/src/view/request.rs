@@ -1,3 +1,5 @@
+//! Requests.
+
 use std::borrow::Cow;
 
 use super::{MessageView, filled, flag, number, raw, texts};

@@ -1,3 +1,5 @@
+//! JSON-RPC objects.
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,3 +1,5 @@
+//! Tasks, their status and their artifacts.
+
 use std::borrow::Cow;
 
 use super::message::join;

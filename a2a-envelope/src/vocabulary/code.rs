@@ -1,3 +1,5 @@
+//! Error codes.
+
 use std::fmt;
 
 /// The error codes of A2A and JSON-RPC that this crate can name.

@@ -1,3 +1,5 @@
+//! Methods, under one name for all versions.
+
 use std::fmt;
 
 use super::A2aVersion;

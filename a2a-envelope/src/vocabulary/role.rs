@@ -1,3 +1,5 @@
+//! Who wrote a message.
+
 use super::A2aVersion;
 
 /// Who wrote a message.

@@ -1,3 +1,5 @@
+//! The versions of A2A.
+
 use std::fmt;
 
 /// The versions of A2A whose spellings this crate knows.

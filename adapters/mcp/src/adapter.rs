@@ -1,4 +1,4 @@
-//! From the environment to a server, and to its end.
+//! From the environment, or a file with its sections, to a server and to its end.
 
 use std::fmt;
 use std::future::Future;

@@ -126,8 +126,9 @@ impl<C: Connector> AgentBuilder<C> {
 
     /// Lets at most one lead of all agents that are given the file at `path`, in any number of processes: see
     /// [`LeaderLock`](crate::LeaderLock) for the file. Who starts first leads. Each other one starts as a
-    /// [follower](Role::Follower): it attaches, sends and calls, but is not put into the directory, does not
-    /// report, and its own inbox is not read; what serves it waits, and does nothing until then. When the
+    /// [follower](Role::Follower): it attaches, sends, and calls where answers have an inbox of their own, but is
+    /// not put into the directory, does not report, and its own inbox is not read; what serves it waits, and
+    /// does nothing until then. Where answers come into the one inbox, its calls end as `Conflict`. When the
     /// leader is closed or dropped, or its process ends in whatever way, one of the followers takes over within
     /// about a second: it registers, reads the inbox, and reports. The lock is given back last, behind the
     /// attachment; a [`Request`](super::Request) that is kept keeps both, unless the agent is closed.

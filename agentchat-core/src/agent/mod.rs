@@ -1,5 +1,10 @@
 //! The agent runtime: what a framework embeds.
 
+// In: `serve` reads the inbox, `intake` where replies come into the same one; `dispatch` says what is handled
+// when, `conclude` does what is done instead; `settled` and `acks` tell the transport. Out: `call` and
+// `call_many`, whose replies come by `replies` and `reply_reader`, or by `own_inbox`. Life: `builder`,
+// `start`, `election`, `heartbeat`, `close`; `tasks` is what ends with the last handle.
+
 mod acks;
 mod answers;
 mod aside;

@@ -21,7 +21,7 @@ use crate::transport::{EventStream, Transport};
 pub enum Role {
     /// It reads the inbox, is in the directory, and reports that it is alive. So does an agent without a lock.
     Leader,
-    /// It sends and calls, and does the rest once it leads.
+    /// It sends, calls where answers do not come into the own inbox, and does the rest once it leads.
     Follower,
 }
 

@@ -1,3 +1,5 @@
+//! The block in files of every kind: nothing outside of it changes.
+
 use std::path::PathBuf;
 
 use proptest::prelude::*;

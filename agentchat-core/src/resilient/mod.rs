@@ -1,4 +1,9 @@
 //! A transport that survives its connections.
+//!
+//! `core` says what to do next, over `sends` (what goes out), `slots` (what comes in) and `calls`, which
+//! drive the machines of `session`; `driver` alone waits, and in `direct` a sender makes the first attempt
+//! itself. What the stores are told, and what they tell: `gate`, `keeping`, `positions`, `recall`. What the
+//! outside is told: `observer`, `session_event`, `state`.
 
 mod calls;
 mod connector;

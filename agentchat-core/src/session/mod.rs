@@ -1,6 +1,7 @@
 //! The thinking of a session that outlives its connections: machines without sockets, clocks, tasks or
 //! randomness of their own. Each takes `now` and what happened, and says what to do and when to be asked
-//! again.
+//! again. `outbox` has what goes out, `inbox` and `order` what comes in; `rate` and `backoff` say when.
+//! `resilient` drives them.
 
 pub(crate) mod backoff;
 pub(crate) mod inbox;

@@ -1,3 +1,5 @@
+//! Schemas made from types: what they take and what they refuse.
+
 use super::*;
 
 fn schema() -> ToolSchema {

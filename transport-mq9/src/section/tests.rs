@@ -1,3 +1,5 @@
+//! The section as hosts write it, and as they should not.
+
 use agentchat_core::ErrorKind;
 
 use super::*;

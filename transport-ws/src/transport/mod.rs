@@ -1,4 +1,8 @@
 //! AgentChat as a transport: sends by REST, receives over the socket.
+//!
+//! `connector` attaches over a socket, `follower` by REST until the agent leads, `poll` by REST alone.
+//! `reading` is one subscription: rows in their `order`, with their `fates`; `shared` is what it has in
+//! common with the socket's task. `positions`, `lost` and `keeping` make good what older servers forget.
 
 mod connector;
 mod directory;

@@ -1,3 +1,5 @@
+//! Reading a stream: each reply once, in order, up to one end.
+
 mod order;
 
 use std::collections::BTreeMap;

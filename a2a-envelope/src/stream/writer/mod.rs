@@ -1,3 +1,5 @@
+//! Writing a stream: each event under its number, and saved before it leaves.
+
 mod emit;
 
 pub(super) use emit::said_of;

@@ -1,3 +1,5 @@
+//! The dispatcher by itself: order, repetitions, retries, and what each step asks for.
+
 mod operations;
 mod policies;
 

@@ -1,3 +1,5 @@
+//! Waits that grow, their cap, and when they are forgotten.
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! The inbox by itself: rows and connections go in, what the reader sees and what is acknowledged comes out.
+
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The order by itself: rows, gaps and what history answers.
+
 use super::*;
 
 const WAIT: Duration = Duration::from_secs(2);

@@ -1,3 +1,5 @@
+//! The queue by itself: order, bounds, attempts and their ends.
+
 use std::time::Duration;
 
 use super::*;

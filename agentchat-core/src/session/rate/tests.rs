@@ -1,3 +1,5 @@
+//! Permits: never more in a window than the quota says.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Records of the first format can be read for ever.
+
 use super::*;
 use proptest::collection::vec;
 use proptest::option;

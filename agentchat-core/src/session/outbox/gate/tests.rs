@@ -1,3 +1,5 @@
+//! Messages that wait for a permit: in their order, and none lost.
+
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 

@@ -1,3 +1,5 @@
+//! The queue beside a store: what is kept before it is tried, and what an earlier session left.
+
 use std::time::Duration;
 
 use super::*;

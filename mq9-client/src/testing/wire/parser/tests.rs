@@ -1,3 +1,5 @@
+//! The parser, fed in pieces of any size.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The session by itself: bytes go in, actions come out.
+
 use super::*;
 
 const INFO: Info = Info { port: 4222, client_id: 1, max_payload: 16, auth_required: false };

@@ -258,4 +258,4 @@ mod poll_legacy_in_session {
 }
 
 /// Of every single call.
-const DEADLINE: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(2);

@@ -1,5 +1,13 @@
 //! How an agent behaves on AgentChat, in words for a model.
 
+use std::sync::LazyLock;
+
+/// [`etiquette`] for a model that has every tool it can name. Who shows only some tools takes the function.
+pub static ETIQUETTE: LazyLock<String> = LazyLock::new(|| {
+    let rules = SECTIONS.iter().flat_map(|(_, rules)| rules.iter());
+    etiquette(rules.flat_map(|rule| rule.tools).map(|(name, _)| name))
+});
+
 /// A short text for a model's instructions: how an agent behaves on AgentChat, with the limits the server
 /// enforces. Only tools whose names are in `tools` are named in it; what a model has no tool for is said
 /// without one, or left out. The text is the same for the same tools, in whatever order they are given.
@@ -194,6 +202,25 @@ mod tests {
         assert_eq!(named(&etiquette(TOOLS)).len(), TOOLS.len() - 1, "a tool that helps is not named");
         let backwards = TOOLS.iter().rev();
         assert_eq!(etiquette(backwards), etiquette(TOOLS));
+    }
+
+    #[test]
+    fn the_whole_text_is_that_for_every_tool_there_is_to_name() {
+        assert_eq!(*ETIQUETTE, etiquette(TOOLS));
+    }
+
+    #[cfg(feature = "tools")]
+    #[test]
+    fn the_whole_text_names_only_tools_of_the_two_lists() {
+        let key = crate::ApiKey::new(format!("ac_live_{}", "k".repeat(40))).expect("a key");
+        let config = crate::AgentChatConfig::builder(key).build().expect("a configuration");
+        let client = crate::AgentChat::new(&config).expect("a client");
+        let closed = crate::tools::LocalThreads::in_memory();
+        let tools = crate::tools::tools(&client, "ada").expect("the 38");
+        let more = crate::tools::more_tools(&client, "ada", &closed).expect("the 9");
+        let there: BTreeSet<&str> = tools.names().chain(more.names()).collect();
+        assert_eq!(there.len(), 47);
+        assert!(named(&ETIQUETTE).is_subset(&there), "{:?}", named(&ETIQUETTE).difference(&there));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use config::{
     AgentChatConfig, AgentChatConfigBuilder, AgentChatSection, ClientIdentity, DEFAULT_BASE_URL, Handshake,
     InvitationPolicy,
 };
-pub use etiquette::etiquette;
+pub use etiquette::{ETIQUETTE, etiquette};
 pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;

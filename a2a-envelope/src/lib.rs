@@ -2,7 +2,7 @@
 
 #[cfg(feature = "agent")]
 pub mod agent;
-mod answer;
+mod answer_address;
 mod answering;
 pub mod call;
 mod callback;
@@ -32,7 +32,7 @@ mod view;
 mod vocabulary;
 mod wrapped;
 
-pub use answer::{AnswerAddress, AnswerSource, Placement, answer_address};
+pub use answer_address::{AnswerAddress, AnswerSource, Placement, answer_address};
 pub use answering::{Answer, Answering};
 pub use callback::{
     Callback, CallbackField, callback_of, find_callback, with_callback, without_mailbox_callbacks,

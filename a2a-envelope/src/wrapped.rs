@@ -1,4 +1,4 @@
-//! The wrapped carriage: an envelope as one JSON text. `agent/wrapped.rs` puts it under a whole agent.
+//! The wrapped carriage: an envelope as one JSON text. `agent/wrapped_connector.rs` puts it under a whole agent.
 
 use bytes::Bytes;
 

@@ -2,6 +2,7 @@
 
 pub mod api;
 mod config;
+mod digest;
 #[cfg(feature = "doctor")]
 pub mod doctor;
 mod etiquette;

@@ -12,14 +12,14 @@ use futures_core::Stream;
 use tokio::time::Sleep;
 use tracing::Span;
 
-use super::answer::A2aAnswer;
+use super::a2a_answer::A2aAnswer;
 use super::carry::headers_of;
 use super::clock::Clock;
 use super::error::A2aError;
 use super::note::{Note, Notes};
 use super::snapshots;
 use super::telemetry;
-use super::turn::lock;
+use super::turn_handle::lock;
 use crate::call::{CallDue, CallState, Calls};
 use crate::correlation::CorrelationId;
 use crate::envelope::Envelope;

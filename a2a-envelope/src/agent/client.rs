@@ -8,8 +8,8 @@ use agentchat_core::agent::{CallMode, FanOut};
 use agentchat_core::{Address, Agent, Body, CallRequest, ClientMsgId, Priority};
 use tracing::Instrument;
 
+use super::a2a_answer::A2aAnswer;
 use super::address;
-use super::answer::A2aAnswer;
 use super::call::{A2aCall, Parked};
 use super::clock::Clock;
 use super::error::A2aError;

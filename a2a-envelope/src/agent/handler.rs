@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::turn::TurnHandle;
+use super::turn_handle::TurnHandle;
 
 /// What a handler returns. `Ok` completes the task, unless it has been ended or parked already.
 pub type TurnResult = Result<(), TurnError>;

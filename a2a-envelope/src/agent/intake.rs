@@ -10,7 +10,7 @@ use super::carry;
 use super::note::Note;
 use super::runner::{Command, Pending};
 use super::server::Shared;
-use super::turn::lock;
+use super::turn_handle::lock;
 use crate::call::Incoming;
 use crate::correlation::CorrelationId;
 use crate::dialect::Dialect;

@@ -20,9 +20,8 @@
 // task answer `answers`, `reading`, `asking` and `other`. Behind a death clean up `recover`, `sweep` and
 // `unanswered`. The caller is `client` and `call`. `wrapped`, `wrapping` and `base64` are for bodies alone.
 
+mod a2a_answer;
 mod address;
-mod answer;
-mod answers;
 mod asker;
 mod asking;
 mod base64;
@@ -30,6 +29,7 @@ mod call;
 mod carry;
 mod client;
 mod clock;
+mod direct_answers;
 mod error;
 mod handler;
 mod idle;
@@ -39,6 +39,7 @@ mod options;
 mod other;
 mod outlet;
 mod question;
+mod question_deadlines;
 mod reading;
 mod recover;
 mod request;
@@ -47,12 +48,11 @@ mod server;
 mod snapshots;
 mod sweep;
 pub mod telemetry;
-mod turn;
-mod unanswered;
-mod wrapped;
+mod turn_handle;
+mod wrapped_connector;
 mod wrapping;
 
-pub use answer::A2aAnswer;
+pub use a2a_answer::A2aAnswer;
 pub use asking::TaskList;
 pub use call::A2aCall;
 pub use client::A2aClient;
@@ -63,5 +63,5 @@ pub use options::A2aServerOptions;
 pub use question::Question;
 pub use request::A2aRequest;
 pub use server::{A2aServer, A2aServing};
-pub use turn::{TurnHandle, TurnRefusal};
-pub use wrapped::Wrapped;
+pub use turn_handle::{TurnHandle, TurnRefusal};
+pub use wrapped_connector::Wrapped;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::handler::TurnError;
 use super::telemetry;
-use super::turn::lock;
+use super::turn_handle::lock;
 use crate::json::quote;
 
 /// One thing that happened. Fields that do not apply are `None`; no field is a body or a whole address.

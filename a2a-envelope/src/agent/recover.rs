@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::intake::turn_of;
 use super::server::Shared;
-use super::turn::lock;
+use super::turn_handle::lock;
 use crate::idempotency::{RequestRecord, RequestState};
 use crate::stream::repeat_answer;
 use crate::task::{Step, TaskError};

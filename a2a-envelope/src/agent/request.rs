@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agentchat_core::ClientMsgId;
 
-use super::answer::A2aAnswer;
+use super::a2a_answer::A2aAnswer;
 use crate::correlation::CorrelationId;
 use crate::envelope::Envelope;
 use crate::error::Result;

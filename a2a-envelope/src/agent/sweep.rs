@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::intake::turn_of;
 use super::note::Note;
 use super::server::Shared;
-use super::turn::lock;
+use super::turn_handle::lock;
 use crate::idempotency::{RequestKey, RequestRecord};
 
 impl Shared {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::answer::answer_address;
+use crate::answer_address::answer_address;
 use crate::envelope::Envelope;
 use crate::error::{Error, HeaderRule, Result};
 use crate::idempotency::RequestKey;

@@ -1,7 +1,7 @@
 //! What one look at a message tells.
 
 use super::MessageKind;
-use crate::answer::{self, AnswerAddress};
+use crate::answer_address::{self, AnswerAddress};
 use crate::correlation::{self, Correlation};
 use crate::dialect::Dialect;
 use crate::headers::Headers;
@@ -24,7 +24,8 @@ impl Facts {
         let kind = kind_by_headers(headers)?;
         let correlation = correlation::by_header(headers)?;
         let method = headers.get(names::METHOD).map(str::to_owned);
-        let answer = if kind == MessageKind::Request { Some(answer::by_header(headers)?) } else { None };
+        let answer =
+            if kind == MessageKind::Request { Some(answer_address::by_header(headers)?) } else { None };
         let version = match headers.get(names::A2A_VERSION) {
             Some(text) => A2aVersion::parse(text),
             None => method.as_deref().and_then(version_of_method),
@@ -50,7 +51,7 @@ impl Facts {
         let correlation = correlation::by_header(headers).or_else(|| correlation::by_body(root?));
         let answer = match kind {
             MessageKind::Reply => None,
-            _ => answer::by_header(headers).or_else(|| answer::by_body(root?)),
+            _ => answer_address::by_header(headers).or_else(|| answer_address::by_body(root?)),
         };
         Self { kind, method, version, correlation, answer }
     }

@@ -4,7 +4,7 @@ mod facts;
 
 use bytes::Bytes;
 
-use crate::answer::AnswerAddress;
+use crate::answer_address::AnswerAddress;
 use crate::correlation::Correlation;
 use crate::dialect::{Dialect, is_hermes};
 use crate::envelope::Envelope;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::artifact::{Artifact, push_all};
 use super::error::TaskError;
 use super::event::Event;
-use super::question::AnswerBy;
+use super::question_deadline::AnswerBy;
 use super::state::TaskState;
 use super::time::iso8601;
 use super::turn::{TaskRequest, Turn};

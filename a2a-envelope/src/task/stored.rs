@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::artifact::Artifact;
 use super::error::TaskError;
-use super::question::AnswerBy;
+use super::question_deadline::AnswerBy;
 use super::record::Task;
 use super::state::TaskState;
 use super::turn::Turn;

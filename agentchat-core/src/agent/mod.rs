@@ -6,7 +6,7 @@
 // `start`, `election`, `heartbeat`, `close`; `tasks` is what ends with the last handle.
 
 mod acks;
-mod answers;
+mod answer_log;
 mod aside;
 mod builder;
 mod call;

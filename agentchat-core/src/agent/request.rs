@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::AgentShared;
-use super::answers::Answers;
+use super::answer_log::Answers;
 use super::headers::{REPLY_ERROR, REPLY_LAST, REPLY_SEQ};
 use crate::delivery::{Delivery, Receipt};
 use crate::error::{Error, ErrorKind, Reached, Result};

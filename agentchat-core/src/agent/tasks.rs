@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::answers::AnswerLog;
+use super::answer_log::AnswerLog;
 use super::close::Closing;
 use super::own_serving::OwnServing;
 use super::replies::Replies;

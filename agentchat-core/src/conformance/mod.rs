@@ -93,7 +93,7 @@ mod sessions;
 mod shutdown;
 mod skip;
 mod stall;
-mod state;
+mod state_and_history;
 mod subscribe;
 
 pub use ack::*;
@@ -115,7 +115,7 @@ pub use sessions::InSessions;
 pub use shutdown::*;
 pub use skip::Skip;
 pub use stall::*;
-pub use state::*;
+pub use state_and_history::*;
 pub use subscribe::*;
 
 /// Every case of the suite.

@@ -10,7 +10,6 @@ mod history;
 mod hooks;
 mod hub;
 mod inbox;
-mod line;
 mod locked;
 mod moment;
 mod reader;
@@ -20,6 +19,7 @@ mod rows;
 mod staged;
 mod stored;
 mod view;
+mod waiting_rows;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -8,9 +8,9 @@ use std::task::Waker;
 
 use super::hub::Luck;
 use super::inbox::Given;
-use super::line::Line;
 use super::staged::Staged;
 use super::stored::Stored;
+use super::waiting_rows::WaitingRows;
 use crate::message::Priority;
 use crate::numbers::NumberMap;
 
@@ -32,9 +32,9 @@ impl Place {
 #[derive(Debug)]
 pub(crate) struct View {
     /// Rows that are due and were not given out here.
-    waiting: Line,
+    waiting: WaitingRows,
     /// Those of them that waited when the subscription began; `None` once it was told that it is caught up.
-    backlog: Option<Line>,
+    backlog: Option<WaitingRows>,
     /// Rows given out here and not settled, and their sizes.
     taken: NumberMap<usize>,
     /// What was given out or lost here, in that order, behind the cursor of a network that keeps one.
@@ -66,7 +66,7 @@ pub(crate) struct Ahead {
 
 impl View {
     /// A view in which `due` waits. Bounds of 0 count as 1.
-    pub(crate) fn new(due: Line, max_taken: usize, max_bytes: usize, cursor: bool) -> Self {
+    pub(crate) fn new(due: WaitingRows, max_taken: usize, max_bytes: usize, cursor: bool) -> Self {
         Self {
             waiting: due.clone(),
             backlog: Some(due),
@@ -109,7 +109,7 @@ impl View {
 
     /// Whether being caught up is all that is left to tell of the backlog.
     pub(crate) fn backlog_is_given(&self) -> bool {
-        self.backlog.as_ref().is_some_and(Line::is_empty)
+        self.backlog.as_ref().is_some_and(WaitingRows::is_empty)
     }
 
     /// The row to give out next, unless too much is unsettled.
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_reader_is_woken_where_it_is_asleep_and_sees_for_itself_while_it_is_awake() {
-        let mut view = View::new(Line::default(), 1, 1, false);
+        let mut view = View::new(WaitingRows::default(), 1, 1, false);
         let ahead = view.ahead();
         view.sleep(Waker::noop());
         assert!(view.wake().is_none() && ahead.has_changed(), "it looks for itself");

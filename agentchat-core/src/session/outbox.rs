@@ -21,11 +21,11 @@
 mod agenda;
 mod attempts;
 mod entry;
-mod gate;
 mod journal;
 mod keeping;
 mod lanes;
 mod limits;
+mod rate_gate;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -39,11 +39,11 @@ use self::attempts::expired;
 use self::entry::Entry;
 pub(crate) use self::entry::{Action, Attempt, Change, Outcome, Pending, Queued, Refused, State, Ticket};
 pub(crate) use self::entry::{StoreOp, Stored};
-use self::gate::Gate;
 use self::journal::Journal;
 use self::lanes::Lanes;
 pub use self::limits::OutboxLimits;
 use self::limits::cost;
+use self::rate_gate::RateGate;
 use crate::error::{Error, ErrorKind, Reached};
 use crate::id::ClientMsgId;
 use crate::message::Outbound;
@@ -62,7 +62,7 @@ pub(crate) struct Outbox {
     ids: HashMap<ClientMsgId, Ticket>,
     lanes: Lanes,
     agenda: Agenda,
-    gate: Gate,
+    gate: RateGate,
     /// Parked without the caller knowing yet.
     unreported: BTreeSet<Ticket>,
     bytes: usize,
@@ -86,7 +86,7 @@ impl Outbox {
             ids: HashMap::new(),
             lanes: Lanes::default(),
             agenda: Agenda::default(),
-            gate: Gate::new(RateLimits::new()),
+            gate: RateGate::new(RateLimits::new()),
             unreported: BTreeSet::new(),
             bytes: 0,
             next: 0,

@@ -23,9 +23,9 @@
 //!   [`ErrorKind::Backpressure`](crate::ErrorKind::Backpressure) and drops nothing; only ids already
 //!   handled are forgotten, the oldest first.
 
+mod arc;
 mod limits;
 mod memory;
-mod shared;
 mod types;
 
 #[cfg(feature = "store-redb")]

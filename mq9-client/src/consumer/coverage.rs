@@ -120,7 +120,7 @@ impl Coverage {
     /// Takes a reply: gives the rows that are new, in the reply's order, and moves the marks.
     ///
     /// `admit` is asked for each new row; from the first refusal on the reply counts as cut there.
-    /// `rows` must have passed [`fault`](super::reply::fault).
+    /// `rows` must have passed [`fault`](super::one_partition::fault).
     pub(crate) fn absorb(
         &mut self,
         read: &Read,

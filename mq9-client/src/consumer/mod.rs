@@ -24,6 +24,7 @@ mod memory_broker;
 #[cfg(test)]
 mod model;
 mod moment;
+mod one_partition;
 mod ops;
 mod options;
 mod outstanding;
@@ -33,7 +34,6 @@ mod poller;
 mod reader;
 #[cfg(test)]
 mod reader_tests;
-mod reply;
 mod settling;
 mod shared;
 mod slot;

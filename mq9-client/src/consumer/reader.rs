@@ -233,7 +233,7 @@ impl Reader {
         if matches!(self.phase, Phase::Ended | Phase::Draining) {
             return;
         }
-        if let Some(id) = super::reply::fault(&mut rows) {
+        if let Some(id) = super::one_partition::fault(&mut rows) {
             return self.end_partitioned(id);
         }
         match fetching {

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::digest::{hex, sha256};
 use super::{AgentChat, ApiResult, Recipient};
+use crate::digest::{hex, sha256};
 use crate::http::{ApiError, Call, Verb, path};
 use crate::wire::lenient;
 

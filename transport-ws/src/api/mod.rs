@@ -4,7 +4,6 @@ mod account;
 mod attachments;
 mod contacts;
 mod conversations;
-mod digest;
 mod directory;
 mod groups;
 mod inbox;

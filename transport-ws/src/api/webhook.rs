@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::digest::{hex, hmac_sha256, same};
 use super::{AgentChat, ApiResult};
+use crate::digest::{hex, hmac_sha256, same};
 use crate::http::{Call, Verb, path};
 use crate::wire::lenient;
 

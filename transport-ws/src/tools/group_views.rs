@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::kit::{Asked, Kit};
-use super::reading::is_own;
+use super::unread::is_own;
 use super::words::{GroupId, Handle};
 use crate::api::{Group, GroupMember, History, RowPage};
 use crate::wire::MessageRow;

@@ -35,8 +35,8 @@ mod kit;
 mod messages;
 mod mutes;
 mod profile;
-mod reading;
 mod threads;
+mod unread;
 mod words;
 
 use agentchat_core::Result;
@@ -79,6 +79,6 @@ pub fn tools(client: &AgentChat, own_handle: &str) -> Result<ToolSet> {
 /// As [`tools`].
 pub fn more_tools(client: &AgentChat, own_handle: &str, closed: &LocalThreads) -> Result<ToolSet> {
     let kit = Kit::new(client, own(own_handle)?);
-    let groups = [threads::tools(&kit, closed)?, reading::tools(&kit)?, group_views::tools(&kit)?];
+    let groups = [threads::tools(&kit, closed)?, unread::tools(&kit)?, group_views::tools(&kit)?];
     ToolSet::new(groups.into_iter().flatten())
 }

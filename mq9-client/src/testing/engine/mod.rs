@@ -19,9 +19,9 @@ mod request;
 #[cfg(test)]
 pub(crate) mod rig;
 mod storage;
-mod subject;
 #[cfg(test)]
 mod tests;
+mod verb;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -33,7 +33,7 @@ use clock::Clock;
 use delay::Delays;
 use groups::Groups;
 use storage::Topic;
-pub(crate) use subject::Verb;
+pub(crate) use verb::Verb;
 
 /// Which broker an [`Engine`] is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::digest::hex;
+
 /// Makes the same identifiers for the same seed and the same calls.
 pub(crate) struct Ids {
     random: fastrand::Rng,
@@ -41,8 +43,4 @@ impl Ids {
         self.random.fill(&mut bytes);
         bytes
     }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -37,7 +37,6 @@ mod rows;
 mod schema;
 mod send;
 mod sessions;
-mod sha256;
 mod sync;
 #[cfg(test)]
 mod tests;

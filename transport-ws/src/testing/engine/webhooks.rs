@@ -5,14 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Engine;
-use super::ids::hex;
 use super::model::{AgentIx, EnvIx, MsgIx};
 use super::outbound::{Effect, WebhookCall};
 use super::reply::{Answer, Reply};
 use super::request::Request;
 use super::schema::{self, Members};
-use super::sha256::hmac;
 use super::time::Moment;
+use crate::digest::{hex, hmac_sha256};
 
 /// Where an agent wants which events.
 pub(super) struct Webhook {
@@ -174,7 +173,7 @@ impl Engine {
             delivery: delivery.id.clone(),
             url: webhook.url.clone(),
             event: delivery.event.clone(),
-            signature: hex(&hmac(webhook.secret.as_bytes(), delivery.body.as_bytes())),
+            signature: hex(&hmac_sha256(webhook.secret.as_bytes(), delivery.body.as_bytes())),
             body: delivery.body.clone(),
         }));
     }

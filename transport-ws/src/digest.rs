@@ -6,12 +6,12 @@ use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::crypto::tls13::OkmBlock;
 
 /// SHA-256 of `bytes`.
-pub(super) fn sha256(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn sha256(bytes: &[u8]) -> Vec<u8> {
     suite().common.hash_provider.hash(bytes).as_ref().to_vec()
 }
 
 /// HMAC-SHA256 of `bytes` under `key`.
-pub(super) fn hmac_sha256(key: &[u8], bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn hmac_sha256(key: &[u8], bytes: &[u8]) -> Vec<u8> {
     // A key longer than a block counts as its digest.
     let digest = (key.len() > OkmBlock::MAX_LEN).then(|| sha256(key));
     let key = OkmBlock::new(digest.as_deref().unwrap_or(key));
@@ -19,12 +19,12 @@ pub(super) fn hmac_sha256(key: &[u8], bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Compares in a time that does not depend on where the difference is.
-pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 

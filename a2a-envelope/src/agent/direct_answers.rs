@@ -7,7 +7,7 @@ use super::asker::Asker;
 use super::runner::Pending;
 use super::server::Shared;
 use super::snapshots::with_history;
-use super::turn::lock;
+use super::turn_handle::lock;
 use crate::call::Incoming;
 use crate::envelope::Envelope;
 use crate::error::Result as EnvelopeResult;

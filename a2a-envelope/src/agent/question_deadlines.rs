@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::note::Note;
 use super::server::Shared;
-use super::turn::lock;
+use super::turn_handle::lock;
 use crate::stream::{WriterAction, end_unanswered};
 use crate::task::{Task, TaskError};
 

@@ -9,14 +9,14 @@ use crate::session::rate::{Limited, Rate, RateLimits};
 
 /// Permits, and what came of asking for them.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct RateGate {
     rate: Rate,
     /// The agent as a whole has no permit before this.
     shut: Option<Instant>,
     refusals: VecDeque<Limited>,
 }
 
-impl Gate {
+impl RateGate {
     pub(super) fn new(limits: RateLimits) -> Self {
         Self { rate: Rate::new(limits), shut: None, refusals: VecDeque::new() }
     }
@@ -40,7 +40,7 @@ impl Outbox {
     /// The same under these limits, which have been checked. Attempts that repeat a message count, too.
     /// What has no permit keeps its place and holds up nothing that has one.
     pub(crate) fn with_rate(mut self, limits: RateLimits) -> Self {
-        self.gate = Gate::new(limits);
+        self.gate = RateGate::new(limits);
         self
     }
 

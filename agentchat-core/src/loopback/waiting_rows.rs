@@ -7,7 +7,7 @@ use super::view::Place;
 /// A set of places. Rows nearly always come in order and leave in order, which costs next to nothing; what
 /// comes or leaves out of order costs the logarithm of what is in it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Line {
+pub(crate) struct WaitingRows {
     /// In order, and whether each is still there. The first one is.
     run: VecDeque<(Place, bool)>,
     gone: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Line {
     others: BTreeSet<Place>,
 }
 
-impl Line {
+impl WaitingRows {
     pub(crate) fn insert(&mut self, place: Place) {
         if !self.others.is_empty() && self.others.contains(&place) {
             return;
@@ -77,11 +77,11 @@ impl Line {
     }
 }
 
-impl FromIterator<Place> for Line {
+impl FromIterator<Place> for WaitingRows {
     fn from_iter<I: IntoIterator<Item = Place>>(places: I) -> Self {
-        let mut line = Self::default();
-        places.into_iter().for_each(|place| line.insert(place));
-        line
+        let mut waiting = Self::default();
+        places.into_iter().for_each(|place| waiting.insert(place));
+        waiting
     }
 }
 
@@ -99,22 +99,22 @@ mod tests {
         fn it_is_an_ordered_set_whatever_comes_and_leaves_when(
             steps in prop::collection::vec((any::<bool>(), 0_u64..400, prop::bool::weighted(0.1)), 0..900)
         ) {
-            let (mut line, mut model) = (Line::default(), BTreeSet::new());
+            let (mut waiting, mut model) = (WaitingRows::default(), BTreeSet::new());
             for (adds, id, urgent) in steps {
                 let place = Place::of(if urgent { Priority::Urgent } else { Priority::Normal }, id);
                 if adds {
-                    line.insert(place);
+                    waiting.insert(place);
                     model.insert(place);
                 } else {
-                    prop_assert_eq!(line.remove(&place), model.remove(&place));
+                    prop_assert_eq!(waiting.remove(&place), model.remove(&place));
                 }
                 let mut expected = model.iter().copied();
-                prop_assert_eq!((line.first(), line.second()), (expected.next(), expected.next()));
-                prop_assert_eq!(line.is_empty(), model.is_empty());
-                prop_assert!(line.run.len() <= 2 * (model.len() + SPARE) + 2);
+                prop_assert_eq!((waiting.first(), waiting.second()), (expected.next(), expected.next()));
+                prop_assert_eq!(waiting.is_empty(), model.is_empty());
+                prop_assert!(waiting.run.len() <= 2 * (model.len() + SPARE) + 2);
             }
-            let again: Line = model.iter().copied().collect();
-            prop_assert_eq!((again.first(), again.second()), (line.first(), line.second()));
+            let again: WaitingRows = model.iter().copied().collect();
+            prop_assert_eq!((again.first(), again.second()), (waiting.first(), waiting.second()));
         }
     }
 }

@@ -9,8 +9,9 @@ use a2a_envelope::agent::{
     A2aClient, A2aObserver, A2aRequest, A2aServer, A2aServerOptions, Note, TurnHandle, TurnResult,
 };
 use a2a_envelope::call::CallState;
+use a2a_envelope::idempotency::RequestLimits;
 use a2a_envelope::task::TaskState;
-use agentchat_core::{Agent, Event, Inbox, Loopback, Priority, SubscribeOptions};
+use agentchat_core::{Agent, Delivery, Event, Inbox, Loopback, Priority, ServeOptions, SubscribeOptions};
 use tokio::sync::Notify;
 
 async fn agent(network: &Loopback, name: &str) -> Agent {
@@ -107,6 +108,44 @@ async fn a_message_to_a_task_that_works_waits_for_its_next_turn_and_too_many_are
     gate.notify_one();
     assert_eq!(first.answer().await.unwrap().text(), "and now?");
     assert_eq!(waits.answer().await.unwrap().text(), "done: more", "it was not dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_run_at_once_than_were_set() {
+    let network = Loopback::new();
+    let (server, caller) = (agent(&network, "server").await, agent(&network, "caller").await);
+    let gate = Arc::new(Notify::new());
+    // As many may have been answered as a number can say.
+    let limits = RequestLimits::default().with_max_running(1).with_max_answered(usize::MAX);
+    let options = A2aServerOptions::default().with_requests(limits);
+    let _serving = A2aServer::new(gated(&gate)).with_options(options).serve(&server).await.unwrap();
+    let client = A2aClient::new(&caller);
+    let mut first = client.call(server.address(), A2aRequest::text("begin").with_streaming()).await.unwrap();
+    while first.state() != CallState::Taken {
+        first.next().await.unwrap().unwrap();
+    }
+    let mut waits = client.call(server.address(), A2aRequest::text("more")).await.unwrap();
+    let taken = tokio::time::timeout(Duration::from_secs(5), waits.next()).await;
+    assert!(taken.is_err(), "{taken:?}");
+    gate.notify_one();
+    assert_eq!(first.answer().await.unwrap().text(), "and now?");
+    assert_eq!(waits.answer().await.unwrap().text(), "done: more", "it was left in the inbox");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_inbox_is_served_as_was_set() {
+    let network = Loopback::new();
+    let (server, caller) = (agent(&network, "server").await, agent(&network, "caller").await);
+    let guard = |message: &Delivery| match message.body.as_str() {
+        Some(text) if text.contains("forbidden") => Err("not here".to_owned()),
+        _ => Ok(()),
+    };
+    let options = A2aServerOptions::default().with_serve(ServeOptions::default().with_turn_guard(guard));
+    let handler = |turn: TurnHandle| async move { Ok(turn.text("answer", "yes").await?) };
+    let _serving = A2aServer::new(handler).with_options(options).serve(&server).await.unwrap();
+    let client = A2aClient::new(&caller);
+    assert_eq!(client.ask(server.address(), A2aRequest::text("x")).await.unwrap().text(), "yes");
+    client.ask(server.address(), A2aRequest::text("forbidden")).await.unwrap_err();
 }
 
 #[tokio::test(start_paused = true)]

@@ -196,6 +196,22 @@ fn a_caller_is_told_of_a_task_that_says_nothing_for_long() {
 }
 
 #[test]
+fn the_intervals_of_saving_and_announcing_can_be_set() {
+    let options = WriterOptions::default().with_coalesce(Coalesce::OFF);
+    let options =
+        options.with_save_every(Duration::from_millis(900)).with_announce_after(Duration::from_millis(30));
+    let (mut writer, mut desk) = open(options);
+    assert_eq!(writer.next_deadline(), Some(ms(30)));
+    assert_eq!(desk.carry(writer.poll(ms(30)).unwrap()).unwrap().len(), 1);
+    let saved = desk.saves;
+    desk.carry(writer.text("a", "t", ms(40)).unwrap()).unwrap();
+    desk.carry(writer.text("a", "t", ms(899)).unwrap()).unwrap();
+    assert_eq!((writer.next_deadline(), desk.saves), (Some(ms(900)), saved));
+    desk.carry(writer.poll(ms(900)).unwrap()).unwrap();
+    assert_eq!(desk.saves, saved + 1);
+}
+
+#[test]
 fn a_worker_that_takes_over_uses_no_number_again_and_keeps_the_first_one_out() {
     let options = WriterOptions::default().with_coalesce(Coalesce::OFF).with_reserve(3);
     let (mut first, mut desk) = open(options.clone());

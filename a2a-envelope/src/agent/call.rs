@@ -13,9 +13,9 @@ use tokio::time::Sleep;
 use tracing::Span;
 
 use super::a2a_answer::A2aAnswer;
-use super::carry::headers_of;
 use super::clock::Clock;
 use super::error::A2aError;
+use super::mapping::headers_of;
 use super::note::{Note, Notes};
 use super::snapshots;
 use super::telemetry;

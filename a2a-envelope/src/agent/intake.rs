@@ -6,7 +6,7 @@ use agentchat_core::{Address, ClientMsgId, Delivery, HandlerError, HandlerResult
 
 use super::address;
 use super::asker::Asker;
-use super::carry;
+use super::mapping;
 use super::note::Note;
 use super::runner::{Command, Pending};
 use super::server::Shared;
@@ -28,15 +28,15 @@ impl Shared {
     /// Takes one message of the inbox. `Ok` means that it may be settled.
     pub(crate) async fn take(self: &Arc<Self>, request: Request) -> HandlerResult {
         let delivery = request.delivery();
-        if carry::is_reply(delivery) {
+        if mapping::is_reply(delivery) {
             return Ok(());
         }
         let limits = &self.options.limits;
-        let received = match Received::read(carry::headers_of(delivery), delivery.body.bytes.clone(), limits)
-        {
-            Ok(received) => received,
-            Err(error) => return self.unread(delivery, &error).await,
-        };
+        let received =
+            match Received::read(mapping::headers_of(delivery), delivery.body.bytes.clone(), limits) {
+                Ok(received) => received,
+                Err(error) => return self.unread(delivery, &error).await,
+            };
         if received.kind == MessageKind::Reply {
             return Ok(());
         }
@@ -308,7 +308,7 @@ impl Shared {
         if address::check(self.agent.address(), to).is_err() {
             return Ok(());
         }
-        let mut headers = carry::headers_of(delivery);
+        let mut headers = mapping::headers_of(delivery);
         if headers.contains(crate::names::ENVELOPE) {
             // Another format of this envelope is answered in the one known here.
             let _ = headers.set(crate::names::ENVELOPE, crate::FORMAT);

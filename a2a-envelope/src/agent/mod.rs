@@ -16,46 +16,47 @@
 //! of the `messageId`, so leave that random there.
 
 // A request goes through `intake` to `idle` (its task does not work here) or `runner` (it does), and what is said
-// leaves by `outlet`; `asker` and `address` say to whom, `carry` turns it into a message of the core. Without a
-// task answer `answers`, `reading`, `asking` and `other`. Behind a death clean up `recover`, `sweep` and
-// `unanswered`. The caller is `client` and `call`. `wrapped`, `wrapping` and `base64` are for bodies alone.
+// leaves by `outlet`; `asker` and `address` say to whom, `mapping` turns it into a message of the core. Without a
+// task answer `direct_answers`, `server_queries` and `unknown_methods`. Behind a death clean up `recover`, `sweep`
+// and `question_deadlines`. The caller is `client`, `call` and `client_queries`. `wrapped_connector`, `wrapping`
+// and `base64` are for bodies alone.
 
 mod a2a_answer;
 mod address;
 mod asker;
-mod asking;
 mod base64;
 mod call;
-mod carry;
 mod client;
+mod client_queries;
 mod clock;
 mod direct_answers;
 mod error;
 mod handler;
 mod idle;
 mod intake;
+mod mapping;
 mod note;
 mod options;
-mod other;
 mod outlet;
 mod question;
 mod question_deadlines;
-mod reading;
 mod recover;
 mod request;
 mod runner;
 mod server;
+mod server_queries;
 mod snapshots;
 mod sweep;
 pub mod telemetry;
 mod turn_handle;
+mod unknown_methods;
 mod wrapped_connector;
 mod wrapping;
 
 pub use a2a_answer::A2aAnswer;
-pub use asking::TaskList;
 pub use call::A2aCall;
 pub use client::A2aClient;
+pub use client_queries::TaskList;
 pub use error::A2aError;
 pub use handler::{A2aHandler, TurnError, TurnResult, text_handler};
 pub use note::{A2aObserver, JsonLines, Note};

@@ -17,7 +17,8 @@ pub struct A2aServerOptions {
     /// How streams are written, and how long questions wait ([`WriterOptions::question`], default seven days).
     /// Without a task inbox, the agent's own is said.
     pub writer: WriterOptions,
-    /// How much is remembered of requests.
+    /// How much is remembered of requests. One that comes while as many run as may stays in the inbox and is
+    /// tried again.
     pub requests: RequestLimits,
     /// What is parsed of a request.
     pub limits: Limits,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::asker::Asker;
 use super::note::Note;
 use super::server::Shared;
-use super::{carry, snapshots};
+use super::{mapping, snapshots};
 use crate::envelope::Envelope;
 use crate::stream::Snapshot;
 use crate::task::{StoreFuture, Task, TaskError};
@@ -47,7 +47,7 @@ impl Shared {
             }
         };
         let mut message = Outbound::new(to.clone(), Body::json(""));
-        carry::put(&mut message, &written);
+        mapping::put(&mut message, &written);
         let scope = format!("{correlation}\n{to}");
         let via = if apart { asker.via.as_str() } else { "" };
         let key = format!("{} {via}", seq.unwrap_or_default());

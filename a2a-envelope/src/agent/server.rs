@@ -17,12 +17,12 @@ use super::error::A2aError;
 use super::handler::{A2aHandler, AnyHandler, TurnError};
 use super::note::{A2aObserver, Note, Notes};
 use super::options::A2aServerOptions;
-use super::other::{self, Other};
 use super::question_deadlines::Deadlines;
 use super::runner::Command;
 use super::telemetry;
 use super::turn_handle::lock;
-use crate::idempotency::{MemoryRequestStore, RequestStore, Requests};
+use super::unknown_methods::{self, Other};
+use crate::idempotency::{MemoryRequestStore, RequestLimits, RequestStore, Requests};
 use crate::json_text::JsonText;
 use crate::received::Received;
 use crate::task::{MemoryTaskStore, TaskStore};
@@ -34,7 +34,7 @@ use crate::task::{MemoryTaskStore, TaskStore};
 pub struct A2aServer {
     handler: Arc<dyn AnyHandler>,
     tasks: Arc<dyn TaskStore>,
-    requests: Arc<dyn RequestStore>,
+    requests: Option<Arc<dyn RequestStore>>,
     options: A2aServerOptions,
     notes: Notes,
     other: Option<Other>,
@@ -43,13 +43,11 @@ pub struct A2aServer {
 impl A2aServer {
     /// Serves with this handler, everything in memory.
     pub fn new(handler: impl A2aHandler) -> Self {
-        let options = A2aServerOptions::default();
-        let records = options.requests.max_running + options.requests.max_answered;
         Self {
             handler: Arc::new(handler),
             tasks: Arc::new(MemoryTaskStore::new()),
-            requests: Arc::new(MemoryRequestStore::new(records)),
-            options,
+            requests: None,
+            options: A2aServerOptions::default(),
             notes: Notes::default(),
             other: None,
         }
@@ -57,7 +55,7 @@ impl A2aServer {
 
     /// Keeps tasks and requests here.
     pub fn with_stores(mut self, tasks: Arc<dyn TaskStore>, requests: Arc<dyn RequestStore>) -> Self {
-        (self.tasks, self.requests) = (tasks, requests);
+        (self.tasks, self.requests) = (tasks, Some(requests));
         self
     }
 
@@ -81,7 +79,7 @@ impl A2aServer {
         F: Fn(Received) -> T + Send + Sync + 'static,
         T: Future<Output = Result<JsonText, TurnError>> + Send + 'static,
     {
-        self.other = Some(other::boxed(answer));
+        self.other = Some(unknown_methods::boxed(answer));
         self
     }
 
@@ -95,6 +93,7 @@ impl A2aServer {
         if options.writer.task_inbox.is_none() {
             options.writer.task_inbox = Some(own.name().to_owned());
         }
+        let requests = requests.unwrap_or_else(|| in_memory(&options.requests));
         let clock = Clock::start();
         let records = requests.load().await?;
         let known = Requests::restored(options.requests, records.iter().cloned(), clock.now());
@@ -224,4 +223,9 @@ impl Shared {
     pub(crate) fn tell(&self, note: &Note<'_>) {
         self.notes.tell(note);
     }
+}
+
+/// Room for all that the limits let be remembered.
+fn in_memory(limits: &RequestLimits) -> Arc<dyn RequestStore> {
+    Arc::new(MemoryRequestStore::new(limits.max_running.saturating_add(limits.max_answered)))
 }

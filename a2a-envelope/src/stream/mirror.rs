@@ -68,7 +68,7 @@ impl Mirror {
             Event::Task(task) => {
                 (self.state, self.message) = (Some(task.state.clone()), task.message.clone());
                 self.artifacts.clear();
-                self.bytes = 0;
+                (self.bytes, self.truncated) = (0, false);
                 for artifact in task.artifacts() {
                     self.put(&artifact, false);
                 }
@@ -84,18 +84,43 @@ impl Mirror {
 
     fn put(&mut self, artifact: &Artifact, append: bool) {
         let known = self.artifacts.iter().position(|known| known.id == artifact.id);
-        if let Some(at) = known.filter(|_| !append) {
-            self.bytes -= self.artifacts[at].size().min(self.bytes);
-        }
-        if self.bytes + artifact.size() > Task::MAX_BYTES {
+        let replaced = known.filter(|_| !append).map_or(0, |at| self.artifacts[at].size());
+        let bytes = self.bytes.saturating_sub(replaced) + artifact.size();
+        if bytes > Task::MAX_BYTES {
             self.truncated = true;
             return;
         }
-        self.bytes += artifact.size();
+        self.bytes = bytes;
         match known {
             Some(at) if append => self.artifacts[at].append(artifact.clone()),
             Some(at) => self.artifacts[at] = artifact.clone(),
             None => self.artifacts.push(artifact.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::task::TaskText;
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_it_says_so_until_it_hears_the_whole_task() {
+        let mut mirror = Mirror::new();
+        let large = |id: &str, parts: usize| {
+            let artifact = Artifact::new(id).with_text(&"x".repeat(Task::MAX_BYTES / 4 * parts));
+            Event::artifact(artifact)
+        };
+        mirror.event(&large("a", 2));
+        assert!(!mirror.is_truncated());
+        // What is kept in place of something too large counts on.
+        mirror.event(&large("a", 5));
+        assert!(mirror.is_truncated());
+        mirror.event(&large("b", 3));
+        assert_eq!(mirror.artifacts().iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a"]);
+        let whole = br#"{"id":"t","contextId":"c","status":{"state":"TASK_STATE_WORKING"}}"#;
+        mirror.event(&Event::Task(TaskText::parse(whole, &Limits::default()).expect("a task")));
+        assert!(!mirror.is_truncated() && mirror.artifacts().is_empty());
     }
 }

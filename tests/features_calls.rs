@@ -95,27 +95,3 @@ async fn an_answer_to_something_else_in_the_same_mailbox_is_no_answer_to_the_cal
     assert_eq!((reply.body().as_str(), reply.last), (Some("mine"), true));
     assert!(within("the end", call.next()).await.is_none());
 }
-
-#[tokio::test]
-async fn an_answer_that_comes_after_its_time_can_be_read_by_the_id_of_its_call() {
-    let net = Net::mq9().await;
-    let (server, caller) = (net.agent("server").await, net.agent("caller").await);
-    let go = Arc::new(Notify::new());
-    let gate = Arc::clone(&go);
-    let handler = move |turn: TurnHandle| {
-        let gate = Arc::clone(&gate);
-        async move {
-            gate.notified().await;
-            Ok(turn.text("answer", "late").await?)
-        }
-    };
-    let _serving = serve(&server, handler).await;
-    let client = client(&caller);
-    let request = A2aRequest::text("x").with_timeout(Duration::from_millis(500));
-    let Err(A2aError::TimedOut { id, .. }) = client.ask(server.address(), request).await else {
-        panic!("it is late")
-    };
-    go.notify_one();
-    let mut call = client.reopen(&id).expect("it is kept");
-    assert_eq!(within("the late answer", call.answer()).await.expect("answered").text(), "late");
-}

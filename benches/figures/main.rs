@@ -9,6 +9,7 @@ mod a2a;
 mod a2a_delivered;
 mod a2a_stream;
 mod alloc;
+mod batches;
 mod consume;
 mod core;
 mod engine;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use agentchat_core::{
-    AckTag, Address, Agent, Body, Connector, Event, EventStream, Loopback, Outbound, Request, Resilient,
+    Address, Agent, Body, Connector, Event, EventStream, Loopback, Outbound, Request, Resilient,
     ResilientOptions, ServeOptions, Serving, SubscribeOptions, Transport,
 };
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
 
+use crate::batches;
 use crate::rig::pin;
 
 /// Between which two layers messages go.
@@ -138,7 +139,7 @@ impl Pair {
             Receiver::Reading(transport, events) => {
                 let (transport, mut stream) = (Arc::clone(transport), events.take().expect("put back"));
                 let reading = workers.receiving().spawn(async move {
-                    read(&*transport, &mut stream, count).await;
+                    batches::read(&*transport, &mut stream, (count, BATCH), handle).await;
                     stream
                 });
                 let sending = workers.sending().spawn(send_all(sender, to, count));
@@ -221,32 +222,6 @@ async fn send_all(sender: Sender, to: Address, count: usize) {
         }
     }
     while under_way.next().await.is_some() {}
-}
-
-/// Hands `count` messages to the handler, and settles what was read without waiting in one batch.
-async fn read(transport: &dyn Transport, events: &mut EventStream, count: usize) {
-    let mut tags: Vec<AckTag> = Vec::with_capacity(BATCH);
-    let mut left = count;
-    while left > 0 {
-        let mut event = Some(events.next().await);
-        while let Some(read) = event {
-            if let Event::Message(delivery) = read.expect("the stream goes on").expect("no error") {
-                handle(&delivery.body.bytes);
-                tags.push(delivery.tag);
-                left -= 1;
-            }
-            if tags.len() == BATCH || left == 0 {
-                break;
-            }
-            event = poll_fn(|cx| match events.poll_next_unpin(cx) {
-                Poll::Ready(event) => Poll::Ready(Some(event)),
-                Poll::Pending => Poll::Ready(None),
-            })
-            .await;
-        }
-        transport.ack(&tags).await.expect("settled");
-        tags.clear();
-    }
 }
 
 fn subscribe() -> SubscribeOptions {

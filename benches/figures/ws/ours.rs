@@ -1,19 +1,20 @@
 //! Our side: an agent attached to a feed, and a reader that hands each message to a function and settles it.
 
-use std::future::poll_fn;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
 use std::time::Instant;
 
 use agentchat_core::{
-    AckTag, Agent, Connector, Delivery, Event, EventStream, Request, ResilientConnector, ResilientOptions,
+    Agent, Connector, Delivery, Event, EventStream, Request, ResilientConnector, ResilientOptions,
     ServeOptions, Serving, SubscribeOptions, Transport,
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
 use transport_ws::{AgentChatConfig, AgentChatConnector, ApiKey};
+
+use crate::batches;
 
 /// How much of the stack is above the socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,12 @@ impl Reader {
     /// Handles `count` messages and settles them.
     pub async fn read(&mut self, count: usize) {
         match self {
-            Self::Stream(transport, events) => read(&**transport, events, count).await,
+            Self::Stream(transport, events) => {
+                let handle = |body: &Bytes| {
+                    black_box(body);
+                };
+                batches::read(&**transport, events, (count, BATCH), handle).await;
+            }
             Self::Serving { handled, .. } => handled.until(count).await,
         }
     }
@@ -121,32 +127,6 @@ pub fn connector(url: &str) -> AgentChatConnector {
     let key = ApiKey::new("ac_0123456789abcdefghijklmnopqrstuvwxyz").expect("a key");
     let config = AgentChatConfig::builder(key).with_base_url(url).build().expect("a valid configuration");
     AgentChatConnector::new(config).expect("a connector")
-}
-
-/// Settles what was read without waiting in one batch.
-async fn read(transport: &dyn Transport, events: &mut EventStream, count: usize) {
-    let mut tags: Vec<AckTag> = Vec::with_capacity(BATCH);
-    let mut left = count;
-    while left > 0 {
-        let mut event = Some(events.next().await);
-        while let Some(read) = event {
-            if let Event::Message(delivery) = read.expect("the stream goes on").expect("no error") {
-                black_box(&delivery.body.bytes);
-                tags.push(delivery.tag);
-                left -= 1;
-            }
-            if tags.len() == BATCH || left == 0 {
-                break;
-            }
-            event = poll_fn(|cx| match events.poll_next_unpin(cx) {
-                Poll::Ready(event) => Poll::Ready(Some(event)),
-                Poll::Pending => Poll::Ready(None),
-            })
-            .await;
-        }
-        transport.ack(&tags).await.expect("settled");
-        tags.clear();
-    }
 }
 
 const BATCH: usize = 64;

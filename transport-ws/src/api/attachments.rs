@@ -80,10 +80,7 @@ impl AgentChat {
             size: usize,
             sha256: String,
         }
-        let (to, conversation_id) = match &upload.to {
-            Recipient::Agent(handle) => (Some(handle.as_str()), None),
-            Recipient::Group(id) => (None, Some(id.as_str())),
-        };
+        let (to, conversation_id) = upload.to.members();
         let body = Body {
             to,
             conversation_id,

@@ -21,6 +21,16 @@ pub enum Recipient {
     Group(String),
 }
 
+impl Recipient {
+    /// What stands in a request's members `to` and `conversation_id`.
+    pub(super) fn members(&self) -> (Option<&str>, Option<&str>) {
+        match self {
+            Self::Agent(handle) => (Some(handle), None),
+            Self::Group(id) => (None, Some(id)),
+        }
+    }
+}
+
 /// A message to send. It has its id from birth: send the same value again to repeat it. `Debug` shows
 /// nothing of what it says.
 #[derive(Clone)]
@@ -280,10 +290,7 @@ struct Body<'a> {
 
 impl<'a> Body<'a> {
     fn of(draft: &'a Draft) -> Self {
-        let (to, conversation_id) = match &draft.to {
-            Recipient::Agent(handle) => (Some(handle.as_str()), None),
-            Recipient::Group(id) => (None, Some(id.as_str())),
-        };
+        let (to, conversation_id) = draft.to.members();
         Self {
             to,
             conversation_id,

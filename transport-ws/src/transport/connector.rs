@@ -14,14 +14,13 @@ use async_trait::async_trait;
 use rustls::ClientConfig;
 
 use super::AgentChatTransport;
-use super::ending::Ending;
 use super::follower::Follower;
 use super::invitations::{Invitations, Invites};
 use super::keeping::Keeping;
 use super::names::Names;
 use super::positions::Positions;
 use super::shared::{Leftover, Owner, Shared};
-use super::verdict::verdict;
+use super::verdict::{ending_of, verdict};
 use crate::api::AgentChat;
 use crate::config::AgentChatConfig;
 use crate::http::RetryPolicy;
@@ -199,13 +198,7 @@ impl Connector for AgentChatConnector {
                 never = keep(keeping.as_deref(), &client) => match never {},
                 never = invites.watch(&client, &task_shared.invited) => match never {},
             };
-            let ending = match end {
-                None => Ending::Closed,
-                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
-                    Box::pin(verdict(&client, Some(&task_own), end.how)).await
-                }
-                Some(end) => Ending::Lost(end.how),
-            };
+            let ending = ending_of(&client, &task_own, end).await;
             tracing::debug!(?ending, "an AgentChat socket has ended");
             task_shared.end(ending);
             if task_shared.inner().reading == super::shared::Reads::Nothing {

@@ -8,6 +8,19 @@ use tokio::time::sleep;
 use super::ending::Ending;
 use crate::api::AgentChat;
 use crate::map_error::ErrorCode;
+use crate::socket::{CloseMeaning, End};
+
+/// Why the attachment of `own` is over, from how its task ended: nothing is its owner's wish.
+pub(crate) async fn ending_of(client: &AgentChat, own: &str, end: Option<End>) -> Ending {
+    match end {
+        None => Ending::Closed,
+        // What is rare is boxed: it must not take room in the task of every agent.
+        Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
+            Box::pin(verdict(client, Some(own), end.how)).await
+        }
+        Some(end) => Ending::Lost(end.how),
+    }
+}
 
 /// Asks again, by REST. A server whose database is away refuses every key: the recorded one takes its time
 /// to, another may do it at once. So a refusal counts when the server shows that it can read accounts, by

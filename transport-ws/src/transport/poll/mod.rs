@@ -23,12 +23,11 @@ use super::invitations::{Invitations, Invites};
 use super::names::Names;
 use super::positions::Positions;
 use super::shared::{Leftover, Owner, Shared};
-use super::verdict::verdict;
+use super::verdict::{ending_of, verdict};
 use crate::api::AgentChat;
 use crate::config::AgentChatConfig;
 use crate::http::RetryPolicy;
 use crate::mapping::address_of;
-use crate::socket::CloseMeaning;
 
 /// Attaches the agent that an API key belongs to, for hosts that cannot hold a socket: the inbox is looked
 /// into by REST. Takes the same configuration as [`AgentChatConnector`](super::AgentChatConnector), gives
@@ -142,13 +141,7 @@ impl Connector for AgentChatPollConnector {
                 end = poller.run() => end,
                 never = invites.watch_every(&client, &task_shared.invited, between) => match never {},
             };
-            let ending = match end {
-                None => Ending::Closed,
-                Some(end) if end.meaning == CloseMeaning::KeyInQuestion => {
-                    verdict(&client, Some(&task_own), end.how).await
-                }
-                Some(end) => Ending::Lost(end.how),
-            };
+            let ending = ending_of(&client, &task_own, end).await;
             tracing::debug!(?ending, "looking into an AgentChat inbox has ended");
             task_shared.end(ending);
         });

@@ -240,6 +240,9 @@ mod tests {
         fn every_context_survives_its_line(trace_id in 1_u128.., parent_id in 1_u64.., sampled: bool) {
             let context = TraceContext::new(trace_id, parent_id, sampled).expect("no zero");
             prop_assert_eq!(TraceContext::parse(context.to_string()).expect("valid"), context);
+            let next = context.with_parent_id(7).expect("no zero");
+            prop_assert_eq!(next, TraceContext::new(trace_id, 7, sampled).expect("no zero"));
+            prop_assert!(context.with_parent_id(0).is_err());
         }
 
         #[test]

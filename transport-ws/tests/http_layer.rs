@@ -44,12 +44,15 @@ async fn who_calls_is_said_as_configured() {
 
 #[tokio::test]
 async fn c02_unset_members_omitted() {
-    let server = Server::start([reply(200, ME), reply(200, "{}")]).await;
+    let server = Server::start([reply(200, ME), reply(200, ME), reply(200, "{}")]).await;
     let client = server.client();
+    let invites = ProfileUpdate::new().with_invites_of_contacts_only(false);
+    client.update_profile("alice", &invites).await.expect("answered");
     let update = ProfileUpdate::new().with_description("d").with_inbox_of_contacts_only(true);
     client.update_profile("@Alice", &update).await.expect("answered");
     client.set_presence(&PresenceStatus::Busy, None).await.expect("answered");
-    let [profile, presence] = server.seen().try_into().expect("two requests");
+    let [invites, profile, presence] = server.seen().try_into().expect("three requests");
+    assert_eq!(invites.json(), serde_json::json!({"settings":{"group_invite_policy":"open"}}));
     assert_eq!(
         profile.json(),
         serde_json::json!({"description":"d","settings":{"inbox_mode":"contacts_only"}})

@@ -1,4 +1,4 @@
-//! A transport that survives its connections.
+//! A transport that survives its connections: the session itself. What it thinks is in `session`.
 //!
 //! `core` says what to do next, over `sends` (what goes out), `slots` (what comes in) and `calls`, which
 //! drive the machines of `session`; `driver` alone waits, and in `direct` a sender makes the first attempt

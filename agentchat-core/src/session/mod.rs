@@ -1,7 +1,8 @@
-//! The thinking of a session that outlives its connections: machines without sockets, clocks, tasks or
-//! randomness of their own. Each takes `now` and what happened, and says what to do and when to be asked
-//! again. `outbox` has what goes out, `inbox` and `order` what comes in; `rate` and `backoff` say when.
-//! `resilient` drives them.
+//! What a session thinks; `resilient` is the session itself, which waits and drives this.
+//!
+//! Machines without sockets, clocks, tasks or randomness of their own. Each takes `now` and what happened, and
+//! says what to do and when to be asked again. `outbox` has what goes out, `inbox` and `order` what comes in;
+//! `rate` and `backoff` say when.
 
 pub(crate) mod backoff;
 pub(crate) mod inbox;

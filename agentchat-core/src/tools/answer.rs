@@ -138,6 +138,8 @@ mod tests {
         ] {
             let answer = ToolAnswer::succeeded(given);
             assert_eq!((read(&answer), answer.is_ok()), (told, true));
+            let text = answer.as_json().to_owned();
+            assert_eq!(answer.into_json(), text);
         }
     }
 

@@ -10,7 +10,9 @@ use crate::error::{Error, ErrorKind};
 use crate::message::MsgId;
 
 use super::memory_broker::{Broker, MS, address, is_silent, options, take};
+use super::options::PollerOptions;
 use super::pacing::Pacing;
+use super::poller::Poller;
 use super::stream::Consumer;
 
 #[tokio::test(start_paused = true)]
@@ -221,6 +223,22 @@ async fn fetches_under_way_are_bounded() {
         (0..50).map(|n| poller.add(address(&format!("m{n}")), options()).expect("consumer")).collect();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(broker.0.most_concurrent.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_and_the_fetches_under_way_can_be_set() {
+    let broker = Broker::default();
+    *broker.0.latency.lock().expect("latency") = MS * 5;
+    let settings = PollerOptions::default().with_concurrent_fetches(2).with_polls_per_second(50);
+    let poller = Poller::spawn(broker.clone(), settings.with_seed(1)).expect("runtime");
+    let _all: Vec<Consumer> =
+        (0..50).map(|n| poller.add(address(&format!("m{n}")), options()).expect("consumer")).collect();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = broker.fetches();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let polls = broker.fetches() - before;
+    assert!((400..=550).contains(&polls), "{polls} polls in 10 s of a budget of 500");
+    assert!(broker.0.most_concurrent.load(Ordering::SeqCst) <= 2);
 }
 
 #[tokio::test(start_paused = true)]

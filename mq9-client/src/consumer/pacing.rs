@@ -179,6 +179,8 @@ mod tests {
         assert_eq!(pacer.wait(start + 30_000 * MS, 4000 * MS), 4000 * MS);
         pacer.heard(start + 60_000 * MS);
         assert_eq!(wait(&pacer, 60_001), 2 * MS);
+        let slower = Pacer::new(Pacing::default().with_decay(20), start);
+        assert_eq!(wait(&slower, 10_000), 500 * MS);
     }
 
     #[test]

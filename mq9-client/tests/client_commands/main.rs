@@ -88,6 +88,7 @@ async fn mailboxes_are_created_once_and_ensured_again() {
         let ensured = client.ensure_mailbox(fresh()).await.expect("there");
         assert_eq!(ensured, Ensured::Existed(address("fresh")));
         assert_eq!(ensured.address(), &address("fresh"));
+        assert_eq!(ensured.into_address(), address("fresh"));
         assert_eq!(kind(client.ensure_mailbox(CreateMailbox::unnamed()).await), ErrorKind::Invalid);
     }
 }

@@ -10,19 +10,14 @@ use agentchat_core::store::{CursorStore, MemoryStore, OutboxStore, StoreLimits, 
 use agentchat_core::{
     Address, Advice, BackoffPolicy, Body, CloseMode, Connector, ConversationId, Delivery, ErrorKind, Event,
     EventStream, Loopback, Outbound, Reached, Resilient, ResilientOptions, SessionState, Stores,
-    SubscribeOptions,
 };
 use flaky::{Flaky, Trouble};
 use futures_util::{FutureExt, StreamExt};
-use support::{Fate, SECOND, Scripted, soon};
+use support::{Fate, SECOND, Scripted, next, read, session, soon};
 
 fn options(store: &Flaky) -> ResilientOptions {
     let plain = BackoffPolicy::new().with_jitter(0.0);
     ResilientOptions::new().with_reconnect(plain).with_retry(plain).with_seed(1).with_store(store.clone())
-}
-
-async fn session(connector: impl Connector, options: ResilientOptions) -> Resilient {
-    soon(Resilient::connect(connector, options)).await.expect("connected")
 }
 
 /// As if the process had been killed: nothing more is done for the session.
@@ -30,20 +25,6 @@ async fn kill(all_of: impl Sized) {
     drop(all_of);
     for _ in 0..10 {
         tokio::task::yield_now().await;
-    }
-}
-
-async fn read(of: &dyn Transport) -> EventStream {
-    soon(of.subscribe(SubscribeOptions::own())).await.expect("subscribed").events
-}
-
-async fn next(events: &mut EventStream) -> Delivery {
-    loop {
-        match soon(events.next()).await {
-            Some(Ok(Event::Message(delivery))) => return delivery,
-            Some(Ok(_)) => {}
-            other => panic!("no message: {other:?}"),
-        }
     }
 }
 

@@ -5,27 +5,16 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use agentchat_core::{
-    Agent, Body, CallRequest, ClientMsgId, Delivery, ErrorKind, Event, EventStream, Loopback, LoopbackFaults,
+    Agent, Body, CallRequest, ClientMsgId, Delivery, ErrorKind, EventStream, Loopback, LoopbackFaults,
     Outbound, Request, ResilientConnector, ResilientOptions, ServeOptions, Serving, SubscribeOptions,
     TraceContext, Transport,
 };
-use futures_util::StreamExt;
-use support::{Fate, SECOND, Scripted, soon, start, text};
+use support::{Fate, SECOND, Scripted, next, soon, start, text};
 
 const LINE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
 async fn inbox(agent: &Agent) -> EventStream {
     agent.transport().subscribe(SubscribeOptions::own()).await.expect("opened").events
-}
-
-async fn next(events: &mut EventStream) -> Delivery {
-    loop {
-        match soon(events.next()).await {
-            Some(Ok(Event::Message(delivery))) => return delivery,
-            Some(Ok(_)) => {}
-            other => panic!("no message: {other:?}"),
-        }
-    }
 }
 
 fn of(delivery: &Delivery) -> TraceContext {

@@ -9,8 +9,8 @@ use agentchat_core::{
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
-use crate::support::{SECOND, soon};
-use crate::{Moody, next, note, of, options, read, refused, session, until};
+use crate::support::{SECOND, next, read, session, soon};
+use crate::{Moody, note, of, options, refused, until};
 
 #[tokio::test(start_paused = true)]
 async fn close_sends_what_is_queued_and_acknowledges_what_is_settled() {

@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use agentchat_core::{
     Advice, Agent, BackoffPolicy, Body, CallRequest, CloseMode, CloseReason, Connector, ConversationId,
-    Delivery, Error, ErrorKind, Event, EventStream, Loopback, LoopbackFaults, Outbound, Reached, Request,
-    Resilient, ResilientConnector, ResilientOptions, Result, ServeOptions, SessionState, SubscribeOptions,
-    Transport,
+    Delivery, Error, ErrorKind, Event, Loopback, LoopbackFaults, Outbound, Reached, Request, Resilient,
+    ResilientConnector, ResilientOptions, Result, ServeOptions, SessionState, SubscribeOptions, Transport,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use support::{SECOND, Scripted, soon};
+use support::{SECOND, Scripted, next, read, session, soon};
 use tokio::time::Instant;
 
 /// Connects as it is told: an error for each entry, then for real.
@@ -72,24 +71,6 @@ fn plain() -> BackoffPolicy {
 /// Most tests need one session only, which writes to itself.
 fn options() -> ResilientOptions {
     ResilientOptions::new().with_reconnect(plain()).with_retry(plain()).with_seed(1).with_skip_own(false)
-}
-
-async fn session(connector: impl Connector, options: ResilientOptions) -> Resilient {
-    soon(Resilient::connect(connector, options)).await.expect("connected")
-}
-
-async fn read(of: &Resilient) -> EventStream {
-    soon(of.subscribe(SubscribeOptions::own())).await.expect("subscribed").events
-}
-
-async fn next(events: &mut EventStream) -> Delivery {
-    loop {
-        match soon(events.next()).await {
-            Some(Ok(Event::Message(delivery))) => return delivery,
-            Some(Ok(_)) => {}
-            other => panic!("no message: {other:?}"),
-        }
-    }
 }
 
 fn note(to: &Resilient, text: &str) -> Outbound {

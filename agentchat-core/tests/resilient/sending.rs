@@ -4,8 +4,8 @@ use agentchat_core::{Body, ClientMsgId, ErrorKind, Loopback, OutboxLimits, Reach
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use crate::support::{Fate, SECOND, Scripted, soon};
-use crate::{Moody, next, note, of, options, read, refused, session};
+use crate::support::{Fate, SECOND, Scripted, next, read, session, soon};
+use crate::{Moody, note, of, options, refused};
 
 #[tokio::test(start_paused = true)]
 async fn send_waits_for_room_and_try_send_gives_the_message_back() {

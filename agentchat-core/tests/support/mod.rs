@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentchat_core::{
-    AckTag, Address, Agent, AgentCard, Body, Capabilities, CloseMode, Connector, Discovered, Error,
-    ErrorKind, Event, Heartbeat, KeyedValue, Loopback, Outbound, Query, Reached, Receipt, Result,
-    SubscribeOptions, Subscription, Transport,
+    AckTag, Address, Agent, AgentCard, Body, Capabilities, CloseMode, Connector, Delivery, Discovered, Error,
+    ErrorKind, Event, EventStream, Heartbeat, KeyedValue, Loopback, Outbound, Query, Reached, Receipt,
+    Resilient, ResilientOptions, Result, SubscribeOptions, Subscription, Transport,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -30,6 +30,25 @@ pub(crate) fn text(to: &Agent, text: &str) -> Outbound {
 /// What is awaited must come soon, in virtual time.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(300 * SECOND, what).await.expect("it comes soon")
+}
+
+pub(crate) async fn session(connector: impl Connector, options: ResilientOptions) -> Resilient {
+    soon(Resilient::connect(connector, options)).await.expect("connected")
+}
+
+pub(crate) async fn read(of: &dyn Transport) -> EventStream {
+    soon(of.subscribe(SubscribeOptions::own())).await.expect("subscribed").events
+}
+
+/// The next message, whatever else is said before it.
+pub(crate) async fn next(events: &mut EventStream) -> Delivery {
+    loop {
+        match soon(events.next()).await {
+            Some(Ok(Event::Message(delivery))) => return delivery,
+            Some(Ok(_)) => {}
+            other => panic!("no message: {other:?}"),
+        }
+    }
 }
 
 /// What a send does instead of succeeding.

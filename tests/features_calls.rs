@@ -1,4 +1,4 @@
-//! Where the answers to a call go on mq9: a mailbox of its own, for a day, for its own answers only, and later too.
+//! Where the answers to a call go on mq9: a mailbox of its own, for a day, for its own answers only.
 
 #[path = "support/a2a/mod.rs"]
 mod a2a;
@@ -6,8 +6,7 @@ mod a2a;
 use std::sync::Arc;
 use std::time::Duration;
 
-use a2a::{Net, client, serve, within};
-use a2a_envelope::agent::{A2aError, A2aRequest, TurnHandle};
+use a2a::within;
 use agentchat_core::{Address, Agent, Body, CallRequest, CorrelationId, Outbound, Request, ServeOptions};
 use mq9_client::testing::Broker;
 use mq9_client::{Client, MailAddress, Mq9Uri};

@@ -1,32 +1,41 @@
 //! What has been seen: by message id, never by sequence number, because rows can arrive late.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::numbers::NumberMap;
+use crate::numbers::{NumberHasher, NumberMap};
 
 /// A window of ids, bounded by count and age. It has no clock of its own.
 ///
-/// Settled ids are found by a keyed hash of 64 bits, and then compared: an index by the ids themselves would
-/// take more memory than the ids, and a full window costs what its memory costs. Should two ids of a window
-/// ever have the same hash, which nobody outside can bring about, the older one counts as forgotten.
+/// Of a settled id its [`Mark`] is kept and no text: a full window costs what its memory costs, and what was
+/// put in long ago is in no cache any more.
 #[derive(Debug)]
 pub(crate) struct Dedup {
-    in_progress: HashSet<Arc<str>>,
-    /// Settled ids in the order they were settled, the oldest to be forgotten first, with their hashes: what
-    /// was put in long ago is in no cache any more.
-    settled: VecDeque<(Instant, Arc<str>, u64)>,
-    /// By hash: how many ids were settled before this one.
+    in_progress: MarkSet,
+    /// Settled ids in the order they were settled, the oldest to be forgotten first.
+    settled: VecDeque<(Instant, Mark)>,
+    /// By the first half of its mark: how many ids were settled before this one.
     index: NumberMap<u64>,
     forgotten: u64,
     hasher: RandomState,
     capacity: usize,
     max_age: Duration,
 }
+
+/// An id in 128 bits of a hash that is keyed at random for each window. Two ids of a full window share a mark
+/// with a chance of one in 10²⁸, and nobody outside can look for two that do. Should two have the same first
+/// half, the older one counts as forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    first: u64,
+    second: u64,
+}
+
+/// A set of marks: they are keyed already.
+pub(crate) type MarkSet = HashSet<Mark, BuildHasherDefault<NumberHasher>>;
 
 /// What is known of an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +53,7 @@ impl Dedup {
     /// never forgotten: their number is bounded by whoever admits them.
     pub(crate) fn new(capacity: usize, max_age: Duration) -> Self {
         Self {
-            in_progress: HashSet::new(),
+            in_progress: MarkSet::default(),
             settled: VecDeque::new(),
             index: NumberMap::default(),
             forgotten: 0,
@@ -56,69 +65,67 @@ impl Dedup {
 
     /// Meets `id`.
     pub(crate) fn observe(&mut self, id: &str, now: Instant) -> Seen {
-        if self.is_settled(id, now) {
+        let mark = self.mark(id);
+        if self.is_settled(mark, now) {
             Seen::Settled
-        } else if self.in_progress.contains(id) {
-            Seen::InProgress
-        } else {
-            self.in_progress.insert(id.into());
+        } else if self.in_progress.insert(mark) {
             Seen::New
+        } else {
+            Seen::InProgress
         }
     }
 
-    /// Whether `id` is settled, without meeting it.
-    pub(crate) fn is_settled(&mut self, id: &str, now: Instant) -> bool {
-        self.is_settled_at(self.hash(id), id, now)
+    /// What an id is known by in this window.
+    pub(crate) fn mark(&self, id: &str) -> Mark {
+        Mark { first: self.hasher.hash_one((0_u8, id)), second: self.hasher.hash_one((1_u8, id)) }
     }
 
-    /// The hash of an id in this window, for those who ask about the same one more than once.
-    pub(crate) fn hash(&self, id: &str) -> u64 {
-        self.hasher.hash_one(id)
-    }
-
-    /// [`Dedup::is_settled`] of an id whose [`Dedup::hash`] is known.
-    pub(crate) fn is_settled_at(&mut self, hash: u64, id: &str, now: Instant) -> bool {
+    /// Whether an id is settled, without meeting it.
+    pub(crate) fn is_settled(&mut self, mark: Mark, now: Instant) -> bool {
         self.forget_old(now);
-        self.knows(hash, id)
+        self.knows(mark)
     }
 
     /// Marks `id` settled: from now on it is a repetition.
     pub(crate) fn settle(&mut self, id: &str, now: Instant) {
-        let id = self.in_progress.take(id).unwrap_or_else(|| id.into());
-        self.put(id, now);
+        let mark = self.mark(id);
+        self.in_progress.remove(&mark);
+        self.put(mark, now);
     }
 
-    /// The same for an id that was never met here.
-    pub(crate) fn put(&mut self, id: Arc<str>, now: Instant) {
-        self.put_at(self.hash(&id), id, now);
-    }
-
-    /// [`Dedup::put`] of an id whose [`Dedup::hash`] is known.
-    pub(crate) fn put_at(&mut self, hash: u64, id: Arc<str>, now: Instant) {
-        if !self.knows(hash, &id) {
-            self.index.insert(hash, self.forgotten + self.settled.len() as u64);
-            self.settled.push_back((now, id, hash));
+    /// The same for an id that is not in progress here.
+    pub(crate) fn put(&mut self, mark: Mark, now: Instant) {
+        if !self.knows(mark) {
+            self.index.insert(mark.first, self.forgotten + self.settled.len() as u64);
+            self.settled.push_back((now, mark));
         }
         self.forget_old(now);
     }
 
-    fn knows(&self, hash: u64, id: &str) -> bool {
-        let place = self.index.get(&hash).and_then(|number| usize::try_from(number - self.forgotten).ok());
-        place.and_then(|at| self.settled.get(at)).is_some_and(|(_, known, _)| **known == *id)
+    fn knows(&self, mark: Mark) -> bool {
+        let place = self.index.get(&mark.first);
+        let place = place.and_then(|number| usize::try_from(number - self.forgotten).ok());
+        place.and_then(|at| self.settled.get(at)).is_some_and(|(_, known)| *known == mark)
     }
 
     fn forget_old(&mut self, now: Instant) {
-        while let Some((at, _, hash)) = self.settled.front() {
+        while let Some((at, mark)) = self.settled.front() {
             let expired = now.saturating_duration_since(*at) >= self.max_age;
             if self.settled.len() <= self.capacity && !expired {
                 break;
             }
-            if self.index.get(hash) == Some(&self.forgotten) {
-                self.index.remove(hash);
+            if self.index.get(&mark.first) == Some(&self.forgotten) {
+                self.index.remove(&mark.first);
             }
             self.forgotten += 1;
             self.settled.pop_front();
         }
+    }
+}
+
+impl Hash for Mark {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.first);
     }
 }
 

@@ -153,7 +153,7 @@ impl Inbox {
         forgotten.extend(&loose[..surplus]);
         let aged = self.aged(now);
         for entry in forgotten.into_iter().filter_map(|number| self.unsettled.remove(number)) {
-            self.seen.abandon(entry.identity, aged);
+            self.seen.abandon(&entry.identity, aged);
         }
         self.on_disconnected(now);
     }
@@ -258,7 +258,7 @@ impl Inbox {
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
         let aged = self.aged(now);
         let identity = self.seen.identity(identity);
-        self.seen.settle(identity, aged);
+        self.seen.settle(&identity, aged);
     }
 
     /// These were handed out in an earlier session, and perhaps handled, but not settled: when they come
@@ -306,7 +306,7 @@ impl Inbox {
         let entry = self.unsettled.remove(number?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
         let aged = self.aged(now);
-        self.seen.settle(entry.identity.clone(), aged);
+        self.seen.settle(&entry.identity, aged);
         if !self.outstanding.is_empty() {
             self.outstanding.remove(&*entry.identity);
         }

@@ -151,7 +151,7 @@ async fn write_acks(socket: &mut Socket, shared: &Shared, within: Duration) -> R
     if !ids.is_empty() {
         let writing = async {
             for id in ids {
-                socket.feed(Message::text(ack(&id))).await?;
+                socket.feed(Message::text(ack(id.as_str()))).await?;
             }
             socket.flush().await
         };

@@ -1,17 +1,25 @@
 //! What became of the messages of an attachment: handed out, settled. Bounded, oldest forgotten first.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 
-use super::text_map::TextMap;
+use agentchat_core::MessageId;
+
+use super::text_map::Keyed;
 
 /// What became of messages, by id.
+///
+/// They stand one behind the other, and are found by the hash of their id: what was put in long ago is in no
+/// cache any more, so forgetting it must not look for it. Should two ids have the same hash, the older one
+/// counts as forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Fates {
-    /// In cells, so that settling takes one look for the name and the fate.
-    of: TextMap<Arc<str>, Cell<Fate>>,
-    order: VecDeque<Arc<str>>,
+    known: VecDeque<Known>,
+    /// By hash: the number of one of `known`.
+    index: HashMap<u64, u64, Keyed>,
+    /// The number of the first one.
+    first: u64,
+    keyed: Keyed,
     unsettled: usize,
     bytes: usize,
 }
@@ -25,35 +33,46 @@ pub(crate) enum Fate {
     Settled,
 }
 
+#[derive(Debug)]
+struct Known {
+    hash: u64,
+    id: MessageId,
+    fate: Fate,
+}
+
 impl Fates {
     pub(crate) fn of(&self, id: &str) -> Option<Fate> {
-        self.of.get(id).map(Cell::get)
+        self.find(self.hash(id), id).map(|at| self.known[at].fate)
     }
 
     /// A message is handed out.
-    pub(crate) fn hand_out(&mut self, id: &str, size: usize) {
-        self.put(id.into(), Fate::Unsettled(size));
+    pub(crate) fn hand_out(&mut self, id: &MessageId, size: usize) {
+        let hash = self.hash(id.as_str());
+        match self.find(hash, id.as_str()) {
+            Some(at) => self.change(at, Fate::Unsettled(size)),
+            None => self.push(Known { hash, id: id.clone(), fate: Fate::Unsettled(size) }),
+        }
         self.unsettled += 1;
         self.bytes += size;
     }
 
-    /// Returns the id, to be kept without a copy.
-    pub(crate) fn settle(&mut self, id: &str) -> Arc<str> {
-        if let Some((known, fate)) = self.of.get_key_value(id) {
-            let (known, before) = (Arc::clone(known), fate.replace(Fate::Settled));
-            self.count_off(before);
-            return known;
+    /// Gives the id back as one that can be kept; nothing for what cannot be an id.
+    pub(crate) fn settle(&mut self, id: &str) -> Option<MessageId> {
+        let hash = self.hash(id);
+        if let Some(at) = self.find(hash, id) {
+            self.change(at, Fate::Settled);
+            return Some(self.known[at].id.clone());
         }
-        let id: Arc<str> = id.into();
-        self.put(Arc::clone(&id), Fate::Settled);
-        id
+        let id = MessageId::new(id).ok()?;
+        self.push(Known { hash, id: id.clone(), fate: Fate::Settled });
+        Some(id)
     }
 
     /// The reader is gone: what it did not settle may be handed out again.
     pub(crate) fn reader_gone(&mut self) {
         if self.unsettled > 0 {
-            let unsettled = self.of.values_mut().filter(|fate| matches!(fate.get(), Fate::Unsettled(_)));
-            unsettled.for_each(|fate| fate.set(Fate::Loose));
+            let unsettled = self.known.iter_mut().filter(|known| matches!(known.fate, Fate::Unsettled(_)));
+            unsettled.for_each(|known| known.fate = Fate::Loose);
         }
         (self.unsettled, self.bytes) = (0, 0);
     }
@@ -62,15 +81,30 @@ impl Fates {
         self.unsettled < messages.max(1) && (self.bytes < bytes || self.unsettled == 0)
     }
 
-    fn put(&mut self, id: Arc<str>, fate: Fate) {
-        match self.of.insert(Arc::clone(&id), Cell::new(fate)) {
-            Some(before) => self.count_off(before.get()),
-            None => {
-                self.order.push_back(id);
-                if self.order.len() > REMEMBERED {
-                    self.forget();
-                }
-            }
+    fn hash(&self, id: &str) -> u64 {
+        self.keyed.hash_one(id)
+    }
+
+    fn find(&self, hash: u64, id: &str) -> Option<usize> {
+        let at = usize::try_from(self.index.get(&hash)? - self.first).ok()?;
+        self.known.get(at).filter(|known| known.id.as_str() == id).map(|_| at)
+    }
+
+    fn change(&mut self, at: usize, fate: Fate) {
+        let before = std::mem::replace(&mut self.known[at].fate, fate);
+        self.count_off(before);
+    }
+
+    fn push(&mut self, known: Known) {
+        let number = self.first + self.known.len() as u64;
+        if let Some(other) = self.index.insert(known.hash, number)
+            && let Ok(at) = usize::try_from(other - self.first)
+        {
+            self.change(at, Fate::Settled);
+        }
+        self.known.push_back(known);
+        if self.known.len() > REMEMBERED {
+            self.forget();
         }
     }
 
@@ -84,15 +118,18 @@ impl Fates {
 
     /// Forgets the oldest one that no reader has.
     fn forget(&mut self) {
-        for _ in 0..self.order.len() {
-            let Some(oldest) = self.order.pop_front() else { return };
-            match self.of.remove(&oldest) {
-                Some(fate) if matches!(fate.get(), Fate::Unsettled(_)) => {
-                    self.of.insert(Arc::clone(&oldest), fate);
-                    self.order.push_back(oldest);
-                }
-                _ => return,
+        for _ in 0..self.known.len() {
+            let Some(oldest) = self.known.pop_front() else { return };
+            let number = self.first;
+            self.first += 1;
+            if self.index.get(&oldest.hash) == Some(&number) {
+                self.index.remove(&oldest.hash);
             }
+            if !matches!(oldest.fate, Fate::Unsettled(_)) {
+                return;
+            }
+            self.index.insert(oldest.hash, self.first + self.known.len() as u64);
+            self.known.push_back(oldest);
         }
     }
 }
@@ -104,11 +141,15 @@ const REMEMBERED: usize = 16_384;
 mod tests {
     use super::*;
 
+    fn id(text: &str) -> MessageId {
+        MessageId::new(text).expect("an id")
+    }
+
     #[test]
     fn credit_is_by_number_and_bytes_and_comes_back_by_settling() {
         let mut fates = Fates::default();
         assert!(fates.has_credit(0, 0), "bounds of zero count as one");
-        fates.hand_out("a", 10);
+        fates.hand_out(&id("a"), 10);
         assert!(!fates.has_credit(1, 100) && !fates.has_credit(5, 10) && fates.has_credit(5, 11));
         fates.settle("a");
         fates.settle("a");
@@ -119,38 +160,38 @@ mod tests {
     #[test]
     fn c66_dedup_bound() {
         let mut fates = Fates::default();
-        fates.settle("kept by its reader");
-        fates.hand_out("in hand", 1);
+        fates.settle("kept-by-its-reader");
+        fates.hand_out(&id("in-hand"), 1);
         for number in 0..REMEMBERED {
             fates.settle(&number.to_string());
         }
-        assert_eq!(fates.of("kept by its reader"), None, "the oldest is forgotten, and would be handed out");
-        assert_eq!(fates.of("in hand"), Some(Fate::Unsettled(1)), "what a reader has is never forgotten");
+        assert_eq!(fates.of("kept-by-its-reader"), None, "the oldest is forgotten, and would be handed out");
+        assert_eq!(fates.of("in-hand"), Some(Fate::Unsettled(1)), "what a reader has is never forgotten");
         assert_eq!(fates.of("1"), Some(Fate::Settled), "the younger ones are known");
-        assert!(fates.of.len() <= REMEMBERED && fates.order.len() <= REMEMBERED);
+        assert!(fates.index.len() <= REMEMBERED && fates.known.len() <= REMEMBERED);
     }
 
     #[test]
     fn what_a_reader_leaves_is_loose_and_memory_is_bounded() {
         let mut fates = Fates::default();
-        fates.hand_out("a", 1);
+        fates.hand_out(&id("a"), 1);
         fates.reader_gone();
         assert_eq!(fates.of("a"), Some(Fate::Loose));
         for number in 0..=REMEMBERED {
             fates.settle(&number.to_string());
         }
-        assert_eq!((fates.of("a"), fates.of.len(), fates.order.len()), (None, REMEMBERED, REMEMBERED));
+        assert_eq!((fates.of("a"), fates.index.len(), fates.known.len()), (None, REMEMBERED, REMEMBERED));
     }
 
     #[test]
     fn what_a_reader_has_is_not_forgotten() {
         let mut fates = Fates::default();
-        fates.hand_out("a", 7);
+        fates.hand_out(&id("a"), 7);
         for number in 0..REMEMBERED {
             fates.settle(&number.to_string());
         }
         assert_eq!((fates.of("a"), fates.of("0")), (Some(Fate::Unsettled(7)), None));
         fates.settle("a");
-        assert_eq!((fates.unsettled, fates.bytes, fates.order.len()), (0, 0, REMEMBERED));
+        assert_eq!((fates.unsettled, fates.bytes, fates.known.len()), (0, 0, REMEMBERED));
     }
 }

@@ -238,17 +238,9 @@ impl Transport for AgentChatTransport {
         let Some(ids) = ids else {
             return Err(Error::new(ErrorKind::Invalid, "ack", "a tag is not of this agent's inbox"));
         };
-        let ids: Vec<Arc<str>> = {
-            let mut inner = self.shared.inner();
-            ids.into_iter().map(|id| inner.fates.settle(id)).collect()
-        };
-        self.shared.arrived.notify_one();
+        self.shared.settle(&ids);
         if let Some(keeping) = &self.shared.keeping {
             keeping.settled(&ids);
-        }
-        if self.shared.acks && !ids.is_empty() {
-            // The socket's task writes them, together with those of other calls.
-            self.shared.queue_acks(ids);
         }
         Ok(())
     }

@@ -181,7 +181,7 @@ impl Reading {
                         Some(Fate::Unsettled(_)) => None,
                         Some(Fate::Settled) => {
                             // The acknowledgement was lost, or is still on its way.
-                            let again = self.shared.acks.then(|| inner.fates.settle(id));
+                            let again = inner.fates.settle(id).filter(|_| self.shared.acks);
                             drop(inner);
                             again.into_iter().for_each(|id| self.shared.queue_acks([id]));
                             None
@@ -216,7 +216,7 @@ impl Reading {
         let mut delivery = from_row_of(&passed.row, tag, |handle| senders.address(handle))?;
         number_as_server(&mut delivery, &passed.row, &self.names);
         (delivery.late, delivery.redelivered) = (passed.late, redelivered);
-        self.shared.inner().fates.hand_out(id, delivery.size());
+        self.shared.inner().fates.hand_out(&delivery.id, delivery.size());
         if let Some(keeping) = &self.shared.keeping {
             keeping.handed(&passed.row);
         }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agentchat_core::{ErrorKind, Reached, Result};
+use agentchat_core::{ErrorKind, MessageId, Reached, Result};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 
@@ -57,7 +57,7 @@ pub(crate) struct Inner {
     /// Numbers of one's own messages.
     pub(crate) sent: VecDeque<(String, u64)>,
     pub(crate) fates: Fates,
-    ack_queue: Vec<Arc<str>>,
+    ack_queue: Vec<MessageId>,
     flushed: Vec<oneshot::Sender<()>>,
     pub(crate) closing: bool,
     /// A message of one's own went out: an answer may come soon.
@@ -225,8 +225,25 @@ impl Shared {
         self.work.notify_one();
     }
 
+    /// These are settled. Where that is acknowledged, the socket's task writes it, together with that of other
+    /// calls.
+    pub(crate) fn settle(&self, ids: &[&str]) {
+        let mut inner = self.inner();
+        for id in ids {
+            let settled = inner.fates.settle(id);
+            if self.acks {
+                inner.ack_queue.extend(settled);
+            }
+        }
+        drop(inner);
+        self.arrived.notify_one();
+        if self.acks && !ids.is_empty() {
+            self.work.notify_one();
+        }
+    }
+
     /// Queues acknowledgements.
-    pub(crate) fn queue_acks(&self, ids: impl IntoIterator<Item = Arc<str>>) {
+    pub(crate) fn queue_acks(&self, ids: impl IntoIterator<Item = MessageId>) {
         self.inner().ack_queue.extend(ids);
         self.work.notify_one();
     }
@@ -240,7 +257,7 @@ impl Shared {
     }
 
     /// What is to be written: ids, and who waits for it.
-    pub(crate) fn take_acks(&self) -> (Vec<Arc<str>>, Vec<oneshot::Sender<()>>) {
+    pub(crate) fn take_acks(&self) -> (Vec<MessageId>, Vec<oneshot::Sender<()>>) {
         let mut inner = self.inner();
         (std::mem::take(&mut inner.ack_queue), std::mem::take(&mut inner.flushed))
     }

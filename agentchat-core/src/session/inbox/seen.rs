@@ -1,6 +1,6 @@
 //! What was settled, over all connections; and what a message is recognised by.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::dedup::Dedup;
+use crate::dedup::{Dedup, Mark, MarkSet};
 
-/// What a message is recognised by, with its hash in the window: it is looked for several times.
+/// What a message is recognised by, with its mark in the window: it is looked for several times.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
-    hash: u64,
+    mark: Mark,
     pub(super) text: Arc<str>,
 }
 
@@ -23,44 +23,44 @@ pub(super) struct Seen {
     window: Dedup,
     /// Met, but never settled, and forgotten. The window holds them as settled, because that is how its
     /// entries age; here they stay at least as long as there.
-    abandoned: HashSet<Arc<str>>,
-    abandoned_order: VecDeque<Arc<str>>,
+    abandoned: MarkSet,
+    abandoned_order: VecDeque<Mark>,
     capacity: usize,
 }
 
 impl Seen {
     pub(super) fn new(capacity: usize, max_age: Duration) -> Self {
-        let (abandoned, abandoned_order) = (HashSet::new(), VecDeque::new());
+        let (abandoned, abandoned_order) = (MarkSet::default(), VecDeque::new());
         Self { window: Dedup::new(capacity, max_age), abandoned, abandoned_order, capacity }
     }
 
     pub(super) fn identity(&self, id: &str) -> Identity {
-        Identity { hash: self.window.hash(id), text: id.into() }
+        Identity { mark: self.window.mark(id), text: id.into() }
     }
 
     /// Whether `id`, which is not in progress, was settled.
     pub(super) fn settled(&mut self, id: &Identity, now: Instant) -> bool {
-        self.window.is_settled_at(id.hash, id, now) && !self.abandoned.contains(&**id)
+        self.window.is_settled(id.mark, now)
+            && (self.abandoned.is_empty() || !self.abandoned.contains(&id.mark))
     }
 
-    pub(super) fn settle(&mut self, id: Identity, now: Instant) {
-        if !self.abandoned.is_empty() && self.abandoned.remove(&id.text) {
-            self.abandoned_order.retain(|other| **other != *id);
+    pub(super) fn settle(&mut self, id: &Identity, now: Instant) {
+        if !self.abandoned.is_empty() && self.abandoned.remove(&id.mark) {
+            self.abandoned_order.retain(|other| *other != id.mark);
         }
-        self.window.put_at(id.hash, id.text, now);
+        self.window.put(id.mark, now);
     }
 
     /// `id` is not in progress any more, and not settled: it is new when it comes again.
-    pub(super) fn abandon(&mut self, id: Identity, now: Instant) {
-        let Identity { hash, text: id } = id;
-        self.window.put_at(hash, Arc::clone(&id), now);
-        if self.abandoned.insert(Arc::clone(&id)) {
-            self.abandoned_order.push_back(id);
+    pub(super) fn abandon(&mut self, id: &Identity, now: Instant) {
+        self.window.put(id.mark, now);
+        if self.abandoned.insert(id.mark) {
+            self.abandoned_order.push_back(id.mark);
         }
         // The window has settled one id for each of these, so it forgot the oldest before.
         while self.abandoned_order.len() > self.capacity + 1 {
-            if let Some(id) = self.abandoned_order.pop_front() {
-                self.abandoned.remove(&id);
+            if let Some(mark) = self.abandoned_order.pop_front() {
+                self.abandoned.remove(&mark);
             }
         }
     }
@@ -76,7 +76,7 @@ impl Deref for Identity {
 
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.text == other.text
+        self.mark == other.mark && self.text == other.text
     }
 }
 
@@ -84,7 +84,7 @@ impl Eq for Identity {}
 
 impl Hash for Identity {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
+        self.mark.hash(state);
     }
 }
 
@@ -100,20 +100,20 @@ mod tests {
             let id = seen.identity(&number.to_string());
             assert!(!seen.settled(&id, now));
             if number % 3 == 0 {
-                seen.settle(id.clone(), now);
+                seen.settle(&id, now);
                 assert!(seen.settled(&id, now));
             } else {
-                seen.abandon(id, now);
+                seen.abandon(&id, now);
             }
             for old in (0..=number).filter(|old| old % 3 != 0) {
                 let old = seen.identity(&old.to_string());
                 assert!(!seen.settled(&old, now), "{old:?} was never settled");
-                seen.abandon(old, now);
+                seen.abandon(&old, now);
             }
             assert!(seen.abandoned.len() <= 5 && seen.abandoned_order.len() <= 5);
         }
         let again = seen.identity("98");
-        seen.settle(again.clone(), now);
+        seen.settle(&again, now);
         assert!(seen.settled(&again, now), "it came again and was settled");
     }
 }

@@ -91,7 +91,7 @@ impl Keeping {
     }
 
     /// These are settled.
-    pub(crate) fn settled(&self, ids: &[Arc<str>]) {
+    pub(crate) fn settled(&self, ids: &[&str]) {
         let mut inner = self.lock();
         ids.iter().for_each(|id| inner.ledger.settled(id));
         drop(inner);

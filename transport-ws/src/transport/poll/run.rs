@@ -75,6 +75,7 @@ impl Poller {
         let (settled, waiting) = self.shared.take_acks();
         self.waiting.extend(waiting);
         let was_dirty = self.walk.is_dirty();
+        let settled: Vec<&str> = settled.iter().map(MessageId::as_str).collect();
         self.walk.on_settled(&settled);
         if self.walk.is_dirty() && !was_dirty {
             self.pace.quicken(now);

@@ -178,6 +178,9 @@ impl Slots {
             keep: None,
         };
         slot.keep = self.keep_for(&mut slot, address, capabilities, now);
+        if slot.keep.is_some() {
+            slot.inbox.keep_identities();
+        }
         slot.note_earlier_sends(&self.sent, now);
         self.open.insert(number, Box::new(slot));
         number

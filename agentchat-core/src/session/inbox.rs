@@ -67,8 +67,10 @@ pub(crate) struct Inbox {
     /// Handed out in an earlier session and not settled.
     outstanding: HashSet<String>,
     stats: InboxStats,
-    /// Where identities are written before they are kept.
+    /// The identity that was written last.
     scratch: String,
+    /// Whether somebody asks for the identities of what is handed out.
+    keeps_identities: bool,
 }
 
 /// What the driver has to do.
@@ -118,6 +120,7 @@ impl Inbox {
             outstanding: HashSet::new(),
             stats: InboxStats::default(),
             scratch: String::new(),
+            keeps_identities: false,
             limits,
         }
     }
@@ -153,7 +156,7 @@ impl Inbox {
         forgotten.extend(&loose[..surplus]);
         let aged = self.aged(now);
         for entry in forgotten.into_iter().filter_map(|number| self.unsettled.remove(number)) {
-            self.seen.abandon(&entry.identity, aged);
+            self.seen.abandon(entry.mark, aged);
         }
         self.on_disconnected(now);
     }
@@ -164,25 +167,25 @@ impl Inbox {
         self.end_stale_catch_up(now);
         self.progress(now);
         let wire = self.acks.arrived(delivery.tag.clone());
-        let identity = self.identify(&delivery);
+        let mark = self.identify(&delivery);
         let aged = self.aged(now);
         if self.is_own(&delivery) {
             self.stats.received += 1;
             self.stats.self_filtered += 1;
             self.acks.settle_again(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if self.in_progress(&identity) {
+        } else if self.in_progress(mark) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
-            self.join(&identity, wire);
+            self.join(mark, wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if self.seen.settled(&identity, aged) {
+        } else if self.seen.settled(mark, aged) {
             self.stats.received += 1;
             self.stats.duplicates += 1;
             self.acks.settle_again(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else {
-            let numbered = self.admit(identity, delivery, wire);
+            let numbered = self.admit(mark, delivery, wire);
             match (&numbered.1.conversation, numbered.1.seq) {
                 (Some(conversation), Some(seq)) if self.limits.numbered => {
                     let conversation = conversation.clone();
@@ -218,12 +221,12 @@ impl Inbox {
         let (mut fresh, mut known) = (Vec::new(), Vec::new());
         let aged = self.aged(now);
         for (seq, row) in rows {
-            let identity = self.identify(&row);
-            if self.is_own(&row) || self.in_progress(&identity) || self.seen.settled(&identity, aged) {
+            let mark = self.identify(&row);
+            if self.is_own(&row) || self.in_progress(mark) || self.seen.settled(mark, aged) {
                 known.push(seq);
             } else {
                 let wire = self.acks.read(row.tag.clone());
-                fresh.push((seq, self.admit(identity, row.into(), wire)));
+                fresh.push((seq, self.admit(mark, row.into(), wire)));
             }
         }
         self.order.history(conversation, fresh, &known, proven, now);
@@ -257,8 +260,7 @@ impl Inbox {
     /// `identity` was settled in an earlier session.
     pub(crate) fn restore(&mut self, identity: &str, now: Instant) {
         let aged = self.aged(now);
-        let identity = self.seen.identity(identity);
-        self.seen.settle(&identity, aged);
+        self.seen.settle(self.seen.mark(identity), aged);
     }
 
     /// These were handed out in an earlier session, and perhaps handled, but not settled: when they come
@@ -267,9 +269,14 @@ impl Inbox {
         self.outstanding = identities;
     }
 
-    /// The identity of what is handed out under `tag` and not settled.
+    /// From now on [`Inbox::identity`] is asked.
+    pub(crate) fn keep_identities(&mut self) {
+        self.keeps_identities = true;
+    }
+
+    /// The identity of what is handed out under `tag` and not settled, where identities are kept.
     pub(crate) fn identity(&self, tag: &AckTag) -> Option<&Arc<str>> {
-        self.unsettled.identity(self.unsettled.by_handle(tag)?).map(|identity| &identity.text)
+        self.unsettled.identity(self.unsettled.by_handle(tag)?)
     }
 
     /// Whether the numbers of deliveries are looked at.
@@ -306,11 +313,11 @@ impl Inbox {
         let entry = self.unsettled.remove(number?)?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
         let aged = self.aged(now);
-        self.seen.settle(&entry.identity, aged);
-        if !self.outstanding.is_empty() {
-            self.outstanding.remove(&*entry.identity);
+        self.seen.settle(entry.mark, aged);
+        if let Some(identity) = &entry.identity {
+            self.outstanding.remove(&**identity);
         }
-        Some(entry.identity.text)
+        entry.identity
     }
 
     /// Goes on with the credit that settling gave back.
@@ -390,8 +397,8 @@ impl Inbox {
     }
 
     fn is_repetition(&mut self, delivery: &Delivery) -> bool {
-        let identity = self.identify(delivery);
-        self.in_progress(&identity)
+        let mark = self.identify(delivery);
+        self.in_progress(mark)
     }
 
     /// When [`Inbox::on_tick`] has something to do.

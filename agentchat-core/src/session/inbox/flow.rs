@@ -3,9 +3,9 @@
 use tokio::time::Instant;
 
 use super::acks::Wire;
-use super::seen::Identity;
 use super::unsettled::Place;
 use super::{Inbox, Numbered, Step};
+use crate::dedup::Mark;
 use crate::delivery::Delivery;
 use crate::id::ConversationId;
 use crate::session::order::OrderAction;
@@ -25,21 +25,21 @@ impl Inbox {
         self.aged
     }
 
-    /// What the message is recognised by.
-    pub(super) fn identify(&mut self, delivery: &Delivery) -> Identity {
+    /// What the message is recognised by. It stands in `scratch` until the next one is asked about.
+    pub(super) fn identify(&mut self, delivery: &Delivery) -> Mark {
         self.scratch.clear();
         delivery.write_identity(&mut self.scratch);
-        self.seen.identity(&self.scratch)
+        self.seen.mark(&self.scratch)
     }
 
     /// Whether the message is held, due, or in the hands of the reader of now.
-    pub(super) fn in_progress(&mut self, identity: &Identity) -> bool {
-        self.unsettled.find(identity).is_some_and(|(_, entry)| entry.place != Place::Loose)
+    pub(super) fn in_progress(&mut self, mark: Mark) -> bool {
+        self.unsettled.find(mark).is_some_and(|(_, entry)| entry.place != Place::Loose)
     }
 
     /// A repetition of a message in progress is acknowledged together with it.
-    pub(super) fn join(&mut self, identity: &Identity, wire: Wire) {
-        if let Some((_, entry)) = self.unsettled.find(identity) {
+    pub(super) fn join(&mut self, mark: Mark, wire: Wire) {
+        if let Some((_, entry)) = self.unsettled.find(mark) {
             if entry.wires.contains(&wire) {
                 self.acks.drop_wire(&wire);
             } else {
@@ -48,13 +48,15 @@ impl Inbox {
         }
     }
 
-    pub(super) fn admit(&mut self, identity: Identity, mut delivery: Box<Delivery>, wire: Wire) -> Numbered {
+    /// Takes in the message that was identified last.
+    pub(super) fn admit(&mut self, mark: Mark, mut delivery: Box<Delivery>, wire: Wire) -> Numbered {
         self.stats.received += 1;
-        let loose = self.unsettled.find(&identity).map(|(number, _)| number);
+        let loose = self.unsettled.find(mark).map(|(number, _)| number);
         let loose = loose.and_then(|number| Some((self.unsettled.remove(number)?, number)));
         delivery.redelivered |= loose.is_some();
-        delivery.redelivered |= !self.outstanding.is_empty() && self.outstanding.contains(&*identity);
-        let number = self.unsettled.admit(identity, &mut delivery, wire);
+        delivery.redelivered |= !self.outstanding.is_empty() && self.outstanding.contains(&self.scratch);
+        let identity = self.keeps_identities.then(|| self.scratch.as_str().into());
+        let number = self.unsettled.admit(mark, identity, &mut delivery, wire);
         if let Some((loose, former)) = loose {
             self.unsettled.inherit(loose, former, number);
         }

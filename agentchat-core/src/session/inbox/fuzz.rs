@@ -69,10 +69,12 @@ impl World {
             ..InboxLimits::default()
         };
         let now = Instant::now();
+        let mut inbox = Inbox::new(limits, now);
+        inbox.keep_identities();
         Self {
             dice,
             now,
-            inbox: Inbox::new(limits, now),
+            inbox,
             style,
             history: BTreeMap::new(),
             last: [0; CONVERSATIONS as usize],

@@ -1,21 +1,11 @@
-//! What was settled, over all connections; and what a message is recognised by.
+//! What was settled, over all connections.
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
-use std::ops::Deref;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::dedup::{Dedup, Mark, MarkSet};
-
-/// What a message is recognised by, with its mark in the window: it is looked for several times.
-#[derive(Debug, Clone)]
-pub(super) struct Identity {
-    mark: Mark,
-    pub(super) text: Arc<str>,
-}
 
 /// The window of settled ids. What is in progress is not its business: it asks only about ids that are not.
 #[derive(Debug)]
@@ -34,57 +24,35 @@ impl Seen {
         Self { window: Dedup::new(capacity, max_age), abandoned, abandoned_order, capacity }
     }
 
-    pub(super) fn identity(&self, id: &str) -> Identity {
-        Identity { mark: self.window.mark(id), text: id.into() }
+    /// What an id is known by here.
+    pub(super) fn mark(&self, id: &str) -> Mark {
+        self.window.mark(id)
     }
 
     /// Whether `id`, which is not in progress, was settled.
-    pub(super) fn settled(&mut self, id: &Identity, now: Instant) -> bool {
-        self.window.is_settled(id.mark, now)
-            && (self.abandoned.is_empty() || !self.abandoned.contains(&id.mark))
+    pub(super) fn settled(&mut self, id: Mark, now: Instant) -> bool {
+        self.window.is_settled(id, now) && (self.abandoned.is_empty() || !self.abandoned.contains(&id))
     }
 
-    pub(super) fn settle(&mut self, id: &Identity, now: Instant) {
-        if !self.abandoned.is_empty() && self.abandoned.remove(&id.mark) {
-            self.abandoned_order.retain(|other| *other != id.mark);
+    pub(super) fn settle(&mut self, id: Mark, now: Instant) {
+        if !self.abandoned.is_empty() && self.abandoned.remove(&id) {
+            self.abandoned_order.retain(|other| *other != id);
         }
-        self.window.put(id.mark, now);
+        self.window.put(id, now);
     }
 
     /// `id` is not in progress any more, and not settled: it is new when it comes again.
-    pub(super) fn abandon(&mut self, id: &Identity, now: Instant) {
-        self.window.put(id.mark, now);
-        if self.abandoned.insert(id.mark) {
-            self.abandoned_order.push_back(id.mark);
+    pub(super) fn abandon(&mut self, id: Mark, now: Instant) {
+        self.window.put(id, now);
+        if self.abandoned.insert(id) {
+            self.abandoned_order.push_back(id);
         }
         // The window has settled one id for each of these, so it forgot the oldest before.
         while self.abandoned_order.len() > self.capacity + 1 {
-            if let Some(mark) = self.abandoned_order.pop_front() {
-                self.abandoned.remove(&mark);
+            if let Some(id) = self.abandoned_order.pop_front() {
+                self.abandoned.remove(&id);
             }
         }
-    }
-}
-
-impl Deref for Identity {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl PartialEq for Identity {
-    fn eq(&self, other: &Self) -> bool {
-        self.mark == other.mark && self.text == other.text
-    }
-}
-
-impl Eq for Identity {}
-
-impl Hash for Identity {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.mark.hash(state);
     }
 }
 
@@ -97,23 +65,23 @@ mod tests {
         let now = Instant::now();
         let mut seen = Seen::new(4, Duration::from_secs(3600));
         for number in 0..100 {
-            let id = seen.identity(&number.to_string());
-            assert!(!seen.settled(&id, now));
+            let id = seen.mark(&number.to_string());
+            assert!(!seen.settled(id, now));
             if number % 3 == 0 {
-                seen.settle(&id, now);
-                assert!(seen.settled(&id, now));
+                seen.settle(id, now);
+                assert!(seen.settled(id, now));
             } else {
-                seen.abandon(&id, now);
+                seen.abandon(id, now);
             }
             for old in (0..=number).filter(|old| old % 3 != 0) {
-                let old = seen.identity(&old.to_string());
-                assert!(!seen.settled(&old, now), "{old:?} was never settled");
-                seen.abandon(&old, now);
+                let old = seen.mark(&old.to_string());
+                assert!(!seen.settled(old, now), "{old:?} was never settled");
+                seen.abandon(old, now);
             }
             assert!(seen.abandoned.len() <= 5 && seen.abandoned_order.len() <= 5);
         }
-        let again = seen.identity("98");
-        seen.settle(&again, now);
-        assert!(seen.settled(&again, now), "it came again and was settled");
+        let again = seen.mark("98");
+        seen.settle(again, now);
+        assert!(seen.settled(again, now), "it came again and was settled");
     }
 }

@@ -58,7 +58,9 @@ impl Bench {
     pub(super) fn new(limits: InboxLimits) -> Self {
         let now = Instant::now();
         let (arrived, handed) = (HashMap::new(), HashMap::new());
-        Self { inbox: Inbox::new(limits, now), now, arrived, handed }
+        let mut inbox = Inbox::new(limits, now);
+        inbox.keep_identities();
+        Self { inbox, now, arrived, handed }
     }
 
     pub(super) fn live(limits: InboxLimits) -> Self {

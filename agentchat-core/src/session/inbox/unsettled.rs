@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::iter::once;
+use std::sync::Arc;
 
 use super::acks::Wire;
-use super::seen::Identity;
+use crate::dedup::Mark;
 use crate::delivery::Delivery;
 use crate::id::AckTag;
 use crate::numbers::{NumberHasher, NumberMap};
@@ -17,8 +18,8 @@ pub(super) struct Unsettled {
     entries: NumberMap<Entry>,
     /// The numbers of messages that came again while a reader that went away had them, and their new ones.
     renamed: NumberMap<u64>,
-    /// An identity has its hash with it.
-    by_identity: HashMap<Identity, u64, BuildHasherDefault<NumberHasher>>,
+    /// By what a message is recognised by.
+    by_mark: HashMap<Mark, u64, BuildHasherDefault<NumberHasher>>,
     next: u64,
     held: Load,
     queued: Load,
@@ -29,7 +30,9 @@ pub(super) struct Unsettled {
 /// A message in progress.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) identity: Identity,
+    pub(super) mark: Mark,
+    /// The text of it, where that is asked for.
+    pub(super) identity: Option<Arc<str>>,
     /// What readers that went away call it by, beside its own number.
     former: Vec<u64>,
     /// Its arrivals on the connection of now.
@@ -71,7 +74,7 @@ impl Unsettled {
             prefix: format!("{session:016x}."),
             entries: NumberMap::default(),
             renamed: NumberMap::default(),
-            by_identity: HashMap::default(),
+            by_mark: HashMap::default(),
             next: 0,
             held: Load::default(),
             queued: Load::default(),
@@ -82,15 +85,22 @@ impl Unsettled {
 
     /// Takes `delivery` in as held, under a tag of our own: those of the transport may come back on a later
     /// connection for another message, which a reader's old tag must not settle.
-    pub(super) fn admit(&mut self, identity: Identity, delivery: &mut Delivery, wire: Wire) -> u64 {
+    pub(super) fn admit(
+        &mut self,
+        mark: Mark,
+        identity: Option<Arc<str>>,
+        delivery: &mut Delivery,
+        wire: Wire,
+    ) -> u64 {
         let number = self.next;
         self.next += 1;
         delivery.tag = AckTag::below(&self.prefix, number);
-        self.by_identity.insert(identity.clone(), number);
+        self.by_mark.insert(mark, number);
         let size = delivery.size();
         self.held.add(size);
         let wires = Wires { first: Some(wire), more: Vec::new() };
-        self.entries.insert(number, Entry { identity, former: Vec::new(), wires, place: Place::Held, size });
+        let entry = Entry { mark, identity, former: Vec::new(), wires, place: Place::Held, size };
+        self.entries.insert(number, entry);
         number
     }
 
@@ -105,8 +115,8 @@ impl Unsettled {
         }
     }
 
-    pub(super) fn find(&mut self, identity: &Identity) -> Option<(u64, &mut Entry)> {
-        let number = *self.by_identity.get(identity)?;
+    pub(super) fn find(&mut self, mark: Mark) -> Option<(u64, &mut Entry)> {
+        let number = *self.by_mark.get(&mark)?;
         Some((number, self.entries.get_mut(&number)?))
     }
 
@@ -127,8 +137,8 @@ impl Unsettled {
         self.renamed.get(&number).copied()
     }
 
-    pub(super) fn identity(&self, number: u64) -> Option<&Identity> {
-        self.entries.get(&number).map(|entry| &entry.identity)
+    pub(super) fn identity(&self, number: u64) -> Option<&Arc<str>> {
+        self.entries.get(&number)?.identity.as_ref()
     }
 
     pub(super) fn contains(&self, number: u64) -> bool {
@@ -146,7 +156,7 @@ impl Unsettled {
     pub(super) fn remove(&mut self, number: u64) -> Option<Entry> {
         let entry = self.entries.remove(&number)?;
         self.load(entry.place).remove(entry.size);
-        self.by_identity.remove(&entry.identity);
+        self.by_mark.remove(&entry.mark);
         for former in &entry.former {
             self.renamed.remove(former);
         }

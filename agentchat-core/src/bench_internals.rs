@@ -25,6 +25,7 @@ impl DedupBench {
 
     /// Meets a new id and settles it, forgetting the oldest one when the window is full.
     pub fn step(&mut self, id: &str) {
+        let id = self.0.mark(id);
         assert_eq!(self.0.observe(id, self.1), Seen::New);
         self.0.settle(id, self.1);
     }

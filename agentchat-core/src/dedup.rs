@@ -63,12 +63,11 @@ impl Dedup {
         }
     }
 
-    /// Meets `id`.
-    pub(crate) fn observe(&mut self, id: &str, now: Instant) -> Seen {
-        let mark = self.mark(id);
-        if self.is_settled(mark, now) {
+    /// Meets an id.
+    pub(crate) fn observe(&mut self, id: Mark, now: Instant) -> Seen {
+        if self.is_settled(id, now) {
             Seen::Settled
-        } else if self.in_progress.insert(mark) {
+        } else if self.in_progress.insert(id) {
             Seen::New
         } else {
             Seen::InProgress
@@ -86,11 +85,10 @@ impl Dedup {
         self.knows(mark)
     }
 
-    /// Marks `id` settled: from now on it is a repetition.
-    pub(crate) fn settle(&mut self, id: &str, now: Instant) {
-        let mark = self.mark(id);
-        self.in_progress.remove(&mark);
-        self.put(mark, now);
+    /// Marks an id as settled: from now on it is a repetition.
+    pub(crate) fn settle(&mut self, id: Mark, now: Instant) {
+        self.in_progress.remove(&id);
+        self.put(id, now);
     }
 
     /// The same for an id that is not in progress here.
@@ -140,11 +138,13 @@ mod tests {
     fn a_settled_id_is_a_repetition_until_it_is_too_old() {
         let start = Instant::now();
         let mut window = Dedup::new(10, HOUR);
-        assert_eq!(window.observe("a", start), Seen::New);
-        assert_eq!(window.observe("a", start), Seen::InProgress);
-        window.settle("a", start);
-        assert_eq!(window.observe("a", start + HOUR / 2), Seen::Settled);
-        assert_eq!(window.observe("a", start + HOUR), Seen::New);
+        let (a, b) = (window.mark("a"), window.mark("b"));
+        assert_eq!(window.observe(a, start), Seen::New);
+        assert_eq!(window.observe(a, start), Seen::InProgress);
+        window.settle(a, start);
+        assert_eq!(window.observe(b, start), Seen::New);
+        assert_eq!(window.observe(a, start + HOUR / 2), Seen::Settled);
+        assert_eq!(window.observe(a, start + HOUR), Seen::New);
     }
 
     proptest! {
@@ -154,11 +154,12 @@ mod tests {
             let mut window = Dedup::new(8, HOUR);
             for (tick, id) in ids.iter().enumerate() {
                 let now = start + Duration::from_millis(tick as u64);
-                window.observe(&id.to_string(), now);
-                window.settle(&id.to_string(), now);
+                let id = window.mark(&id.to_string());
+                window.observe(id, now);
+                window.settle(id, now);
                 prop_assert!(window.settled.len() <= 8);
                 prop_assert_eq!((window.index.len(), window.in_progress.len()), (window.settled.len(), 0));
-                prop_assert_eq!(window.observe(&id.to_string(), now), Seen::Settled);
+                prop_assert_eq!(window.observe(id, now), Seen::Settled);
             }
         }
     }

@@ -8,6 +8,7 @@ mod lane;
 mod policy;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,10 @@ use super::serve_options::ServePolicy;
 use super::serve_stats::ServeStats;
 use super::turns::Gate;
 use crate::clock::after;
-use crate::dedup::{Dedup, Seen};
+use crate::dedup::{Dedup, Mark, Seen};
 use crate::delivery::Delivery;
 use crate::id::AckTag;
+use crate::numbers::NumberHasher;
 use lane::{Fate, Lane, Queued};
 
 pub(crate) use job::{Job, LaneKey, Task};
@@ -35,8 +37,10 @@ pub(crate) struct Dispatcher {
     /// Lanes whose head waits for another try, by when it is due; the number keeps equals in order.
     held: BTreeMap<(Instant, u64), LaneKey>,
     /// Ack tags of repetitions that arrived while the first copy was in progress.
-    repeats: HashMap<String, BTreeSet<AckTag>>,
+    repeats: HashMap<Mark, BTreeSet<AckTag>, BuildHasherDefault<NumberHasher>>,
     seen: Dedup,
+    /// Where identities are written.
+    scratch: String,
     gate: Gate,
     running: usize,
     in_hand: usize,
@@ -52,8 +56,9 @@ impl Dispatcher {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             held: BTreeMap::new(),
-            repeats: HashMap::new(),
+            repeats: HashMap::default(),
             seen: Dedup::new(SEEN_IDS, SEEN_AGE),
+            scratch: String::new(),
             gate,
             running: 0,
             in_hand: 0,
@@ -68,8 +73,10 @@ impl Dispatcher {
     /// message, or what it supersedes. A repetition of a message in progress is acknowledged together with
     /// it, and never before: it may be the same row under another tag, or what replaced it.
     pub(crate) fn admit(&mut self, delivery: Delivery, now: Instant) -> Vec<AckTag> {
-        let id = delivery.identity();
-        match self.seen.observe(&id, now) {
+        self.scratch.clear();
+        delivery.write_identity(&mut self.scratch);
+        let id = self.seen.mark(&self.scratch);
+        match self.seen.observe(id, now) {
             Seen::Settled => {
                 self.stats.repeated += 1;
                 return vec![delivery.tag];
@@ -250,11 +257,15 @@ impl Dispatcher {
             Fate::Supersede => {}
         }
         self.in_hand -= 1;
-        self.seen.settle(&queued.id, now);
-        let mut tags = self.repeats.remove(&queued.id).unwrap_or_default();
-        self.repeated -= tags.len();
-        tags.insert(queued.delivery.tag.clone());
-        acks.extend(tags);
+        self.seen.settle(queued.id, now);
+        let tag = queued.delivery.tag.clone();
+        if let Some(mut tags) = self.repeats.remove(&queued.id) {
+            self.repeated -= tags.len();
+            tags.insert(tag);
+            acks.extend(tags);
+        } else {
+            acks.push(tag);
+        }
     }
 
     fn wake(&mut self, now: Instant) {

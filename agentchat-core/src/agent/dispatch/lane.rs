@@ -10,6 +10,7 @@ use crate::agent::outcome::HandlerError;
 use crate::agent::request::waits_for_reply;
 use crate::agent::turns::Gate;
 use crate::clock::after;
+use crate::dedup::Mark;
 use crate::delivery::Delivery;
 use crate::telemetry::Digest;
 
@@ -26,7 +27,8 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Queued {
     pub(super) delivery: Arc<Delivery>,
-    pub(super) id: String,
+    /// What it is recognised by.
+    pub(super) id: Mark,
     /// Its deadline, told once when it came: a clock that is set later does not move it.
     expires: Option<Instant>,
     /// How often its handler failed.
@@ -71,7 +73,7 @@ impl Lane {
 }
 
 impl Queued {
-    pub(super) fn new(delivery: Delivery, id: String, now: Instant) -> Self {
+    pub(super) fn new(delivery: Delivery, id: Mark, now: Instant) -> Self {
         let left = delivery.deadline.map(|at| at.duration_since(delivery.received).unwrap_or_default());
         let expires = left.map(|left| after(now, left));
         let fate = Fate::Handle;

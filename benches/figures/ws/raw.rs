@@ -1,6 +1,7 @@
 //! The raw limits: a `tokio-tungstenite` loop that parses and counts, and one that reads pages.
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -88,6 +89,13 @@ impl Pages {
                 return count;
             }
         }
+    }
+
+    /// How long a request takes on the connection that there is.
+    pub async fn trip(&mut self) -> Duration {
+        let began = Instant::now();
+        black_box(self.ask("GET /v1/messages/sync?limit=1&after=none HTTP/1.1\r\nhost: raw\r\n\r\n").await);
+        began.elapsed()
     }
 
     async fn ask(&mut self, request: &str) -> Vec<u8> {

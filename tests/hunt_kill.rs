@@ -20,8 +20,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use agentchat_core::Address;
-use agentchat_core::store::MemoryStore;
-use hunt::{Kind, MS, Net, SECOND, Trail, Way, options, rounds, within};
+use hunt::{Kind, MS, Net, SECOND, Trail, Way, options, rounds};
 use ledger::Ledger;
 use processes::{Part, told};
 use support::Scratch;
@@ -154,7 +153,7 @@ impl Pair {
         let names = ["left", "right"];
         let stores = names.map(|name| folder.join(name));
         let ways = [net.way(names[0]).await, net.way(names[1]).await];
-        let peers = [address(&ways[1]).await, address(&ways[0]).await];
+        let peers = [ways[1].address().await, ways[0].address().await];
         let parts = [0, 1].map(|number| {
             let mut part = Part::new(names[number], "killed_process");
             part.tell(VERBS, verbs[number]);
@@ -202,9 +201,4 @@ impl Pair {
     fn missing(&self) -> String {
         self.ledgers.iter().map(Ledger::missing).collect::<Vec<_>>().join("; the other way: ")
     }
-}
-
-async fn address(way: &Way) -> Address {
-    let connector = way.connector(Arc::new(MemoryStore::new()));
-    within(20, "attaching", connector.connect()).await.expect("attached").address().clone()
 }

@@ -21,9 +21,17 @@ pub struct Ledger {
     /// What came in this life of the reader.
     here: BTreeSet<String>,
     newest: BTreeMap<String, String>,
+    /// Whether those that read are agents: nobody tells them when a message is settled, and another one knows
+    /// nothing of what the one before it had in hand.
+    agents: bool,
 }
 
 impl Ledger {
+    /// What is said of messages that agents handle.
+    pub fn of_agents() -> Self {
+        Self { agents: true, ..Self::default() }
+    }
+
     /// Takes in a line of the sender's.
     pub fn sent(&mut self, line: &str) {
         match line.split(' ').collect::<Vec<_>>()[..] {
@@ -51,7 +59,10 @@ impl Ledger {
         let settled = self.settled.get(id);
         assert!(settled.is_none(), "life {life}: {id} was settled in life {settled:?}");
         let before = self.handed.get(id).copied();
-        assert!(before.is_none() || redelivered, "life {life}: {id} came in {before:?} and is not flagged");
+        assert!(
+            before.is_none() || redelivered || self.agents,
+            "life {life}: {id} came in {before:?} and is not flagged"
+        );
         self.handed.entry(id.to_owned()).or_insert(life);
         self.flagged += usize::from(before.is_some());
         let lane = id.split('.').nth(1).expect("a lane").to_owned();
@@ -97,6 +108,8 @@ impl Ledger {
 
     fn is_over(&self, id: &String) -> bool {
         let given_up = self.given_up.contains(id) && !self.handed.contains_key(id);
-        given_up || self.settled.contains_key(id) || (self.settling.contains(id) && !self.here.contains(id))
+        given_up
+            || self.settled.contains_key(id)
+            || (self.settling.contains(id) && (self.agents || !self.here.contains(id)))
     }
 }

@@ -13,8 +13,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentchat_core::store::CursorStore;
-use agentchat_core::{BackoffPolicy, Connector, Event, EventStream, ResilientOptions};
+use agentchat_core::store::{CursorStore, MemoryStore};
+use agentchat_core::{Address, BackoffPolicy, Connector, Event, EventStream, ResilientOptions};
 use mq9_client::testing::{Broker, EngineHost, EngineProfile, NatsServer, Responder, WireProfile};
 use mq9_client::{ConnectOptions, Pacing};
 use tokio::sync::Mutex;
@@ -257,6 +257,12 @@ impl Way {
         let [kind, url, credential] = words[..] else { panic!("no way: {told}") };
         let kind = KINDS.into_iter().find(|it| format!("{it:?}") == kind).expect("a network");
         Self { kind, url: url.to_owned(), credential: credential.to_owned() }
+    }
+
+    /// The address that its agent has.
+    pub async fn address(&self) -> Address {
+        let connector = self.connector(Arc::new(MemoryStore::new()));
+        within(20, "attaching", connector.connect()).await.expect("attached").address().clone()
     }
 
     /// Attaches; `store` is used where a network needs one to lose nothing.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentchat_core::store::{CursorStore, MemoryStore};
-use agentchat_core::{Address, BackoffPolicy, Connector, Event, EventStream, ResilientOptions};
+use agentchat_core::{Address, BackoffPolicy, CloseMode, Connector, Event, EventStream, ResilientOptions};
 use mq9_client::testing::{Broker, EngineHost, EngineProfile, NatsServer, Responder, WireProfile};
 use mq9_client::{ConnectOptions, Pacing};
 use tokio::sync::Mutex;
@@ -262,7 +262,10 @@ impl Way {
     /// The address that its agent has.
     pub async fn address(&self) -> Address {
         let connector = self.connector(Arc::new(MemoryStore::new()));
-        within(20, "attaching", connector.connect()).await.expect("attached").address().clone()
+        let attached = within(20, "attaching", connector.connect()).await.expect("attached");
+        // Nothing must be written to a socket that nobody reads.
+        within(20, "closing", attached.close(CloseMode::Detach)).await.expect("closed");
+        attached.address().clone()
     }
 
     /// Attaches; `store` is used where a network needs one to lose nothing.

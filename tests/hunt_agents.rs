@@ -58,7 +58,7 @@ async fn hunt_one(kind: Kind, seed: u64, rounds: u64) {
         calling.connector(Arc::new(MemoryStore::new())),
         options(seed).with_skip_own(true),
     );
-    let caller = within(20, "starting", Agent::builder(session).start()).await.expect("started");
+    let caller = within(60, "starting", Agent::builder(session).start()).await.expect("started");
     let (log, over) = (Arc::new(Log::default()), Arc::new(AtomicBool::new(false)));
     let callers: Vec<_> = (0..CALLERS)
         .map(|lane| {

@@ -73,6 +73,12 @@ impl Ledger {
         );
     }
 
+    /// An agent that read was closed, so the network knows what it had handled.
+    pub fn closed(&mut self, life: u64) {
+        self.settled.extend(self.here.iter().map(|id| (id.clone(), life)));
+        self.buried();
+    }
+
     /// The reader died.
     pub fn buried(&mut self) {
         self.here.clear();

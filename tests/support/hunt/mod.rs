@@ -69,7 +69,7 @@ where
 
 /// Whether one network is hunted in by itself. Servers are restarted only then: while one is down, a connection
 /// of another may be given its port.
-fn is_alone() -> bool {
+pub fn is_alone() -> bool {
     std::env::var_os("HUNT_KIND").is_some()
 }
 
@@ -262,7 +262,15 @@ impl Way {
     /// The address that its agent has.
     pub async fn address(&self) -> Address {
         let connector = self.connector(Arc::new(MemoryStore::new()));
-        let attached = within(20, "attaching", connector.connect()).await.expect("attached");
+        let attached = within(60, "attaching", async {
+            loop {
+                match connector.connect().await {
+                    Ok(attached) => break attached,
+                    Err(_) => tokio::time::sleep(20 * MS).await,
+                }
+            }
+        })
+        .await;
         // Nothing must be written to a socket that nobody reads.
         within(20, "closing", attached.close(CloseMode::Detach)).await.expect("closed");
         attached.address().clone()

@@ -30,6 +30,8 @@ struct Process {
     lines: mpsc::UnboundedReceiver<String>,
     /// What it said before somebody asked.
     early: Vec<String>,
+    /// It has said something.
+    spoke: bool,
 }
 
 impl Part {
@@ -80,15 +82,16 @@ impl Part {
             let lines = out.lines().map_while(Result::ok);
             lines.for_each(|line| drop(sender.send(line)));
         });
-        self.process = Some(Process { child, lines, early: Vec::new() });
+        self.process = Some(Process { child, lines, early: Vec::new(), spoke: false });
     }
 
-    /// Waits until it has said something that is asked for, if it runs and that is not long.
+    /// Waits until it has said something, if it runs and that is not long.
     pub async fn speaks(&mut self) {
         let Some(process) = &mut self.process else { return };
-        if process.early.is_empty() {
+        if !process.spoke {
             let word = tokio::time::timeout(5 * SECOND, process.lines.recv()).await;
             process.early.extend(word.ok().flatten());
+            process.spoke = true;
         }
     }
 
@@ -99,6 +102,7 @@ impl Part {
         while let Ok(line) = process.lines.try_recv() {
             lines.push(line);
         }
+        process.spoke |= !lines.is_empty();
         lines.into_iter().filter_map(|line| self.said(line)).collect()
     }
 
@@ -110,8 +114,8 @@ impl Part {
         self.rest(process, "the last words").await
     }
 
-    /// Tells one that was started to finish to do so, and waits for its end; gives what it had said, the last
-    /// of which is `closed`.
+    /// Tells one that listens for it to finish, and waits for its end; gives what it had said, the last of which
+    /// is `closed`.
     pub async fn finish(&mut self) -> Vec<String> {
         let mut process = self.process.take().expect("it runs");
         drop(process.child.stdin.take());

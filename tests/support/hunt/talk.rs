@@ -72,6 +72,7 @@ pub async fn write(session: &Resilient, to: Address, round: u64, span: Option<Du
             let lane = ConversationId::new(format!("lane-{lane}")).expect("valid");
             let mut message = Outbound::new(to.clone(), body).with_id(id.clone()).with_conversation(lane);
             message.deadline = span.map(|span| SystemTime::now() + span);
+            message.ttl = span.filter(|_| session.capabilities().ttl);
             say(&format!("tried {id}"));
             let mut sending = session.try_send(message).expect("there is room");
             tokio::spawn(async move {
@@ -80,6 +81,9 @@ pub async fn write(session: &Resilient, to: Address, round: u64, span: Option<Du
                 }
                 match sending.await {
                     Ok(_) => say(&format!("accepted {id}")),
+                    Err(error) if span.is_some() && error.kind() == ErrorKind::Timeout => {
+                        say(&format!("given {id}"));
+                    }
                     Err(error) => say(&format!("refused {id} {error}")),
                 }
             });

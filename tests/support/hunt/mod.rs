@@ -206,6 +206,23 @@ impl Net {
         }
     }
 
+    /// Cuts all connections and closes new ones before the first byte, or no longer does so. Not behind a real
+    /// server.
+    pub async fn refuse(&self, on: bool) {
+        match &self.inner {
+            Inner::Broker(broker) => {
+                let broker = broker.lock().await;
+                broker.faults().refuse(on);
+                broker.faults().cut_all();
+            }
+            Inner::Nats(..) => panic!("a real server refuses nobody"),
+            Inner::AgentChat(place) => {
+                place.faults.refuse(on);
+                place.faults.cut_all();
+            }
+        }
+    }
+
     /// Ends what of the troubles goes on.
     pub async fn calm(&self) {
         match &self.inner {

@@ -21,20 +21,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use agentchat_core::store::{Cursor, CursorStore, DurableStore};
 use agentchat_core::{
     Address, Agent, ClientMsgId, CloseMode, HandlerResult, LeaderLock, Request, ResilientConnector,
-    ResilientOptions, ServeOptions,
+    ResilientOptions, Result, ServeOptions,
 };
+use async_trait::async_trait;
 use hunt::{Kind, MS, Net, SECOND, Trail, Way, options, rounds};
 use ledger::Ledger;
 use processes::{ATTACHED, Part, is_last, say, told};
 use support::Scratch;
+use tokio::sync::OnceCell;
 
-/// Tell a process what it is, by which way, with which lock and store, in which round, and to whom it writes.
+/// Tell a process what it is, by which way, with which lock and stores, in which round, and to whom it writes.
 const PART: &str = "HUNT_LEAD_PART";
 const WAY: &str = "HUNT_LEAD_WAY";
 const LOCK: &str = "HUNT_LEAD_LOCK";
 const STORE: &str = "HUNT_LEAD_STORE";
+const CURSORS: &str = "HUNT_LEAD_CURSORS";
 const ROUND: &str = "HUNT_LEAD_ROUND";
 const PEER: &str = "HUNT_LEAD_PEER";
 
@@ -152,11 +156,10 @@ async fn reader(lock: &str, store: &str, way: &Way, options: ResilientOptions, r
 
 /// An agent with a store of its own, which follows until it leads.
 async fn agent(lock: &str, store: &str, way: &Way, options: ResilientOptions, round: u64) {
+    let cursors = Late { path: told(CURSORS).expect("it was told"), store: OnceCell::new() };
     let store = talk::store_at(store).await;
-    let connector = ResilientConnector::new(
-        way.connector(Arc::clone(&store)),
-        options.with_store(store).with_skip_own(true),
-    );
+    let options = options.with_store(store).with_skip_own(true);
+    let connector = ResilientConnector::new(way.connector(Arc::new(cursors)), options);
     let agent = loop {
         let builder = Agent::builder(connector.clone()).leader_lock(lock).seed(round);
         match builder.serve(handle, ServeOptions::default()).start().await {
@@ -184,6 +187,29 @@ async fn agent(lock: &str, store: &str, way: &Way, options: ResilientOptions, ro
     std::process::exit(0);
 }
 
+/// A store that is opened when it is used first, which an agent that follows does not do: so all of them can have
+/// the same one, for what a server forgets that counts a message as delivered when it is written.
+#[derive(Debug)]
+struct Late {
+    path: String,
+    store: OnceCell<Arc<DurableStore>>,
+}
+
+impl Late {
+    async fn opened(&self) -> &DurableStore {
+        self.store.get_or_init(|| talk::store_at(&self.path)).await
+    }
+}
+
+#[async_trait]
+#[rustfmt::skip]
+impl CursorStore for Late {
+    async fn get(&self, key: &str) -> Result<Option<Cursor>> { self.opened().await.get(key).await }
+    async fn set(&self, key: &str, cursor: &Cursor) -> Result<()> { self.opened().await.set(key, cursor).await }
+    async fn clear(&self, key: &str) -> Result<()> { self.opened().await.clear(key).await }
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Cursor)>> { self.opened().await.list(prefix).await }
+}
+
 async fn handle(request: Request) -> HandlerResult {
     let delivery = request.delivery();
     let id = delivery.client_msg_id.as_ref().map_or("none", ClientMsgId::as_str);
@@ -206,8 +232,6 @@ struct House {
     led: u64,
     /// How many were closed with nothing left.
     closed: u64,
-    /// Whether the network forgets what it wrote to a socket: only those who share a store know it then.
-    forgets: bool,
 }
 
 impl House {
@@ -220,6 +244,7 @@ impl House {
             candidate.tell(PART, part);
             candidate.tell(WAY, way.told());
             candidate.tell(LOCK, file("lock"));
+            candidate.tell(CURSORS, file("cursors"));
             candidate.tell(STORE, file(if part == "reader" { "store" } else { name }));
             candidate
         });
@@ -229,15 +254,7 @@ impl House {
         writer.tell(STORE, file("writer"));
         writer.tell(PEER, way.address().await.as_str());
         let ledger = if part == "reader" { Ledger::default() } else { Ledger::of_agents() };
-        Self {
-            candidates: candidates.collect(),
-            writer,
-            ledger,
-            leader: None,
-            led: 0,
-            closed: 0,
-            forgets: net.kind == Kind::Legacy,
-        }
+        Self { candidates: candidates.collect(), writer, ledger, leader: None, led: 0, closed: 0 }
     }
 
     fn start(&mut self, round: u64, last: bool) {
@@ -306,7 +323,7 @@ impl House {
         let clean = heard.last().is_some_and(|word| word == "clean");
         self.note(number, heard);
         self.leader = None;
-        match clean && !self.forgets {
+        match clean {
             true => self.ledger.closed(self.led),
             false => self.ledger.buried(),
         }

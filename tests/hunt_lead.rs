@@ -23,8 +23,8 @@ use std::time::Instant;
 
 use agentchat_core::store::{Cursor, CursorStore, DurableStore};
 use agentchat_core::{
-    Address, Agent, ClientMsgId, CloseMode, HandlerResult, LeaderLock, Request, ResilientConnector,
-    ResilientOptions, Result, ServeOptions,
+    Address, Agent, ClientMsgId, CloseMode, ErrorKind, HandlerResult, LeaderLock, Request,
+    ResilientConnector, ResilientOptions, Result, ServeOptions,
 };
 use async_trait::async_trait;
 use hunt::{Kind, MS, Net, SECOND, Trail, Way, options, rounds};
@@ -177,11 +177,12 @@ async fn agent(lock: &str, store: &str, way: &Way, options: ResilientOptions, ro
         }
         _ = &mut told => {}
     }
-    let report = agent.close(CloseMode::Detach, 20 * SECOND).await.expect("closed");
-    assert!(report.drained, "{report:?}");
     // Where the network keeps one position, what is handled behind something that is not comes again.
-    if report.is_clean() {
-        say("clean");
+    match agent.close(CloseMode::Detach, 20 * SECOND).await {
+        Ok(report) if report.is_clean() => say("clean"),
+        Ok(report) => assert!(report.drained, "{report:?}"),
+        // On a busy machine there may not be time enough to tell the network, which is said.
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout, "{error}"),
     }
     say("closed");
     std::process::exit(0);

@@ -189,9 +189,15 @@ impl Net {
                     4 => broker.faults().stall(MS * dice.u32(1..200)),
                     _ if !is_alone() => broker.faults().cut_all(),
                     _ => {
-                        broker.down().await.expect("down");
+                        // In the moment between, a connection that somebody else makes may be given the port.
+                        let _ = broker.down().await;
                         tokio::time::sleep(MS * dice.u32(0..150)).await;
-                        broker.up().await.expect("up");
+                        let up = async {
+                            while broker.up().await.is_err() {
+                                tokio::time::sleep(20 * MS).await;
+                            }
+                        };
+                        within(60, "getting the port back", up).await;
                     }
                 }
             }

@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use agentchat_core::store::MemoryStore;
 use agentchat_core::{
-    Address, Agent, Body, CallRequest, ClientMsgId, ConversationId, HandlerResult, Reached, Request,
-    ResilientConnector, ServeOptions,
+    Address, Agent, Body, CallRequest, ClientMsgId, CloseMode, ConversationId, HandlerResult, Reached,
+    Request, ResilientConnector, ServeOptions,
 };
 use hunt::{Kind, MS, Net, SECOND, Trail, Way, options, rounds, within};
 use processes::{ATTACHED, Part, say, told};
@@ -91,18 +91,28 @@ async fn hunt_one(kind: Kind, seed: u64, rounds: u64) {
     server.start();
     tokio::time::sleep(SECOND / 2).await;
     over.store(true, Ordering::Relaxed);
-    for caller in callers {
-        within(60, "the last calls", caller).await.expect("no panic");
+    // Left alone, it answers all that wait; what is left then is told by the end of its caller.
+    let calls = async {
+        for calling in callers {
+            calling.await.expect("no panic");
+        }
+    };
+    tokio::pin!(calls);
+    if tokio::time::timeout(60 * SECOND, &mut calls).await.is_err() {
+        caller.close(CloseMode::Detach, SECOND).await.expect("closed");
+        within(20, "ending the calls", calls).await;
     }
     ends.take(server.life, server.kill().await);
     let (answered, unsent) = (log.answered.load(Ordering::Relaxed), log.unsent.lock().expect("no panic"));
-    for (id, why) in &*log.unanswered.lock().expect("no panic") {
-        panic!(
+    let unanswered: Vec<_> = log.unanswered.lock().expect("no panic").drain(..).collect();
+    let told = unanswered.iter().map(|(id, why)| {
+        format!(
             "{id}: {why}; its handler began in {:?} and ended in {:?}",
             ends.begun.get(id),
             ends.ended.get(id)
-        );
-    }
+        )
+    });
+    assert!(unanswered.is_empty(), "{}", told.collect::<Vec<_>>().join("\n"));
     for id in &*unsent {
         assert!(!ends.begun.contains_key(id), "{id} was handled, and is told not to have reached anybody");
     }
@@ -132,7 +142,7 @@ async fn call(caller: &Agent, to: &Address, lane: u64, number: u64, log: &Log) {
     let request = CallRequest::new(Body::text(id.clone()))
         .with_id(ClientMsgId::new(id.clone()).expect("valid"))
         .with_conversation(ConversationId::new(format!("lane-{lane}")).expect("valid"))
-        .with_timeout(30 * SECOND);
+        .with_timeout(3_600 * SECOND);
     let mut replies = match caller.call(to, request).await {
         Ok(replies) => replies,
         Err(error) => {

@@ -46,8 +46,9 @@ async fn nothing_is_tried_before_the_server_allows_it() {
         HttpFault::status(503),
         HttpFault::html(502),
     ];
-    let rounds = refusals.into_iter().map(|refusal| async move {
-        let place = Place::new(Kind::Current).await;
+    let rounds = refusals.into_iter().zip([Kind::Current, Kind::Poll, Kind::Legacy]);
+    let rounds = rounds.map(|(refusal, kind)| async move {
+        let place = Place::new(kind).await;
         let alice = session(place.connector("alice").await, 1).await;
         let bob = session(place.connector("bob").await, 2).await;
         place.faults.repeat(SEND, 2, refusal.retry_after("1"));

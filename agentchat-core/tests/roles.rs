@@ -11,7 +11,7 @@ use std::time::Duration;
 use agentchat_core::agent::Role;
 use agentchat_core::{
     Agent, AgentCard, Body, CallRequest, ClientMsgId, CloseMode, ErrorKind, LeaderLock, LockState, Loopback,
-    Query, Request, Resilient, ResilientOptions, ServeOptions, SessionEvent,
+    LoopbackFaults, Query, Reached, Request, Resilient, ResilientOptions, ServeOptions, SessionEvent,
 };
 use support::steps::{Fault, Steps};
 use support::{SECOND, soon};
@@ -83,6 +83,36 @@ async fn the_first_leads_and_a_follower_sends_and_calls_and_does_nothing_else() 
     let reply = soon(call.next()).await.expect("a reply").expect("fine");
     assert_eq!(reply.body().as_str(), Some("done"));
     drop((leader, serving));
+}
+
+/// The answers would come into the inbox that the leader reads.
+#[tokio::test(start_paused = true)]
+async fn on_a_network_of_one_inbox_a_follower_is_told_that_it_cannot_call_and_what_to_do() {
+    let (network, place) = (Loopback::with_faults(LoopbackFaults::seeded(0).with_one_inbox()), Place::new());
+    let (bob, count) = (support::start(&network, "bob").await, Arc::default());
+    let _serving = bob.serve(handler(&count), ServeOptions::default()).await.expect("served");
+    let start = async || {
+        let agent = Agent::builder(network.connector("alice").expect("a name")).leader_lock(&place.0);
+        agent.start().await.expect("started")
+    };
+    let (leader, follower) = (start().await, start().await);
+    let ask = || CallRequest::new(Body::text("?")).with_timeout(30 * SECOND);
+    let error = soon(follower.call(bob.address(), ask())).await.expect_err("it follows");
+    assert_eq!((error.kind(), error.reached()), (ErrorKind::Conflict, Reached::No), "{error}");
+    for words in ["another process leads", "wait with `Agent::lead`", "without waiting for an answer"] {
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 0, "the request went out");
+    follower.send(&support::text(&bob, "hello")).await.expect("a follower sends");
+    let answered = async |agent: &Agent| {
+        let call = agent.call(bob.address(), ask()).await.expect("it leads");
+        let reply = soon(call.response()).await.expect("answered");
+        assert_eq!(reply.body().as_str(), Some("done"));
+    };
+    answered(&leader).await;
+    drop(leader);
+    soon(follower.lead()).await.expect("it leads");
+    answered(&follower).await;
 }
 
 #[tokio::test(start_paused = true)]

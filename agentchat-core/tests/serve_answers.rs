@@ -161,3 +161,34 @@ async fn a_caller_of_a_request_given_up_hears_what_was_answered_and_then_the_fai
     let heard = heard(ask(&alice, &bob).await).await;
     assert_eq!(heard, ["a", "b", "given up after 1 failures"]);
 }
+
+/// What another process answered before it was killed nobody remembers here.
+#[tokio::test(start_paused = true)]
+async fn a_caller_hears_the_last_answer_of_a_peer_that_was_killed_and_has_less_to_say_when_it_is_back() {
+    let cases: [(&'static [&'static str], &[&str]); 3] = [
+        (&["!done"], &["a", "b", "done"]),
+        (&["other", "!done"], &["a", "b", "done"]),
+        (&["a", "b", "c", "!done"], &["a", "b", "c", "done"]),
+    ];
+    for (second, expected) in cases {
+        let network = Loopback::new();
+        let (alice, first) = (start(&network, "alice").await, start(&network, "bob").await);
+        let handler = async |request: Request| {
+            answer(request, &[&["a", "b"]]).await?;
+            std::future::pending().await
+        };
+        let serving = first.serve(handler, ServeOptions::default()).await.expect("served");
+        let mut call = ask(&alice, &first).await;
+        let mut texts = Vec::new();
+        for _ in 0..2 {
+            let reply = soon(call.next()).await.expect("it goes on").expect("a reply");
+            texts.push(reply.body().as_str().expect("text").to_owned());
+        }
+        drop((serving, first));
+        let bob = start(&network, "bob").await;
+        let handler = move |request: Request| async move { answer(request, &[second]).await };
+        let _serving = bob.serve(handler, ServeOptions::default()).await.expect("served");
+        texts.extend(heard(call).await);
+        assert_eq!(texts, expected, "then {second:?}");
+    }
+}

@@ -184,6 +184,19 @@ async fn c15_retry_after_seconds() {
     assert_eq!(*hooks.waits.lock().expect("kept"), [Duration::from_secs(1)]);
 }
 
+/// Here it is neither 1994 nor 2094.
+#[tokio::test]
+async fn a_moment_to_wait_for_is_one_of_the_servers_clock() {
+    for year in ["Sun, 06 Nov 1994", "Sat, 06 Nov 2094"] {
+        let (date, moment) = (format!("{year} 08:49:37 GMT"), format!("{year} 08:49:57 GMT"));
+        let headers = [("date", date.as_str()), ("retry-after", moment.as_str())];
+        let busy = reply_with(429, &headers, r#"{"code":"RATE_LIMITED","message":"m"}"#);
+        let server = Server::start([busy]).await;
+        let error = server.client().me().await.expect_err("longer than it waits by itself");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(20)), "{year}");
+    }
+}
+
 #[tokio::test]
 async fn c18_retry_after_over_cap() {
     let limited = || reply_with(429, &[("retry-after", "60")], r#"{"code":"RATE_LIMITED","message":"m"}"#);

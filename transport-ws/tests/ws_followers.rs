@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use agentchat_core::agent::Role;
 use agentchat_core::{
-    AckGuarantee, Address, Agent, Body, ClientMsgId, CloseMode, Connector, ErrorKind, Outbound, Query,
-    Request, ResilientConnector, ResilientOptions, ServeOptions, SubscribeOptions,
+    AckGuarantee, Address, Agent, Body, CallRequest, ClientMsgId, CloseMode, Connector, ErrorKind, Outbound,
+    Query, Reached, Request, ResilientConnector, ResilientOptions, ServeOptions, SubscribeOptions,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use transport_ws::testing::{JournalEntry, Profile, Standing};
@@ -76,6 +76,9 @@ async fn takes_over<C: Connector>(profile: Profile, made: impl Fn(&World) -> C) 
     assert_eq!(word(&message(&mut inbox).await), "hello");
     let found = within(follower.discover(&Query::name("alice"))).await.expect("found");
     assert_eq!(found.agents.len(), 1);
+    let request = CallRequest::new(Body::text("?"));
+    let error = within(follower.call(alice.address(), request)).await.expect_err("it follows");
+    assert_eq!((error.kind(), error.reached()), (ErrorKind::Conflict, Reached::No), "{error}");
     // What comes meanwhile is the leader's.
     for words in ["one", "two"] {
         within(alice.send(&to_bob(words))).await.expect("accepted");

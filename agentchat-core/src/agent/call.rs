@@ -153,7 +153,7 @@ impl Stream for Call {
                 self.early_bytes -= reply.delivery.size();
                 return self.give(reply);
             }
-            let reply = match pending.poll(cx) {
+            let mut reply = match pending.poll(cx) {
                 Poll::Ready(Some(Ok(delivery))) => read(delivery, due),
                 Poll::Ready(Some(Err(error))) => {
                     let own = self.timed_out && error.kind() == ErrorKind::Timeout;
@@ -163,8 +163,18 @@ impl Stream for Call {
                 Poll::Ready(None) => return self.fail(super::calls::closed()),
                 Poll::Pending => return Poll::Pending,
             };
+            // A last reply ends the call also behind its turn: a peer that was killed and handled the request
+            // again may have had less to say than what was given of the first time.
+            if reply.last {
+                reply.seq = reply.seq.max(due);
+            }
             if reply.seq == due {
                 return self.give(reply);
+            }
+            if reply.last
+                && let Some(other) = self.early.remove(&reply.seq)
+            {
+                self.early_bytes -= other.delivery.size();
             }
             if reply.seq < due || self.early.contains_key(&reply.seq) {
                 tracing::debug!(name: "reply.repeated", seq = reply.seq, "a reply came again");

@@ -52,7 +52,8 @@ impl OwnInbox {
     /// while another process leads, which reads the inbox.
     pub(crate) async fn open(&self) -> Result<Arc<PeerInbox>> {
         if self.seat.role() == Role::Follower {
-            let what = "another process leads and reads the inbox: no answer would come here";
+            let what = "another process leads and reads the inbox, so no answer would come here: call from the one that \
+                        leads, wait with `Agent::lead`, or send without waiting for an answer";
             return Err(Error::new(ErrorKind::Conflict, "call", what).with_reached(Reached::No));
         }
         let (inbox, commands) = self.reading()?;

@@ -17,7 +17,8 @@ use crate::message::{Body, Outbound};
 /// One message to handle.
 ///
 /// Replies are numbered from 1 in the order they are made, and their ids derive from the request's: a
-/// request that is handled again after a crash gives replies that the caller recognises as repetitions.
+/// request that is handled again after a crash gives replies that the caller recognises as repetitions. A last
+/// reply that comes earlier than before the crash ends the call after what had been given.
 ///
 /// Within a process a message is answered once, however often it is handled. What was answered is remembered
 /// by the message's identity, for the 16,384 messages answered last, up to 16 MiB and a day. When a message is
@@ -135,7 +136,7 @@ impl Request {
                 return Ok(receipt);
             }
             let seq = answers.taken + 1;
-            message.client_msg_id = self.reply_id(seq);
+            message.client_msg_id = self.reply_id(seq, last);
             message.headers.insert(REPLY_SEQ, seq.to_string());
         }
         let doubted = answers.in_doubt.replace(message.clone()).is_some();
@@ -170,7 +171,7 @@ impl Request {
             Error::new(ErrorKind::Invalid, "reply", "the sender gave no address to answer to")
         })?;
         let mut message = Outbound::new(to.clone(), body)
-            .with_id(self.reply_id(seq))
+            .with_id(self.reply_id(seq, last))
             .with_header(REPLY_SEQ, seq.to_string());
         message.correlation_id.clone_from(&request.correlation_id);
         message.conversation.clone_from(&request.conversation);
@@ -187,10 +188,13 @@ impl Request {
         Ok(message)
     }
 
-    /// The id of a reply: of this request, which its id names only together with its sender.
-    fn reply_id(&self, seq: u64) -> ClientMsgId {
+    /// The id of a reply: of this request, which its id names only together with its sender. The last one is
+    /// named as such: another process, which was killed before it came to it, may have sent more before it, and
+    /// under the id of one of those it would pass for its repetition.
+    fn reply_id(&self, seq: u64, last: bool) -> ClientMsgId {
         let own = self.agent.transport.address();
-        ClientMsgId::derived(&self.delivery.identity(), &format!("reply {seq} of {own}"))
+        let which = if last { "last".to_owned() } else { seq.to_string() };
+        ClientMsgId::derived(&self.delivery.identity(), &format!("reply {which} of {own}"))
     }
 }
 

@@ -100,12 +100,21 @@ impl Place {
     /// The server is away for so long: shut down in order, or killed.
     pub async fn restart(&self, kill: bool, pause: Duration) {
         let mut server = self.server.lock().await;
-        match kill {
-            true => server.kill().await.expect("killed"),
-            false => server.down().await.expect("down"),
+        // In the moment between, a connection that somebody else makes may be given the port.
+        let went = match kill {
+            true => server.kill().await,
+            false => server.down().await,
+        };
+        if went.is_err() {
+            server.kill().await.expect("its door is closed already");
         }
         tokio::time::sleep(pause).await;
-        server.up().await.expect("up");
+        let up = async {
+            while server.up().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(60, "getting the port back", up).await;
     }
 
     /// How many messages the server keeps for an agent.

@@ -13,8 +13,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentchat_core::store::CursorStore;
-use agentchat_core::{BackoffPolicy, Connector, Event, EventStream, ResilientOptions};
+use agentchat_core::store::{CursorStore, MemoryStore};
+use agentchat_core::{Address, BackoffPolicy, CloseMode, Connector, Event, EventStream, ResilientOptions};
 use mq9_client::testing::{Broker, EngineHost, EngineProfile, NatsServer, Responder, WireProfile};
 use mq9_client::{ConnectOptions, Pacing};
 use tokio::sync::Mutex;
@@ -69,7 +69,7 @@ where
 
 /// Whether one network is hunted in by itself. Servers are restarted only then: while one is down, a connection
 /// of another may be given its port.
-fn is_alone() -> bool {
+pub fn is_alone() -> bool {
     std::env::var_os("HUNT_KIND").is_some()
 }
 
@@ -189,9 +189,15 @@ impl Net {
                     4 => broker.faults().stall(MS * dice.u32(1..200)),
                     _ if !is_alone() => broker.faults().cut_all(),
                     _ => {
-                        broker.down().await.expect("down");
+                        // In the moment between, a connection that somebody else makes may be given the port.
+                        let _ = broker.down().await;
                         tokio::time::sleep(MS * dice.u32(0..150)).await;
-                        broker.up().await.expect("up");
+                        let up = async {
+                            while broker.up().await.is_err() {
+                                tokio::time::sleep(20 * MS).await;
+                            }
+                        };
+                        within(60, "getting the port back", up).await;
                     }
                 }
             }
@@ -203,6 +209,23 @@ impl Net {
                 server.up().await.expect("up");
             }
             Inner::AgentChat(place) => trouble(place, dice).await,
+        }
+    }
+
+    /// Cuts all connections and closes new ones before the first byte, or no longer does so. Not behind a real
+    /// server.
+    pub async fn refuse(&self, on: bool) {
+        match &self.inner {
+            Inner::Broker(broker) => {
+                let broker = broker.lock().await;
+                broker.faults().refuse(on);
+                broker.faults().cut_all();
+            }
+            Inner::Nats(..) => panic!("a real server refuses nobody"),
+            Inner::AgentChat(place) => {
+                place.faults.refuse(on);
+                place.faults.cut_all();
+            }
         }
     }
 
@@ -257,6 +280,23 @@ impl Way {
         let [kind, url, credential] = words[..] else { panic!("no way: {told}") };
         let kind = KINDS.into_iter().find(|it| format!("{it:?}") == kind).expect("a network");
         Self { kind, url: url.to_owned(), credential: credential.to_owned() }
+    }
+
+    /// The address that its agent has.
+    pub async fn address(&self) -> Address {
+        let connector = self.connector(Arc::new(MemoryStore::new()));
+        let attached = within(60, "attaching", async {
+            loop {
+                match connector.connect().await {
+                    Ok(attached) => break attached,
+                    Err(_) => tokio::time::sleep(20 * MS).await,
+                }
+            }
+        })
+        .await;
+        // Nothing must be written to a socket that nobody reads.
+        within(20, "closing", attached.close(CloseMode::Detach)).await.expect("closed");
+        attached.address().clone()
     }
 
     /// Attaches; `store` is used where a network needs one to lose nothing.

@@ -29,14 +29,17 @@ impl Answer {
         let line = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // An id is for a log line: a long or empty one is of no use there.
         let request_id = line("x-request-id").filter(|id| (1..=128).contains(&id.len()));
+        let date = line("date").and_then(|it| httpdate::parse_http_date(&it).ok());
+        // A moment to wait for is one of the server's clock; this one may be hours away from it.
+        let now = || date.unwrap_or_else(SystemTime::now);
         Self {
             status: status.as_u16(),
             request_id,
-            retry_after: line(RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(&it, SystemTime::now())),
+            retry_after: line(RETRY_AFTER.as_str()).and_then(|it| retry_after::parse(&it, now())),
             backlog_warning: line("x-backlog-warning"),
             location: line(LOCATION.as_str()),
             #[cfg(feature = "doctor")]
-            date: line("date").and_then(|it| httpdate::parse_http_date(&it).ok()),
+            date,
             body: Bytes::new(),
         }
     }

@@ -112,6 +112,30 @@ async fn at_first_use_what_was_delivered_is_not_new_and_what_waits_is() {
     assert!(backlog(&mut read(&bob).await).await.is_empty());
 }
 
+/// An account that was written to before anybody ever attached to it.
+#[tokio::test]
+async fn at_first_use_what_waits_is_new_also_where_its_conversation_begins_with_it() {
+    let (world, alice, store) = world().await;
+    // It makes the account, and attaches nobody.
+    drop(world.connector("bob"));
+    let to = agentchat_core::Address::parse("agentchat://bob").expect("valid");
+    for number in 0..2 {
+        let message =
+            agentchat_core::Outbound::new(to.clone(), agentchat_core::Body::text(number.to_string()));
+        within(alice.send(&message)).await.expect("accepted");
+    }
+    // They are written to this attachment, which is lost before anybody reads.
+    drop(attach(&world, &store).await);
+    within(world.server.until_stored("bob", 0)).await;
+    let bob = attach(&world, &store).await;
+    let found = backlog(&mut read(&bob).await).await;
+    assert_eq!(words(&found), numbers(0..2));
+    bob.ack(&[found[0].tag.clone(), found[1].tag.clone()]).await.expect("settled");
+    bob.close(CloseMode::Detach).await.expect("closed");
+    let bob = attach(&world, &store).await;
+    assert!(backlog(&mut read(&bob).await).await.is_empty(), "all is settled");
+}
+
 #[tokio::test]
 async fn an_old_conversation_that_goes_on_brings_only_what_is_new() {
     let (world, alice, store) = world().await;

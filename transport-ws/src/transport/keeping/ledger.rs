@@ -16,6 +16,8 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Line {
     next: u64,
+    /// The store had a cursor of it: from there on everything counts, however old it is.
+    kept: bool,
     /// Settled stretches behind `next`, by their beginnings, with their ends.
     done: BTreeMap<u64, u64>,
     open: usize,
@@ -26,7 +28,13 @@ struct Line {
 impl Ledger {
     /// What the store has.
     pub(super) fn load(&mut self, conversation: &str, next: u64) {
-        self.line(conversation).next = next.max(1);
+        let line = self.line(conversation);
+        (line.next, line.kept) = (next.max(1), true);
+    }
+
+    /// Whether something in it may be from before the store was used first.
+    pub(super) fn may_be_older(&self, conversation: &str) -> bool {
+        self.lines.get(conversation).is_none_or(|line| line.next <= 1 && !line.kept)
     }
 
     /// A message is handed out.
@@ -117,6 +125,7 @@ impl Ledger {
     fn line(&mut self, conversation: &str) -> &mut Line {
         self.lines.entry(conversation.to_owned()).or_insert_with(|| Line {
             next: 1,
+            kept: false,
             done: BTreeMap::new(),
             open: 0,
             looked: false,

@@ -83,7 +83,7 @@ impl Keeping {
     /// Looks whether numbers that hold a cursor up are there at all. Rows that are stay missing until the
     /// next subscription reads them.
     pub(super) async fn look_into(&self, client: &AgentChat, conversation: &str, from: u64, to: u64) {
-        let since = self.since_of(from);
+        let since = self.since_of(conversation);
         let Ok((rows, begin)) = read(client, conversation, from, Some(to), since).await else { return };
         let seqs: Vec<u64> = rows.iter().filter_map(MessageRow::seq).collect();
         if begin <= from {
@@ -98,7 +98,7 @@ impl Keeping {
         own: &str,
     ) -> std::result::Result<Vec<MessageRow>, ApiError> {
         let from = self.lock().ledger.next(conversation).unwrap_or(1);
-        let (mut rows, begin) = read(client, conversation, from, None, self.since_of(from)).await?;
+        let (mut rows, begin) = read(client, conversation, from, None, self.since_of(conversation)).await?;
         let mut inner = self.lock();
         for seq in rows.iter().filter(|row| row.sender() == Some(own)).filter_map(MessageRow::seq) {
             inner.ledger.done(conversation, seq);
@@ -118,9 +118,11 @@ impl Keeping {
         inner.ledger.next(&listed.id).is_some() || last.is_none() || last > inner.since
     }
 
-    /// In a conversation of which nothing was ever settled, what is older is not new.
-    fn since_of(&self, from: u64) -> Option<SystemTime> {
-        self.lock().since.filter(|_| from <= 1)
+    /// In a conversation of which nothing was ever settled and nothing waited when the store was used first, what
+    /// is older is not new.
+    fn since_of(&self, conversation: &str) -> Option<SystemTime> {
+        let inner = self.lock();
+        inner.since.filter(|_| inner.ledger.may_be_older(conversation))
     }
 }
 

@@ -82,7 +82,7 @@ impl AgentChatConnector {
     /// At its first use nothing is new that was delivered before; what waits at the server is. Keys begin
     /// with `agentchat/`, the agent's handle and the server, so agents may share a store, also with their
     /// sessions. A cursor is written soon after `ack`, and before `close` returns. Cursors of conversations
-    /// that the server does not list any more, or does not let this agent read, are cleared.
+    /// that the server says are gone, or not this agent's to read, are cleared.
     pub fn with_cursor_store(self, store: Arc<dyn CursorStore>) -> Self {
         let Inner { config, client, tls, .. } = &*self.0;
         Self(Arc::new(Inner {

@@ -323,22 +323,10 @@ fn full_second(error: &ApiError) -> Option<Duration> {
 }
 
 /// The server's words name the recipient; errors show no addresses.
-fn without_names(error: ApiError, to: &Recipient) -> Error {
+fn without_names(mut error: ApiError, to: &Recipient) -> Error {
     let (Recipient::Agent(name) | Recipient::Group(name)) = to;
-    if !error.message().contains(name.as_str()) {
-        return error.into();
-    }
-    let words = error.message().replace(name.as_str(), "…");
-    let mut told = Error::new(error.kind(), error.operation(), words)
-        .with_advice(error.advice())
-        .with_reached(error.reached());
-    if let Some(code) = error.code() {
-        told = told.with_code(code);
-    }
-    if let Some(id) = error.request_id() {
-        told = told.with_request_id(id);
-    }
-    told
+    error.hide(name);
+    error.into()
 }
 
 /// How many full seconds one send waits out.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ struct Inner {
     invites: Invites,
     /// Set once a socket was granted acknowledgements.
     acks: OnceLock<()>,
+    /// How often in a row the server said that it got no greeting.
+    unheard: AtomicU32,
 }
 
 impl AgentChatConnector {
@@ -65,9 +68,21 @@ impl AgentChatConnector {
         let (leftover, positions) = (Leftover::default(), Positions::default());
         let (store, keeping) = (None, OnceLock::new());
         let invites = Invites::new(config.invitations());
-        let acks = OnceLock::new();
-        let inner =
-            Inner { config, client, tls, handle, names, leftover, positions, store, keeping, invites, acks };
+        let (acks, unheard) = (OnceLock::new(), AtomicU32::new(0));
+        let inner = Inner {
+            config,
+            client,
+            tls,
+            handle,
+            names,
+            leftover,
+            positions,
+            store,
+            keeping,
+            invites,
+            acks,
+            unheard,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -97,7 +112,20 @@ impl AgentChatConnector {
             keeping: OnceLock::new(),
             invites: Invites::new(config.invitations()),
             acks: OnceLock::new(),
+            unheard: AtomicU32::new(0),
         }))
+    }
+
+    /// The server says that it got no greeting. A slow line makes it say so, and an outage; one that says it
+    /// again and again, and takes the key beside the socket, never will take the greeting.
+    async fn unheard(&self, error: Error) -> Error {
+        let times = self.0.unheard.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let client = self.0.client.clone().with_call_timeout(self.0.config.hello_timeout());
+        if times <= UNHEARD || client.me().await.is_err() {
+            return error;
+        }
+        let what = format!("the server takes the key and not the greeting, {times} times in a row");
+        Error::new(ErrorKind::Config, "connect", what).with_reached(Reached::Yes).with_source(error)
     }
 
     /// What is kept, read from the store before the socket is there: what arrives later is new.
@@ -170,10 +198,16 @@ impl Connector for AgentChatConnector {
         let keeping = self.keeping(&own).await?;
         // Boxed, since what is handed to a task has its room there twice.
         let greeted = match dial(&inner.config, &inner.tls).await {
-            Ok(greeted) => Box::new(greeted),
+            Ok(greeted) => {
+                inner.unheard.store(0, Ordering::Relaxed);
+                Box::new(greeted)
+            }
             Err(refused) if refused.meaning == CloseMeaning::KeyInQuestion => {
                 let ending = verdict(&inner.client, Some(&own), refused.error.to_string()).await;
                 return Err(ending.error("connect", Reached::Yes));
+            }
+            Err(refused) if refused.meaning == CloseMeaning::GreetingMissed => {
+                return Err(self.unheard(refused.error).await);
             }
             Err(refused) => return Err(refused.error),
         };
@@ -264,5 +298,7 @@ pub(super) fn unusable() -> Error {
     Error::new(ErrorKind::Protocol, "connect", "the server names no usable handle")
 }
 
+/// How often in a row a greeting that the server did not get is tried again.
+const UNHEARD: u32 = 3;
 /// How long the store may take for what was settled before a connection was lost.
 const FLUSHING: Duration = Duration::from_secs(1);

@@ -40,7 +40,8 @@ pub struct Delivery {
     pub seq: Option<u64>,
     /// Messages of its conversation with higher numbers went before it: an [`Event::Gap`](crate::Event::Gap)
     /// told of it, or nobody could know that it was missing. It is new all the same, and handed out once.
-    /// Only a session ([`Resilient`](crate::Resilient)) can tell; transports leave it `false`.
+    /// Told by a session ([`Resilient`](crate::Resilient)), or by a transport that looks after order itself,
+    /// without [`Capabilities::numbered`](crate::Capabilities::numbered); others leave it `false`.
     pub late: bool,
     /// When the network stored it.
     pub created: Option<SystemTime>,

@@ -24,6 +24,9 @@ pub struct Delivery {
     pub body: Body,
     /// Lines beside the body.
     pub headers: Headers,
+    /// What the network itself says about the message, and no sender can write: mostly nothing. Headers are
+    /// the sender's, whatever they are called; to be trusted is this. The names are the transport's.
+    pub network: Headers,
     /// Where answers should go.
     pub reply_to: Option<Address>,
     /// The call that this asks or answers.
@@ -64,6 +67,7 @@ impl Delivery {
             conversation: None,
             body,
             headers: Headers::new(),
+            network: Headers::new(),
             reply_to: None,
             correlation_id: None,
             priority: Priority::Normal,
@@ -79,9 +83,9 @@ impl Delivery {
         }
     }
 
-    /// What the message costs in memory, roughly: body and headers in bytes.
+    /// What the message costs in memory, roughly: body, headers and the network's own words in bytes.
     pub fn size(&self) -> usize {
-        self.body.bytes.len() + self.headers.size()
+        self.body.bytes.len() + self.headers.size() + self.network.size()
     }
 
     /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id. It

@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 
 use super::AgentChatTransport;
 use super::follower::Follower;
+use super::frames::{Frames, Pushes};
 use super::invitations::{Invitations, Invites};
 use super::keeping::Keeping;
 use super::names::Names;
@@ -47,6 +48,7 @@ struct Inner {
     store: Option<Arc<dyn CursorStore>>,
     keeping: OnceLock<Arc<Keeping>>,
     invites: Invites,
+    pushes: Pushes,
     /// Set once a socket was granted acknowledgements.
     acks: OnceLock<()>,
     /// How often in a row the server said that it got no greeting.
@@ -68,6 +70,7 @@ impl AgentChatConnector {
         let (leftover, positions) = (Leftover::default(), Positions::default());
         let (store, keeping) = (None, OnceLock::new());
         let invites = Invites::new(config.invitations());
+        let pushes = Pushes::default();
         let (acks, unheard) = (OnceLock::new(), AtomicU32::new(0));
         let inner = Inner {
             config,
@@ -80,6 +83,7 @@ impl AgentChatConnector {
             store,
             keeping,
             invites,
+            pushes,
             acks,
             unheard,
         };
@@ -111,6 +115,7 @@ impl AgentChatConnector {
             store: Some(store),
             keeping: OnceLock::new(),
             invites: Invites::new(config.invitations()),
+            pushes: Pushes::default(),
             acks: OnceLock::new(),
             unheard: AtomicU32::new(0),
         }))
@@ -159,6 +164,12 @@ impl AgentChatConnector {
     /// registers, and what comes then. What has been seen before is told first.
     pub fn invitations(&self) -> Invitations {
         self.0.invites.told()
+    }
+
+    /// What the server pushes beside messages, over whichever socket of this connector: receipts, presence, who
+    /// writes, warnings, groups that are gone, and what this version does not know. From now on.
+    pub fn frames(&self) -> Frames {
+        self.0.pushes.frames()
     }
 
     async fn handle(&self) -> Result<Arc<str>> {
@@ -221,14 +232,14 @@ impl Connector for AgentChatConnector {
         let kept = keeping.is_some();
         let within = inner.config.pong_timeout();
         let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
-        let invites = inner.invites.clone();
+        let (invites, pushes) = (inner.invites.clone(), inner.pushes.clone());
         if invites.are_wanted() {
             shared.invited.notify_one();
         }
         // What is rare is boxed: it must not take room in the task of every agent.
         let task = tokio::spawn(async move {
             let end = tokio::select! {
-                end = run(greeted, Arc::clone(&task_shared), within) => end,
+                end = run(greeted, Arc::clone(&task_shared), &pushes, within) => end,
                 never = keep(keeping.as_deref(), &client) => match never {},
                 never = invites.watch(&client, &task_shared.invited) => match never {},
             };

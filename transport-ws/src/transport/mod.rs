@@ -1,7 +1,8 @@
 //! AgentChat as a transport: sends by REST, receives over the socket.
 //!
 //! `connector` attaches over a socket, `follower` by REST until the agent leads, `poll` by REST alone.
-//! `reading` is one subscription: rows in their `order`, with their `fates`; `shared` is what it has in
+//! `frames` is what else
+//! a socket brings. `reading` is one subscription: rows in their `order`, with their `fates`; `shared` is what it has in
 //! common with the socket's task. `positions`, `lost` and `keeping` make good what older servers forget.
 
 mod connector;
@@ -10,6 +11,7 @@ mod ending;
 mod events;
 mod fates;
 mod follower;
+mod frames;
 mod invitations;
 mod keeping;
 mod lost;
@@ -38,6 +40,8 @@ use tokio::time::{sleep, timeout};
 pub use connector::AgentChatConnector;
 use directory::Directory;
 use events::Events;
+pub(crate) use frames::Pushes;
+pub use frames::{Frames, Pushed};
 use invitations::Invites;
 pub use invitations::{Invitations, Invited};
 use names::Names;

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use agentchat_core::ClientMsgId;
-use transport_ws::testing::AgentChatServer;
+use transport_ws::testing::{AgentChatServer, HttpFault};
 use transport_ws::{AgentChat, AgentChatConfig, ApiKey};
 use wizard::{Person, Question, set_up};
 
@@ -53,6 +53,9 @@ impl Person for Script<'_> {
     }
 
     fn told(&mut self, line: &str) {
+        if line.contains("waiting") {
+            self.server.advance(std::time::Duration::from_secs(61));
+        }
         self.told.push(line.to_owned());
     }
 }
@@ -123,6 +126,26 @@ async fn a_new_agent_is_registered_after_a_reserved_handle_and_a_wrong_code_and_
     assert_eq!(client(&server).with_key(key).me().await.expect("taken").handle, "night-coder");
     let kept = std::fs::read_to_string(&file).expect("read");
     assert!(!script.told(kept.trim()), "the key was told");
+}
+
+#[tokio::test]
+async fn after_too_many_wrong_codes_the_next_one_is_waited_for() {
+    let server = AgentChatServer::builder().manual_clock().start().await.expect("a port");
+    let folder = Folder::new();
+    let mut answers =
+        vec![text(Question::Way, "new"), text(Question::Email, EMAIL), text(Question::Handle, "night-coder")];
+    answers.extend((0..6).map(|_| (Question::Code, Answer::Wrong)));
+    answers.push((Question::Code, Answer::Sent));
+    // Asked for the second code, the server says to wait: a second here, a minute in earnest.
+    let cooldown = HttpFault::error(429, "OTP_COOLDOWN", "Please wait 1s").retry_after("1");
+    server.faults().on("POST /v1/register", HttpFault::passing());
+    server.faults().on("POST /v1/register", cooldown);
+    let mut script = Script::new(&server, answers);
+    let begun = std::time::Instant::now();
+    let handle = set_up(&client(&server), &mut script, Some(folder.0.join("agent.key"))).await;
+    assert_eq!(handle.expect("set up"), "night-coder");
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(1) && script.told("waiting 1 s"));
+    assert_eq!((server.faults().pending(), script.answers.len()), (0, 0));
 }
 
 #[tokio::test]

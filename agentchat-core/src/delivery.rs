@@ -24,6 +24,9 @@ pub struct Delivery {
     pub body: Body,
     /// Lines beside the body.
     pub headers: Headers,
+    /// What the network itself says about the message, and no sender can write: mostly nothing. Headers are
+    /// the sender's, whatever they are called; to be trusted is this. The names are the transport's.
+    pub network: Headers,
     /// Where answers should go.
     pub reply_to: Option<Address>,
     /// The call that this asks or answers.
@@ -40,7 +43,8 @@ pub struct Delivery {
     pub seq: Option<u64>,
     /// Messages of its conversation with higher numbers went before it: an [`Event::Gap`](crate::Event::Gap)
     /// told of it, or nobody could know that it was missing. It is new all the same, and handed out once.
-    /// Only a session ([`Resilient`](crate::Resilient)) can tell; transports leave it `false`.
+    /// Told by a session ([`Resilient`](crate::Resilient)), or by a transport that looks after order itself,
+    /// without [`Capabilities::numbered`](crate::Capabilities::numbered); others leave it `false`.
     pub late: bool,
     /// When the network stored it.
     pub created: Option<SystemTime>,
@@ -63,6 +67,7 @@ impl Delivery {
             conversation: None,
             body,
             headers: Headers::new(),
+            network: Headers::new(),
             reply_to: None,
             correlation_id: None,
             priority: Priority::Normal,
@@ -78,9 +83,9 @@ impl Delivery {
         }
     }
 
-    /// What the message costs in memory, roughly: body and headers in bytes.
+    /// What the message costs in memory, roughly: body, headers and the network's own words in bytes.
     pub fn size(&self) -> usize {
-        self.body.bytes.len() + self.headers.size()
+        self.body.bytes.len() + self.headers.size() + self.network.size()
     }
 
     /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id. It

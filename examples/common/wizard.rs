@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agentchat_core::ErrorKind;
 use transport_ws::api::{NewAgent, Registered};
@@ -72,6 +73,14 @@ async fn register(
             Err(error) => {
                 person.told(&error.to_string());
                 match error.error_code() {
+                    // The next code to this address is sent after a while.
+                    Some(ErrorCode::OtpLimited)
+                        if error.retry_after().is_some_and(|wait| wait <= LONGEST_WAIT) =>
+                    {
+                        let wait = error.retry_after().unwrap_or_default();
+                        person.told(&format!("waiting {} s for that", wait.as_secs()));
+                        tokio::time::sleep(wait).await;
+                    }
                     Some(ErrorCode::InvalidHandle | ErrorCode::HandleTaken) => {
                         handle = person.answer(Question::Handle).await?;
                     }
@@ -106,6 +115,9 @@ async fn register(
         }
     }
 }
+
+/// Who waits for a code waits a minute; who has had too many today is told so and ends.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// An agent whose key is at hand: the server says whose it is.
 async fn paste(client: &AgentChat, person: &mut (impl Person + Send)) -> Result<(ApiKey, String), Failure> {

@@ -27,7 +27,10 @@ pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
-pub use transport::{AgentChatConnector, AgentChatPollConnector, AgentChatTransport, Invitations, Invited};
+pub use transport::{
+    AgentChatConnector, AgentChatPollConnector, AgentChatTransport, Frames, Invitations, Invited, Pushed,
+};
+pub use wire::Context;
 #[cfg(feature = "test-server")]
 pub mod testing;
 #[cfg(feature = "tools")]

@@ -37,7 +37,7 @@ macro_rules! codes {
             }
 
             #[cfg(test)]
-            fn spellings() -> Vec<(&'static str, ErrorKind, Then)> {
+            pub(crate) fn spellings() -> Vec<(&'static str, ErrorKind, Then)> {
                 vec![$($(($code, ErrorKind::$kind, Then::$then),)+)+]
             }
         }
@@ -130,7 +130,7 @@ codes! {
 
 /// What to do about a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+pub(crate) enum Then {
     Never,
     Backoff,
     /// After the time the answer names; never when it names none.
@@ -188,9 +188,10 @@ pub(crate) fn code_of_status(status: u16) -> &'static str {
 }
 
 impl From<ApiError> for Error {
-    /// Everything core asks of an error; the [`ApiError`] itself is its source.
+    /// Everything core asks of an error; the [`ApiError`] itself is its source, and has the server's words
+    /// and details in full. What core prints are facts that name nobody.
     fn from(error: ApiError) -> Self {
-        let mut core = Self::new(error.kind(), error.operation(), error.message())
+        let mut core = Self::new(error.kind(), error.operation(), error.shown())
             .with_advice(error.advice())
             .with_reached(error.reached());
         if error.failure() == Failure::Refused
@@ -204,25 +205,23 @@ impl From<ApiError> for Error {
         if let Some(status) = error.status() {
             core = core.with_context("status", status.to_string());
         }
-        if let Some(details) = error.details_json() {
-            core = core.with_context("details", shortened(&details));
+        if let Some(wait) = error.retry_after() {
+            core = core.with_context("retry_after_ms", wait.as_millis().to_string());
         }
-        for (name, value) in [("reason", error.detail("reason")), ("detail", error.detail("detail"))] {
+        for (name, value) in [
+            ("undelivered_count", error.backlogged().and_then(|it| it.undelivered_count)),
+            ("limit", error.limit()),
+        ] {
             if let Some(value) = value {
-                core = core.with_context(name, shortened(&value));
+                core = core.with_context(name, value.to_string());
             }
+        }
+        if let Some(reason) = error.reason() {
+            core = core.with_context("reason", reason);
         }
         core.with_source(error)
     }
 }
-
-fn shortened(text: &str) -> String {
-    let mut cut = text.chars();
-    let short: String = cut.by_ref().take(LONGEST_CONTEXT).collect();
-    if cut.next().is_some() { short + "…" } else { short }
-}
-
-const LONGEST_CONTEXT: usize = 1000;
 
 #[cfg(test)]
 mod tests {

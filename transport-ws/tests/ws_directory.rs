@@ -9,7 +9,7 @@ use agentchat_core::{
     Address, AgentCard, Body, CloseMode, Connector, ErrorKind, Heartbeat, Outbound, Query, SearchRan,
 };
 use transport_ws::api::{AddResult, GroupDraft};
-use transport_ws::testing::{HttpFault, Profile};
+use transport_ws::testing::{HttpFault, JournalEntry, Profile};
 use transport_ws::{AgentChatConnector, AgentChatPollConnector, InvitationPolicy};
 use ws_support::{World, connector, message, read, within};
 
@@ -183,6 +183,28 @@ async fn an_invitation_that_cannot_be_accepted_is_told_of_and_tried_again() {
     assert!(!within(seen.next()).await.joined);
     attached.register(&card("bob", "")).await.expect("registered");
     assert!(within(seen.next()).await.joined);
+}
+
+#[tokio::test]
+async fn a_refusal_of_an_acceptance_is_not_kept_for_the_next_one() {
+    let world = World::new().await;
+    let alice = world.connector("alice");
+    let bob = connector(world.config("bob").with_invitations(InvitationPolicy::AcceptAll));
+    invite(&alice, "full for a moment").await;
+    world.server.faults().on("POST /v1/groups/invites/*/accept", HttpFault::status(429));
+    let mut seen = bob.invitations();
+    let attached = bob.connect().await.expect("attached");
+    assert!(!within(seen.next()).await.joined);
+    attached.register(&card("bob", "")).await.expect("registered");
+    assert!(within(seen.next()).await.joined);
+    let keys = world.server.journal().into_iter().filter(|entry| match entry {
+        JournalEntry::Request { path, headers, .. } => {
+            path.ends_with("/accept")
+                && headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("idempotency-key"))
+        }
+        _ => false,
+    });
+    assert_eq!(keys.count(), 0, "a server says what it said under a key again, refusals too");
 }
 
 #[tokio::test]

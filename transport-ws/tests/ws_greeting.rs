@@ -3,6 +3,7 @@
 
 mod ws_support;
 
+use std::cell::Cell;
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -130,12 +131,41 @@ impl Visit for Log {
     }
 }
 
+/// Keeps what the libraries below log in the threads of clients: a server in the same process logs as well.
+struct Libraries;
+
+impl log::Log for Libraries {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        IS_CLIENT.get()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if IS_CLIENT.get() {
+            let told = (record.level(), format!("{}: {}", record.target(), record.args()));
+            LOGGED.lock().expect("not poisoned").push(told);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+static LOGGED: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
+}
+
 #[tokio::test]
 async fn no_request_line_and_no_log_has_the_key() {
     let log = Log::default();
     let _listening = tracing::subscriber::set_default(log.clone());
+    log::set_logger(&Libraries).expect("nobody else listens");
+    log::set_max_level(log::LevelFilter::Trace);
+    IS_CLIENT.set(true);
+    let servers = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let servers = servers.expect("a runtime");
     for handshake in [Handshake::Hello, Handshake::Header] {
-        let world = World::new().await;
+        let world = servers.spawn(World::new()).await.expect("a server");
         let line = Line::to(&world).await;
         let key = world.server.agent("bob");
         let config = world.config("bob").with_base_url(&line.base).with_handshake(handshake);
@@ -156,5 +186,15 @@ async fn no_request_line_and_no_log_has_the_key() {
         assert_eq!(upgrade.contains(&key), handshake == Handshake::Header, "{handshake:?}");
         let told = log.0.lock().expect("not poisoned").clone();
         assert!(!told.is_empty() && !told.contains(&key), "{handshake:?}: the key was logged");
+        let logged = std::mem::take(&mut *LOGGED.lock().expect("not poisoned"));
+        assert!(logged.iter().any(|(_, line)| line.starts_with("tungstenite")), "it is heard");
+        let leaks: Vec<_> = logged.iter().filter(|(_, line)| line.contains(&key)).collect();
+        // What the README says: the request that has the key, at the lowest level, and only with a header.
+        let documented = |level: log::Level, line: &str| {
+            handshake == Handshake::Header && level == log::Level::Trace && line.starts_with("tungstenite")
+        };
+        assert!(leaks.iter().all(|(level, line)| documented(*level, line)), "{handshake:?}: {leaks:?}");
+        drop((bob, world));
     }
+    servers.shutdown_background();
 }

@@ -9,10 +9,10 @@ use agentchat_core::{
     Address, Agent, Body, ConversationId, ErrorKind, Heartbeat, Outbound, Reached, Request, SendOutcome,
     ServeOptions, Warning,
 };
-use transport_ws::AgentChat;
 use transport_ws::api::GroupDraft;
 use transport_ws::http::RetryPolicy;
-use transport_ws::testing::{AgentChatServer, HttpFault};
+use transport_ws::testing::{AgentChatServer, HttpFault, Profile};
+use transport_ws::{AgentChat, Context};
 use ws_support::{World, backlog, message, read, say, within, word};
 
 #[tokio::test]
@@ -109,6 +109,60 @@ async fn a_group_is_written_to_by_its_id_and_its_messages_come_in_one_conversati
         }
     };
     assert_eq!(found.conversation, ConversationId::new(&group).ok());
+}
+
+#[tokio::test]
+async fn s69_what_the_server_says_of_a_group_message_reaches_the_handler_apart_from_the_senders_words() {
+    let world = World::new().await;
+    let (alice, bob) = (world.attach("alice").await, world.connector("bob"));
+    let client = |name| AgentChat::new(&world.config(name).build().expect("valid")).expect("a client");
+    let group = client("alice").create_group(&GroupDraft::new("Night shift").with_member("bob"), None).await;
+    let group = group.expect("made").group.id;
+    for invitation in client("bob").invitations().await.expect("read") {
+        client("bob").accept_invitation(&invitation.id, None).await.expect("accepted");
+    }
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |request: Request| {
+        let told = told.clone();
+        async move {
+            let _ = told.send(request.delivery().clone());
+            Ok(())
+        }
+    };
+    let agent = Agent::builder(bob).serve(handler, ServeOptions::default()).start().await.expect("started");
+    let to = Address::parse(format!("agentchat://{group}")).expect("valid");
+    let mentioning = Outbound::new(to, Body::text("are you there, @bob? not x@bobx"))
+        .with_header(Context::LINE, r#"{"mentions":["carol"]}"#)
+        .with_header("mentions", "carol");
+    within(alice.send(&mentioning)).await.expect("accepted");
+    let direct = Outbound::new(Address::parse("agentchat://bob").expect("valid"), Body::text("alone"));
+    within(alice.send(&direct)).await.expect("accepted");
+    let mut deliveries = std::collections::BTreeMap::new();
+    while deliveries.len() < 2 {
+        let delivery = within(heard.recv()).await.expect("it serves");
+        let words = delivery.body.as_str().map(str::to_owned);
+        if let Some(words) = words.filter(|words| words == "alone" || words.contains('@')) {
+            deliveries.insert(words.contains('@'), delivery);
+        }
+    }
+    let found = &deliveries[&true];
+    let context = Context::of(found).expect("the server says something");
+    assert_eq!(context.mentions, ["bob"]);
+    assert!(context.mentions("@bob") && context.is_group() && !context.is_from_system());
+    assert_eq!(context.conversation.and_then(|it| it.group_name).as_deref(), Some("Night shift"));
+    assert_eq!(found.headers.get(Context::LINE), Some(r#"{"mentions":["carol"]}"#), "the sender's own words");
+    assert!(found.network.get("mentions").is_none() && found.network.len() == 1);
+    assert!(Context::of(&deliveries[&false]).is_some_and(|it| it.mentions.is_empty() && !it.is_group()));
+    agent.close(agentchat_core::CloseMode::Detach, Duration::from_secs(5)).await.expect("closed");
+
+    let legacy = World::of(Profile::Legacy).await;
+    let (alice, bob) = (legacy.attach("alice").await, legacy.attach("bob").await);
+    let mut events = read(&bob).await;
+    let forged = Outbound::new(bob.address().clone(), Body::text("old"))
+        .with_header(Context::LINE, r#"{"mentions":["bob"]}"#);
+    alice.send(&forged).await.expect("accepted");
+    let found = message(&mut events).await;
+    assert!(found.network.is_empty() && Context::of(&found).is_none(), "an older server says nothing");
 }
 
 #[tokio::test]

@@ -124,6 +124,36 @@ async fn c48_other_codes_are_a_lost_connection() {
 }
 
 #[tokio::test]
+async fn a_greeting_that_the_server_never_gets_is_tried_three_times_more() {
+    let world = World::new().await;
+    let bob = world.connector("bob");
+    bob.connect().await.expect("attached").close(CloseMode::Detach).await.expect("closed");
+    let faults = world.server.faults();
+    // The account can be read, and then cannot: the second is an outage, and no number of times is enough.
+    let miss = || faults.close_next_socket(1008, "HELLO frame required first");
+    for round in 0..2 {
+        for time in 0..3 {
+            miss();
+            let error = bob.connect().await.expect_err("closed");
+            assert!(
+                error.kind() == ErrorKind::Disconnected && error.is_retryable(),
+                "{round} {time} {error:?}"
+            );
+        }
+        if round == 0 {
+            bob.connect().await.expect("heard, and counted anew from here");
+        }
+    }
+    miss();
+    faults.on("GET /v1/agents/me", HttpFault::status(503));
+    assert!(bob.connect().await.expect_err("closed").is_retryable());
+    miss();
+    let error = bob.connect().await.expect_err("closed");
+    assert!(error.is_fatal() && !error.is_retryable(), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Config);
+}
+
+#[tokio::test]
 async fn c49_rotated_key_and_suspension_are_final() {
     let world = World::new().await;
     let (bob, carol) = (world.attach("bob").await, world.attach("carol").await);

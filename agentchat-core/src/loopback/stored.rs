@@ -141,6 +141,7 @@ impl Stored {
             conversation: self.conversation.clone(),
             body: self.body.clone(),
             headers: self.headers.clone(),
+            network: Headers::new(),
             reply_to: more.and_then(|more| more.reply_to.clone()),
             correlation_id: more.and_then(|more| more.correlation_id.clone()),
             priority: self.priority,

@@ -150,6 +150,15 @@ impl AgentChat {
     /// # Errors
     /// Those of every call.
     pub async fn conversations(&self, limit: Option<u32>, offset: u64) -> ApiResult<Vec<Conversation>> {
+        Ok(self.conversations_counted(limit, offset).await?.0)
+    }
+
+    /// [`AgentChat::conversations`], and how many the server listed: those that cannot be read, too.
+    pub(crate) async fn conversations_counted(
+        &self,
+        limit: Option<u32>,
+        offset: u64,
+    ) -> ApiResult<(Vec<Conversation>, usize)> {
         let mut call = Call::new("conversations", Verb::Get, path("conversations", &["conversations"])?);
         if let Some(limit) = limit {
             call = call.with_query("limit", limit);
@@ -157,7 +166,7 @@ impl AgentChat {
         if offset > 0 {
             call = call.with_query("offset", offset);
         }
-        self.list(call).await
+        self.list_counted(call).await
     }
 
     /// Who takes part: the other agent of a direct conversation (older servers name both), or all members

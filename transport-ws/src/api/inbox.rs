@@ -178,7 +178,13 @@ impl AgentChat {
 
     /// A bare list; elements that cannot be read are left out.
     pub(super) async fn list<T: DeserializeOwned>(&self, call: Call) -> ApiResult<Vec<T>> {
+        Ok(self.list_counted(call).await?.0)
+    }
+
+    /// [`AgentChat::list`], and how many elements there were.
+    pub(super) async fn list_counted<T: DeserializeOwned>(&self, call: Call) -> ApiResult<(Vec<T>, usize)> {
         let items: Vec<Value> = self.fetch(call).await?;
-        Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+        let count = items.len();
+        Ok((items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect(), count))
     }
 }

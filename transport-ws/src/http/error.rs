@@ -26,6 +26,8 @@ struct Inner {
     code: Option<String>,
     status: Option<u16>,
     message: String,
+    /// The message without names, where it has some: what is printed.
+    shown: Option<String>,
     details: Option<Value>,
     beside: serde_json::Map<String, Value>,
     synthesised: bool,
@@ -133,7 +135,34 @@ impl ApiError {
         (inner.details, inner.beside) = (body.details, body.beside);
         inner.request_id.clone_from(&answer.request_id);
         inner.retry_after = retry_after;
+        for name in error.names() {
+            error.hide(&name);
+        }
         error
+    }
+
+    /// Shows `name` neither in `Display` nor in `Debug`, nor in core's error.
+    pub(crate) fn hide(&mut self, name: &str) {
+        if name.len() >= SHORTEST_NAME && self.shown().contains(name) {
+            self.0.shown = Some(self.shown().replace(name, "…"));
+        }
+    }
+
+    /// The message as it may be printed.
+    pub(crate) fn shown(&self) -> &str {
+        self.0.shown.as_deref().unwrap_or(&self.0.message)
+    }
+
+    /// Whom the details name: the message may repeat it.
+    fn names(&self) -> Vec<String> {
+        let details = self.0.details.as_ref().and_then(Value::as_object).into_iter().flatten();
+        let named =
+            details.chain(&self.0.beside).filter(|(name, _)| NAMING.iter().any(|it| name.contains(it)));
+        let texts = named.flat_map(|(_, value)| match value {
+            Value::Array(several) => several.iter().collect(),
+            one => vec![one],
+        });
+        texts.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     fn of(
@@ -153,6 +182,7 @@ impl ApiError {
             code: None,
             status: None,
             message,
+            shown: None,
             details: None,
             beside: serde_json::Map::new(),
             synthesised: false,
@@ -225,7 +255,8 @@ impl ApiError {
         self.0.status
     }
 
-    /// What is wrong, in one line: the server's words, when it gave some.
+    /// What is wrong, in one line: the server's words, when it gave some. They may name an agent, which
+    /// `Display` and `Debug` leave out where it is known.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -284,6 +315,13 @@ impl ApiError {
         serde_json::from_value(self.0.details.clone()?).ok()
     }
 
+    /// The word beside the code of a suspension, where it is one word.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        let reason = self.0.beside.get("reason").and_then(Value::as_str)?;
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        (reason.len() <= LONGEST_REASON && reason.bytes().all(is_word)).then_some(reason)
+    }
+
     /// How many agents an address may have ([`ErrorCode::EmailLimit`], [`ErrorCode::EmailExhausted`]).
     pub fn limit(&self) -> Option<u64> {
         self.number("limit")
@@ -306,7 +344,7 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.operation, self.0.message)?;
+        write!(f, "{}: {}", self.0.operation, self.shown())?;
         if let Some(code) = &self.0.code {
             write!(f, " ({code})")?;
         }
@@ -325,7 +363,7 @@ impl fmt::Debug for ApiError {
             .field("reached", &inner.reached)
             .field("code", &inner.code)
             .field("status", &inner.status)
-            .field("message", &inner.message)
+            .field("message", &self.shown())
             .field("request_id", &inner.request_id)
             .field("retry_after", &inner.retry_after)
             .field("attempts", &inner.attempts)
@@ -346,5 +384,76 @@ fn one_line(text: &str) -> String {
 }
 
 const LONGEST_MESSAGE: usize = 300;
+const LONGEST_REASON: usize = 64;
+/// Handles are no shorter.
+const SHORTEST_NAME: usize = 3;
+/// What members are called that hold names and addresses of agents and their owners.
+const NAMING: [&str; 2] = ["handle", "email"];
 /// The first wait of the retry table.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use agentchat_core::Error;
+
+    use super::*;
+
+    fn refused(status: u16, body: &str) -> ApiError {
+        let body = bytes::Bytes::from(body.to_owned());
+        let status = reqwest::StatusCode::from_u16(status).expect("a status");
+        let head = Answer::head(status, &reqwest::header::HeaderMap::new());
+        ApiError::refused("send", &Answer { body, ..head })
+    }
+
+    fn printed(error: ApiError) -> String {
+        let own = format!("{error} {error:?}");
+        let core = Error::from(error);
+        let context: Vec<_> = core.context().collect();
+        format!("{own} {core} {core:?} {context:?}")
+    }
+
+    #[test]
+    fn no_code_prints_whom_it_is_about_or_what_stands_beside_it() {
+        for (code, ..) in ErrorCode::spellings() {
+            let body = format!(
+                r#"{{"code":"{code}","message":"@bob-7 will not","details":{{"recipient_handle":"bob-7","undelivered_count":10000,
+                "handles":["carol-8"],"waiting_since":"2026-08-11T08:00:00Z","body":"a secret"}},"detail":"bob-7 did it","reason":"Bob-7 did"}}"#
+            );
+            for status in [400, 403, 429, 500] {
+                let error = refused(status, &body);
+                assert!(error.details_json().is_some_and(|it| it.contains("bob-7")), "asked for, it is told");
+                assert_eq!(error.message(), "@bob-7 will not");
+                let printed = printed(error).to_lowercase();
+                for hidden in ["bob-7", "carol-8", "a secret", "did"] {
+                    assert!(!printed.contains(hidden), "{code} {status}: {printed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_without_a_code_prints_nothing_of_its_body() {
+        for status in [400, 401, 403, 404, 410, 429, 500, 502] {
+            let error = refused(status, r#"{"oops":"bob-7","content":"a secret"}"#);
+            assert!(error.details_json().is_some_and(|it| it.contains("a secret")));
+            let printed = printed(error);
+            assert!(!printed.contains("bob-7") && !printed.contains("a secret"), "{status}: {printed}");
+        }
+    }
+
+    #[test]
+    fn facts_stay_and_the_rest_is_in_the_source() {
+        let mut error = refused(
+            429,
+            r#"{"code":"RECIPIENT_BACKLOGGED","message":"carol-8 and bob-7","details":{"recipient_handle":"bob-7","undelivered_count":10000,"retry_after_ms":750}}"#,
+        );
+        error.hide("carol-8");
+        let core = Error::from(error);
+        assert_eq!(core.to_string(), "send: … and … (RECIPIENT_BACKLOGGED)");
+        let context: Vec<_> = core.context().collect();
+        assert_eq!(context, [("status", "429"), ("retry_after_ms", "750"), ("undelivered_count", "10000")]);
+        let source = StdError::source(&core).and_then(|it| it.downcast_ref::<ApiError>()).expect("kept");
+        assert_eq!(source.backlogged().and_then(|it| it.recipient_handle).as_deref(), Some("bob-7"));
+        assert_eq!(source.message(), "carol-8 and bob-7");
+    }
+}

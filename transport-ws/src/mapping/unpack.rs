@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{BodyIn, CONTENT, JSON, OURS, Ours, SCHEME, SYSTEM, TEXT};
-use crate::wire::MessageRow;
+use crate::wire::{Context, MessageRow};
 
 /// Reads a message as AgentChat hands it out. Nothing for a row without a usable id. Other parts that are
 /// missing or cannot be read are left empty: other clients write other things, and their messages must
@@ -43,6 +43,9 @@ pub(crate) fn from_row_of(
     delivery.client_msg_id = row.client_msg_id().and_then(|id| ClientMsgId::new(id).ok());
     delivery.sender = row.sender().and_then(address);
     delivery.created = row.created();
+    if let Some(context) = row.context_json() {
+        delivery.network.insert(Context::LINE, context);
+    }
     let Some(ours) = ours else {
         delivery.conversation = row.conversation_id().and_then(|id| ConversationId::new(id).ok());
         delivery.seq = row.seq();

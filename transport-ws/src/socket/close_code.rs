@@ -8,6 +8,9 @@ pub(crate) enum CloseMeaning {
     /// The server speaks against the key. A server whose database is away says the same, so the key is
     /// tried once more by REST before it counts as bad.
     KeyInQuestion,
+    /// The server did not get a greeting, or not one it can read: of a slow line it says so too, so it is
+    /// tried again a few times.
+    GreetingMissed,
 }
 
 /// What a close frame of the server means. Our own closes are never looked up here.
@@ -38,7 +41,7 @@ const fn row(code: u16, reason: &'static str, meaning: CloseMeaning) -> Row {
 /// The first row that fits counts; a code that is not here is a lost connection.
 const CLOSES: &[Row] = &[
     // Also what the server makes of a slow line: the greeting came too late.
-    row(1008, "HELLO frame required", CloseMeaning::Lost),
+    row(1008, "HELLO frame required", CloseMeaning::GreetingMissed),
     row(1008, HELLO_TIMEOUT, CloseMeaning::Lost),
     row(1008, "", CloseMeaning::KeyInQuestion),
     row(4401, "", CloseMeaning::KeyInQuestion),
@@ -54,7 +57,7 @@ mod tests {
 
     #[test]
     fn every_documented_end_has_its_meaning() {
-        use CloseMeaning::{KeyInQuestion, Lost};
+        use CloseMeaning::{GreetingMissed, KeyInQuestion, Lost};
         for (code, reason, expected) in [
             (1000, "", Lost),
             (1001, "Server shutting down", Lost),
@@ -66,8 +69,8 @@ mod tests {
             (1008, "Account deleted", KeyInQuestion),
             (1008, "Account suspended", KeyInQuestion),
             (1008, "a reason of tomorrow", KeyInQuestion),
-            (1008, "HELLO frame required", Lost),
-            (1008, "HELLO frame required first", Lost),
+            (1008, "HELLO frame required", GreetingMissed),
+            (1008, "HELLO frame required first", GreetingMissed),
             (1008, "HELLO ack timeout", Lost),
             (1011, "", Lost),
             (1012, "", Lost),

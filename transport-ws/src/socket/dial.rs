@@ -131,7 +131,7 @@ async fn greet(config: &AgentChatConfig, mut socket: Socket) -> Result<Greeted, 
                     let error = disconnected("the server refuses the greeting");
                     return Err(DialError { meaning: CloseMeaning::KeyInQuestion, error });
                 }
-                Action::Ping | Action::Invited => {}
+                Action::Ping | Action::Invited | Action::Pushed(_) => {}
                 Action::Close { code, reason } => {
                     let frame = CloseFrame { code: code.into(), reason: reason.into() };
                     let _ = timeout(GOODBYE, socket.close(Some(frame))).await;

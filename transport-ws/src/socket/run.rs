@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 use super::close_code::{CloseMeaning, meaning};
 use super::dial::{GOODBYE, Greeted, Socket};
 use super::session::{Action, News, SocketSession};
+use crate::transport::Pushes;
 use crate::transport::shared::{AT_ONCE, Shared};
 use crate::wire::{ServerFrame, ack};
 
@@ -25,6 +26,7 @@ pub(crate) struct End {
 pub(crate) async fn run(
     mut greeted: Box<Greeted>,
     shared: Arc<Shared>,
+    pushes: &Pushes,
     write_within: Duration,
 ) -> Option<End> {
     shared.arrive(&mut std::mem::take(&mut greeted.early));
@@ -52,7 +54,8 @@ pub(crate) async fn run(
         let actions = tokio::select! {
             message = socket.next(), if may_read => {
                 let end = read_ready(socket, message, session, &mut news).err();
-                let more = news.rows.len() >= AT_ONCE;
+                let more = news.len() >= AT_ONCE;
+                pushes.tell(news.pushed.drain(..));
                 shared.arrive(&mut news.rows);
                 if std::mem::take(&mut news.invited) {
                     shared.invited.notify_one();
@@ -89,6 +92,7 @@ pub(crate) async fn run(
         for action in actions {
             match action {
                 Action::Message(row) => shared.arrive(&mut vec![row]),
+                Action::Pushed(frame) => pushes.tell(std::iter::once(frame)),
                 Action::Invited => shared.invited.notify_one(),
                 Action::Ping => {
                     let pinged = timeout(write_within, socket.send(Message::Ping(bytes::Bytes::new()))).await;
@@ -117,7 +121,7 @@ fn read_ready(
 ) -> Result<(), End> {
     let now = Instant::now();
     read(message, session, now, news)?;
-    while news.rows.len() < AT_ONCE
+    while news.len() < AT_ONCE
         && let Some(message) = socket.next().now_or_never()
     {
         read(message, session, now, news)?;

@@ -39,6 +39,8 @@ pub(crate) enum Action {
     Live { acks: bool },
     /// A message arrived.
     Message(MessageRow),
+    /// Something beside messages.
+    Pushed(ServerFrame),
     /// The agent is invited to a group.
     Invited,
     /// The server refused the key in a frame.
@@ -61,8 +63,17 @@ enum State {
 #[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) rows: Vec<MessageRow>,
+    /// What came beside them.
+    pub(crate) pushed: Vec<ServerFrame>,
     /// There may be an invitation to a group.
     pub(crate) invited: bool,
+}
+
+impl News {
+    /// How many frames it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() + self.pushed.len()
+    }
 }
 
 impl Times {
@@ -90,7 +101,7 @@ impl SocketSession {
         }
     }
 
-    /// A text frame arrived. One that cannot be read, or that this version does not know, is passed over.
+    /// A text frame arrived. One that cannot be read is passed over.
     pub(crate) fn on_frame(&mut self, frame: ServerFrame, now: Instant) -> Vec<Action> {
         self.on_sign_of_life(now);
         match (frame, &mut self.state) {
@@ -115,6 +126,7 @@ impl SocketSession {
                 self.state = State::Over;
                 vec![Action::Refused]
             }
+            (frame, State::Live) if is_news(&frame) => vec![Action::Pushed(frame)],
             _ => {
                 self.passed_over += 1;
                 Vec::new()
@@ -130,8 +142,13 @@ impl SocketSession {
                 news.rows.push(row);
             }
             (frame, _) => {
-                let actions = self.on_frame(frame, now);
-                news.invited |= actions.iter().any(|action| matches!(action, Action::Invited));
+                for action in self.on_frame(frame, now) {
+                    match action {
+                        Action::Invited => news.invited = true,
+                        Action::Pushed(frame) => news.pushed.push(frame),
+                        _ => {}
+                    }
+                }
             }
         }
     }
@@ -215,6 +232,11 @@ impl SocketSession {
         self.state = State::Over;
         vec![Action::Close { code, reason }]
     }
+}
+
+/// Whether a frame of a live session says something that is no part of the session itself.
+fn is_news(frame: &ServerFrame) -> bool {
+    !matches!(frame, ServerFrame::HelloOk { .. } | ServerFrame::Refused { .. } | ServerFrame::Unreadable(_))
 }
 
 /// The capability of acknowledging single messages.
@@ -352,11 +374,16 @@ mod tests {
     fn c56_unknown_frame_types_are_passed_over() {
         let now = Instant::now();
         let mut session = live(now);
-        for text in [r#"{"type":"zebra.event","payload":{}}"#, "no json", "[]", "{}", r#"{"type":7}"#] {
+        let unknown = ServerFrame::read(r#"{"type":"zebra.event","payload":{}}"#);
+        let told = session.on_frame(unknown, now);
+        assert!(
+            matches!(&told[..], [Action::Pushed(ServerFrame::Unknown { kind, .. })] if kind == "zebra.event")
+        );
+        for text in ["no json", "[]", "{}", r#"{"type":7}"#] {
             assert!(session.on_frame(ServerFrame::read(text.to_owned()), now).is_empty(), "{text}");
         }
         assert!(session.on_frame(ServerFrame::binary(), now).is_empty());
-        assert_eq!(session.passed_over(), 6);
+        assert_eq!(session.passed_over(), 5);
         assert!(matches!(session.on_frame(message("m"), now)[..], [Action::Message(_)]));
     }
 

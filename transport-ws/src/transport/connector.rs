@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use rustls::ClientConfig;
 
 use super::AgentChatTransport;
 use super::follower::Follower;
+use super::frames::{Frames, Pushes};
 use super::invitations::{Invitations, Invites};
 use super::keeping::Keeping;
 use super::names::Names;
@@ -46,8 +48,11 @@ struct Inner {
     store: Option<Arc<dyn CursorStore>>,
     keeping: OnceLock<Arc<Keeping>>,
     invites: Invites,
+    pushes: Pushes,
     /// Set once a socket was granted acknowledgements.
     acks: OnceLock<()>,
+    /// How often in a row the server said that it got no greeting.
+    unheard: AtomicU32,
 }
 
 impl AgentChatConnector {
@@ -65,9 +70,23 @@ impl AgentChatConnector {
         let (leftover, positions) = (Leftover::default(), Positions::default());
         let (store, keeping) = (None, OnceLock::new());
         let invites = Invites::new(config.invitations());
-        let acks = OnceLock::new();
-        let inner =
-            Inner { config, client, tls, handle, names, leftover, positions, store, keeping, invites, acks };
+        let pushes = Pushes::default();
+        let (acks, unheard) = (OnceLock::new(), AtomicU32::new(0));
+        let inner = Inner {
+            config,
+            client,
+            tls,
+            handle,
+            names,
+            leftover,
+            positions,
+            store,
+            keeping,
+            invites,
+            pushes,
+            acks,
+            unheard,
+        };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -82,7 +101,7 @@ impl AgentChatConnector {
     /// At its first use nothing is new that was delivered before; what waits at the server is. Keys begin
     /// with `agentchat/`, the agent's handle and the server, so agents may share a store, also with their
     /// sessions. A cursor is written soon after `ack`, and before `close` returns. Cursors of conversations
-    /// that the server does not list any more, or does not let this agent read, are cleared.
+    /// that the server says are gone, or not this agent's to read, are cleared.
     pub fn with_cursor_store(self, store: Arc<dyn CursorStore>) -> Self {
         let Inner { config, client, tls, .. } = &*self.0;
         Self(Arc::new(Inner {
@@ -96,8 +115,22 @@ impl AgentChatConnector {
             store: Some(store),
             keeping: OnceLock::new(),
             invites: Invites::new(config.invitations()),
+            pushes: Pushes::default(),
             acks: OnceLock::new(),
+            unheard: AtomicU32::new(0),
         }))
+    }
+
+    /// The server says that it got no greeting. A slow line makes it say so, and an outage; one that says it
+    /// again and again, and takes the key beside the socket, never will take the greeting.
+    async fn unheard(&self, error: Error) -> Error {
+        let times = self.0.unheard.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let client = self.0.client.clone().with_call_timeout(self.0.config.hello_timeout());
+        if times <= UNHEARD || client.me().await.is_err() {
+            return error;
+        }
+        let what = format!("the server takes the key and not the greeting, {times} times in a row");
+        Error::new(ErrorKind::Config, "connect", what).with_reached(Reached::Yes).with_source(error)
     }
 
     /// What is kept, read from the store before the socket is there: what arrives later is new.
@@ -131,6 +164,12 @@ impl AgentChatConnector {
     /// registers, and what comes then. What has been seen before is told first.
     pub fn invitations(&self) -> Invitations {
         self.0.invites.told()
+    }
+
+    /// What the server pushes beside messages, over whichever socket of this connector: receipts, presence, who
+    /// writes, warnings, groups that are gone, and what this version does not know. From now on.
+    pub fn frames(&self) -> Frames {
+        self.0.pushes.frames()
     }
 
     async fn handle(&self) -> Result<Arc<str>> {
@@ -170,10 +209,16 @@ impl Connector for AgentChatConnector {
         let keeping = self.keeping(&own).await?;
         // Boxed, since what is handed to a task has its room there twice.
         let greeted = match dial(&inner.config, &inner.tls).await {
-            Ok(greeted) => Box::new(greeted),
+            Ok(greeted) => {
+                inner.unheard.store(0, Ordering::Relaxed);
+                Box::new(greeted)
+            }
             Err(refused) if refused.meaning == CloseMeaning::KeyInQuestion => {
                 let ending = verdict(&inner.client, Some(&own), refused.error.to_string()).await;
                 return Err(ending.error("connect", Reached::Yes));
+            }
+            Err(refused) if refused.meaning == CloseMeaning::GreetingMissed => {
+                return Err(self.unheard(refused.error).await);
             }
             Err(refused) => return Err(refused.error),
         };
@@ -187,14 +232,14 @@ impl Connector for AgentChatConnector {
         let kept = keeping.is_some();
         let within = inner.config.pong_timeout();
         let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
-        let invites = inner.invites.clone();
+        let (invites, pushes) = (inner.invites.clone(), inner.pushes.clone());
         if invites.are_wanted() {
             shared.invited.notify_one();
         }
         // What is rare is boxed: it must not take room in the task of every agent.
         let task = tokio::spawn(async move {
             let end = tokio::select! {
-                end = run(greeted, Arc::clone(&task_shared), within) => end,
+                end = run(greeted, Arc::clone(&task_shared), &pushes, within) => end,
                 never = keep(keeping.as_deref(), &client) => match never {},
                 never = invites.watch(&client, &task_shared.invited) => match never {},
             };
@@ -264,5 +309,7 @@ pub(super) fn unusable() -> Error {
     Error::new(ErrorKind::Protocol, "connect", "the server names no usable handle")
 }
 
+/// How often in a row a greeting that the server did not get is tried again.
+const UNHEARD: u32 = 3;
 /// How long the store may take for what was settled before a connection was lost.
 const FLUSHING: Duration = Duration::from_secs(1);

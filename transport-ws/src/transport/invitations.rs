@@ -159,7 +159,9 @@ impl Invites {
 }
 
 async fn accept(client: &AgentChat, invitation: &GroupInvitation) -> bool {
-    match client.accept_invitation(&invitation.id, Some(&invitation.id)).await {
+    // Without an idempotency key: under one the server would say a refusal again for a day, and a second
+    // acceptance changes nothing.
+    match client.accept_invitation(&invitation.id, None).await {
         Ok(_) => true,
         Err(error) => {
             // It has been answered elsewhere, or the group is gone.

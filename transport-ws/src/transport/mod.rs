@@ -1,7 +1,8 @@
 //! AgentChat as a transport: sends by REST, receives over the socket.
 //!
 //! `connector` attaches over a socket, `follower` by REST until the agent leads, `poll` by REST alone.
-//! `reading` is one subscription: rows in their `order`, with their `fates`; `shared` is what it has in
+//! `frames` is what else
+//! a socket brings. `reading` is one subscription: rows in their `order`, with their `fates`; `shared` is what it has in
 //! common with the socket's task. `positions`, `lost` and `keeping` make good what older servers forget.
 
 mod connector;
@@ -10,6 +11,7 @@ mod ending;
 mod events;
 mod fates;
 mod follower;
+mod frames;
 mod invitations;
 mod keeping;
 mod lost;
@@ -38,6 +40,8 @@ use tokio::time::{sleep, timeout};
 pub use connector::AgentChatConnector;
 use directory::Directory;
 use events::Events;
+pub(crate) use frames::Pushes;
+pub use frames::{Frames, Pushed};
 use invitations::Invites;
 pub use invitations::{Invitations, Invited};
 use names::Names;
@@ -323,22 +327,10 @@ fn full_second(error: &ApiError) -> Option<Duration> {
 }
 
 /// The server's words name the recipient; errors show no addresses.
-fn without_names(error: ApiError, to: &Recipient) -> Error {
+fn without_names(mut error: ApiError, to: &Recipient) -> Error {
     let (Recipient::Agent(name) | Recipient::Group(name)) = to;
-    if !error.message().contains(name.as_str()) {
-        return error.into();
-    }
-    let words = error.message().replace(name.as_str(), "…");
-    let mut told = Error::new(error.kind(), error.operation(), words)
-        .with_advice(error.advice())
-        .with_reached(error.reached());
-    if let Some(code) = error.code() {
-        told = told.with_code(code);
-    }
-    if let Some(id) = error.request_id() {
-        told = told.with_request_id(id);
-    }
-    told
+    error.hide(name);
+    error.into()
 }
 
 /// How many full seconds one send waits out.

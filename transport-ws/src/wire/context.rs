@@ -1,5 +1,6 @@
 //! What the server itself says about a message, apart from what its sender says.
 
+use agentchat_core::Delivery;
 use serde::Deserialize;
 
 use super::lenient;
@@ -50,6 +51,14 @@ pub struct ContextConversation {
 }
 
 impl Context {
+    /// The line of [`Delivery::network`] that has it, as JSON text with all its members.
+    pub const LINE: &str = "agentchat.context";
+
+    /// What the server says about a message. Nothing on older servers, and for messages of other networks.
+    pub fn of(delivery: &Delivery) -> Option<Self> {
+        Self::read(delivery.network.get(Self::LINE)?)
+    }
+
     /// Whether the server found `handle` mentioned in the text.
     pub fn mentions(&self, handle: &str) -> bool {
         let handle = handle.strip_prefix('@').unwrap_or(handle);

@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::group::{GroupDeleted, GroupInvitation};
-use super::lenient;
 use super::loose::Loose;
 use super::presence::Presence;
 use super::receipt::ReadReceipt;
 use super::row::MessageRow;
+use super::{Extra, lenient};
 
 /// A frame from the server. Reading one never fails: what cannot be read is [`ServerFrame::Unreadable`], to
 /// be counted and passed over.
@@ -91,6 +91,8 @@ pub struct Typing {
     pub sender: Option<String>,
     /// Whether it began.
     pub started: bool,
+    /// What else came.
+    pub extra: Extra,
 }
 
 /// The server asks to slow down before it refuses. No recording of one exists; every member may be missing.
@@ -112,6 +114,9 @@ pub struct RateLimitWarning {
     /// The server's words.
     #[serde(default, deserialize_with = "lenient::text")]
     pub message: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl ServerFrame {
@@ -172,9 +177,9 @@ impl ServerFrame {
             "message.read" => Self::Read(ReadReceipt::read(payload).ok_or(Unreadable::BadPayload)?),
             "presence.update" => Self::Presence(object(payload)?),
             "typing.start" | "typing.stop" => {
-                let Members { conversation_id, sender, .. } = object(payload)?;
+                let Members { conversation_id, sender, extra, .. } = object(payload)?;
                 let conversation_id = conversation_id.ok_or(Unreadable::BadPayload)?;
-                Self::Typing(Typing { conversation_id, sender, started: &*kind == "typing.start" })
+                Self::Typing(Typing { conversation_id, sender, started: &*kind == "typing.start", extra })
             }
             "rate_limit.warning" => Self::RateLimit(object(payload).unwrap_or_default()),
             "group.invite.received" => Self::Invitation(object(payload)?),
@@ -234,6 +239,8 @@ struct Members {
     message: Option<String>,
     #[serde(default, deserialize_with = "lenient::text")]
     reason: Option<String>,
+    #[serde(flatten)]
+    extra: Extra,
 }
 
 /// How a frame with a message begins, as servers write it. What follows is its payload and a brace.

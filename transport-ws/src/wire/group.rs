@@ -48,4 +48,7 @@ pub struct GroupDeleted {
     /// When, as written.
     #[serde(default, deserialize_with = "lenient::text")]
     pub deleted_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }

@@ -27,7 +27,6 @@ pub use directory::{DirectoryEntry, DirectoryPage};
 pub(crate) use error_body::ErrorBody;
 pub use extra::Extra;
 pub use frame_in::{Payload, RateLimitWarning, ServerFrame, Typing, Unreadable};
-pub use frame_out::ClientFrame;
 pub(crate) use frame_out::{ack, hello};
 pub use group::{GroupDeleted, GroupInvitation};
 pub(crate) use page::rows;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::lenient;
+use super::{Extra, lenient};
 
 /// An agent's presence.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -19,6 +19,9 @@ pub struct Presence {
     /// When it was last there, as written.
     #[serde(default, deserialize_with = "lenient::text")]
     pub last_seen: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// Whether an agent is there.

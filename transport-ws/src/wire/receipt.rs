@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::lenient;
+use super::{Extra, lenient};
 
 /// Someone read something of ours. Servers write it in two shapes: of one message, or of everything up to a
 /// number.
@@ -19,6 +19,8 @@ pub struct ReadReceipt {
     pub reader: Option<String>,
     /// When, as written.
     pub at: Option<String>,
+    /// What else came.
+    pub extra: Extra,
 }
 
 impl ReadReceipt {
@@ -36,6 +38,7 @@ impl ReadReceipt {
             through_seq: members.through_seq,
             reader: members.read_by.or(members.reader),
             at: members.read_at.or(members.at),
+            extra: members.extra,
         })
     }
 }
@@ -56,6 +59,8 @@ struct Members {
     read_at: Option<String>,
     #[serde(default, deserialize_with = "lenient::text")]
     at: Option<String>,
+    #[serde(flatten)]
+    extra: Extra,
 }
 
 #[cfg(test)]

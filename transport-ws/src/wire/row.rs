@@ -194,6 +194,11 @@ impl MessageRow {
         Context::read(self.json(self.members.context)?)
     }
 
+    /// [`MessageRow::context`] as JSON text; nothing when it is no object.
+    pub fn context_json(&self) -> Option<&str> {
+        self.json(self.members.context).filter(|json| json.starts_with('{'))
+    }
+
     /// `skipped_recipients`: members of a group that did not get it. Only in the answer to a send.
     pub fn skipped_recipients(&self) -> Vec<String> {
         let list = self

@@ -58,6 +58,29 @@ async fn a_process_killed_after_the_frame_was_written_gets_the_message_when_it_i
     process.kill();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_killed_at_its_first_use_gets_what_waited_when_it_is_back() {
+    let world = World::of(Profile::Legacy).await;
+    let alice = world.attach("alice").await;
+    world.server.agent("bob");
+    let bob = agentchat_core::Address::of("agentchat", "bob").expect("an address");
+    let place = Place::new();
+    for words in ["l1", "l2"] {
+        let message = agentchat_core::Outbound::new(bob.clone(), agentchat_core::Body::text(words));
+        within(alice.send(&message)).await.expect("accepted");
+    }
+    let mut process = Process::start(&world, &place);
+    process.until("ready");
+    within(world.server.until_stored("bob", 0)).await;
+    process.kill();
+    for _ in 0..2 {
+        let mut process = Process::start(&world, &place);
+        let back = process.until("ready");
+        assert!(back.contains(&"handed l1".to_owned()) && back.contains(&"handed l2".to_owned()), "{back:?}");
+        process.kill();
+    }
+}
+
 /// Not a test of its own: the process that is killed. In an ordinary run it does nothing.
 #[tokio::test]
 async fn killed_process() {

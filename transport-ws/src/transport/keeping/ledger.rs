@@ -16,8 +16,9 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct Line {
     next: u64,
-    /// The store had a cursor of it: from there on everything counts, however old it is.
-    kept: bool,
+    /// `next` is where it stands: the store said so, or something was settled from there on. Without, it is
+    /// the beginning because nobody knows better.
+    known: bool,
     /// Settled stretches behind `next`, by their beginnings, with their ends.
     done: BTreeMap<u64, u64>,
     open: usize,
@@ -26,15 +27,11 @@ struct Line {
 }
 
 impl Ledger {
-    /// What the store has.
+    /// What the store has. It counts at 1, too: messages that waited when the store was first used may be the
+    /// first of their conversation.
     pub(super) fn load(&mut self, conversation: &str, next: u64) {
         let line = self.line(conversation);
-        (line.next, line.kept) = (next.max(1), true);
-    }
-
-    /// Whether something in it may be from before the store was used first.
-    pub(super) fn may_be_older(&self, conversation: &str) -> bool {
-        self.lines.get(conversation).is_none_or(|line| line.next <= 1 && !line.kept)
+        (line.next, line.known) = (next.max(1), true);
     }
 
     /// A message is handed out.
@@ -77,6 +74,11 @@ impl Ledger {
     /// The first number that is not settled, of a conversation that is known.
     pub(super) fn next(&self, conversation: &str) -> Option<u64> {
         self.lines.get(conversation).map(|line| line.next)
+    }
+
+    /// Whether a cursor is kept for it, by whose word everything before is settled.
+    pub(super) fn has_cursor(&self, conversation: &str) -> bool {
+        self.lines.get(conversation).is_some_and(|line| line.known)
     }
 
     /// The conversations that are known and have nothing handed out.
@@ -125,7 +127,7 @@ impl Ledger {
     fn line(&mut self, conversation: &str) -> &mut Line {
         self.lines.entry(conversation.to_owned()).or_insert_with(|| Line {
             next: 1,
-            kept: false,
+            known: false,
             done: BTreeMap::new(),
             open: 0,
             looked: false,
@@ -148,7 +150,7 @@ impl Ledger {
         }
         if from <= line.next {
             if to > line.next {
-                (line.next, line.looked) = (to, false);
+                (line.next, line.known, line.looked) = (to, true, false);
                 self.drafts.insert(conversation.to_owned(), Some(to));
             }
         } else if line.done.len() < STRETCHES {
@@ -185,6 +187,16 @@ mod tests {
         assert_eq!(ledger.take_drafts(), BTreeMap::from([("c".to_owned(), Some(4))]));
         ledger.settled("m1");
         assert!(!ledger.has_drafts(), "a second time it changes nothing");
+    }
+
+    #[test]
+    fn a_cursor_counts_at_the_beginning_too_and_a_message_in_hand_is_none() {
+        let mut ledger = Ledger::default();
+        ledger.load("waits", 1);
+        ledger.handed("m", "new", 1);
+        assert!(ledger.has_cursor("waits") && !ledger.has_cursor("new") && !ledger.has_cursor("never"));
+        ledger.settled("m");
+        assert!(ledger.has_cursor("new"));
     }
 
     #[test]

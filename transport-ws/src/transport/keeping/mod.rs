@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use agentchat_core::store::{Cursor, CursorStore};
 use agentchat_core::{ErrorKind, Result};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -101,6 +103,7 @@ impl Keeping {
     /// Tells the store what changes, and looks for numbers that hold a cursor up, until it is dropped.
     pub(crate) async fn run(&self, client: &AgentChat) -> Infallible {
         let mut pause = SHORTEST;
+        let mut looking: Option<BoxFuture<'_, ()>> = None;
         loop {
             let drafts = {
                 let mut inner = self.lock();
@@ -109,10 +112,16 @@ impl Keeping {
             };
             if drafts.is_empty() {
                 self.written.notify_waiters();
-                let gap = self.lock().ledger.gap();
-                match gap {
-                    Some((conversation, from, to)) => self.look_into(client, &conversation, from, to).await,
-                    None => self.changed.notified().await,
+                if looking.is_none() {
+                    let gap = self.lock().ledger.gap();
+                    looking = gap.map(|(conversation, from, to)| {
+                        self.look_into(client, conversation, from, to).boxed()
+                    });
+                }
+                // A server that takes its time with history must not hold up what is to be written.
+                tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = done(&mut looking) => looking = None,
                 }
                 continue;
             }
@@ -188,6 +197,14 @@ impl Keeping {
 impl fmt::Debug for Keeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keeping").finish_non_exhaustive()
+    }
+}
+
+/// Returns once what is under way is done: never, where there is none.
+async fn done(looking: &mut Option<BoxFuture<'_, ()>>) {
+    match looking {
+        Some(looking) => looking.await,
+        None => std::future::pending().await,
     }
 }
 

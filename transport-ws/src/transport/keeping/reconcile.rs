@@ -43,7 +43,8 @@ impl Keeping {
     }
 
     /// Everything that history has and that is not settled, conversation by conversation. Conversations that
-    /// are gone are forgotten.
+    /// the server says are gone, or not this agent's, are forgotten. That a list does not show them says
+    /// neither: they may be hidden, and a list may be short.
     pub(crate) async fn reconcile(&self, client: &AgentChat, own: &str) -> Result<Vec<MessageRow>> {
         // What becomes known meanwhile cannot be missing in the list.
         let known = self.lock().ledger.idle();
@@ -51,12 +52,10 @@ impl Keeping {
         let mut asked: Vec<String> =
             listed.iter().filter(|it| self.may_have_more(it)).map(|it| it.id.clone()).collect();
         let shown: HashSet<&str> = listed.iter().map(|it| it.id.as_str()).collect();
-        let behind: Vec<String> = known.into_iter().filter(|it| !shown.contains(it.as_str())).collect();
-        if complete {
-            let mut inner = self.lock();
-            behind.iter().for_each(|conversation| inner.ledger.forget(conversation));
-        } else if !std::mem::replace(&mut self.lock().looked_behind, true) {
-            asked.extend(behind.into_iter().take(BEHIND));
+        let behind = known.into_iter().filter(|it| !shown.contains(it.as_str()));
+        // Behind a list that ends there are few: those that are hidden or gone.
+        if !std::mem::replace(&mut self.lock().looked_behind, true) || complete {
+            asked.extend(behind.take(BEHIND));
         }
         let reading = stream::iter(asked)
             .map(|conversation| async move {
@@ -68,7 +67,7 @@ impl Keeping {
         for (conversation, rows) in reading.collect::<Vec<_>>().await {
             match rows {
                 Ok(rows) => found.extend(rows),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Forbidden) => {
+                Err(error) if is_gone(&error) => {
                     self.lock().ledger.forget(&conversation);
                 }
                 // Its cursor stays where it is: the next attachment asks again.
@@ -82,12 +81,12 @@ impl Keeping {
 
     /// Looks whether numbers that hold a cursor up are there at all. Rows that are stay missing until the
     /// next subscription reads them.
-    pub(super) async fn look_into(&self, client: &AgentChat, conversation: &str, from: u64, to: u64) {
-        let since = self.since_of(conversation);
-        let Ok((rows, begin)) = read(client, conversation, from, Some(to), since).await else { return };
+    pub(super) async fn look_into(&self, client: &AgentChat, conversation: String, from: u64, to: u64) {
+        let since = self.since_of(&conversation);
+        let Ok((rows, begin)) = read(client, &conversation, from, Some(to), since).await else { return };
         let seqs: Vec<u64> = rows.iter().filter_map(MessageRow::seq).collect();
         if begin <= from {
-            self.lock().ledger.verified(conversation, from, to, &seqs);
+            self.lock().ledger.verified(&conversation, from, to, &seqs);
         }
     }
 
@@ -98,7 +97,8 @@ impl Keeping {
         own: &str,
     ) -> std::result::Result<Vec<MessageRow>, ApiError> {
         let from = self.lock().ledger.next(conversation).unwrap_or(1);
-        let (mut rows, begin) = read(client, conversation, from, None, self.since_of(conversation)).await?;
+        let since = self.since_of(conversation);
+        let (mut rows, begin) = read(client, conversation, from, None, since).await?;
         let mut inner = self.lock();
         for seq in rows.iter().filter(|row| row.sender() == Some(own)).filter_map(MessageRow::seq) {
             inner.ledger.done(conversation, seq);
@@ -118,12 +118,17 @@ impl Keeping {
         inner.ledger.next(&listed.id).is_some() || last.is_none() || last > inner.since
     }
 
-    /// In a conversation of which nothing was ever settled and nothing waited when the store was used first, what
-    /// is older is not new.
+    /// In a conversation without a cursor, what is older is not new.
     fn since_of(&self, conversation: &str) -> Option<SystemTime> {
         let inner = self.lock();
-        inner.since.filter(|_| inner.ledger.may_be_older(conversation))
+        inner.since.filter(|_| !inner.ledger.has_cursor(conversation))
     }
+}
+
+/// Whether it is the server's own word that there is nothing to read any more. A status alone may be that of
+/// something between.
+fn is_gone(error: &ApiError) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Forbidden) && !error.is_synthesised()
 }
 
 /// The rows of a conversation from the number `from` on, up to `to`, in order; with `since`, those after that
@@ -175,9 +180,11 @@ async fn read(
 /// The conversations, and whether these are all.
 async fn list(client: &AgentChat) -> std::result::Result<(Vec<Conversation>, bool), ApiError> {
     let mut listed: Vec<Conversation> = Vec::new();
+    let mut offset = 0;
     for _ in 0..LIST_PAGES {
-        let page = client.conversations(Some(LISTED), listed.len() as u64).await?;
-        let (count, before) = (page.len(), listed.len());
+        let (page, count) = client.conversations_counted(Some(LISTED), offset).await?;
+        let before = listed.len();
+        offset += count as u64;
         for conversation in page {
             if !listed.iter().any(|it| it.id == conversation.id) {
                 listed.push(conversation);

@@ -1,12 +1,14 @@
 //! The client: how a request leaves, and which call its replies go to.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use agentchat_core::agent::{CallMode, FanOut};
-use agentchat_core::{Address, Agent, Body, CallRequest, ClientMsgId, Priority};
-use tracing::Instrument;
+use agentchat_core::{Address, Agent, Body, CallRequest, ClientMsgId, ErrorKind, Priority};
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::a2a_answer::A2aAnswer;
 use super::address;
@@ -64,6 +66,9 @@ impl A2aClient {
     /// Sends a request, or an answer to a task's question, and gives the stream of replies. The request is with
     /// the network when this returns. Dropping the future may leave it sent.
     ///
+    /// The same request may be asked again when a call has timed out and was dropped: it is sent once more, in the
+    /// same bytes, and what was read of it before counts. Its peer runs it once.
+    ///
     /// # Errors
     /// As [`Agent::call`]; [`A2aError::Envelope`] for ids that cannot be carried, and for a task inbox on
     /// another network.
@@ -85,7 +90,10 @@ impl A2aClient {
             private: request.private_inbox,
             reader: request.reader,
         };
-        self.begin(&peer, plan).await
+        match self.parked.take(plan.id.as_str()) {
+            Some(call) => self.again(&peer, plan, call).await,
+            None => self.begin(&peer, plan).await,
+        }
     }
 
     /// Sends a request and waits for its outcome.
@@ -185,38 +193,77 @@ impl A2aClient {
     }
 
     async fn begin(&self, peer: &Address, plan: Plan) -> Result<A2aCall, A2aError> {
-        let Plan { envelope, id, after, timeout, keep, private, reader } = plan;
         let now = self.clock.now();
-        let mut calls = Calls::new(CallLimits::default().with_keep(keep));
-        calls.open(&id, after, Some(now.saturating_add(timeout)), reader, now)?;
-        let mut request = core_request(&envelope, timeout.saturating_add(keep), private);
-        if let Some(deadline) = SystemTime::now().checked_add(timeout) {
+        let mut calls = Calls::new(CallLimits::default().with_keep(plan.keep));
+        calls.open(&plan.id, plan.after, Some(now.saturating_add(plan.timeout)), plan.reader, now)?;
+        let listens = plan.timeout.saturating_add(plan.keep);
+        let request = self.core_request(&plan, listens);
+        let listens = Instant::now().checked_add(listens).unwrap_or_else(Instant::now);
+        let span = self.span_of(&plan, &request);
+        let replies = self.sent(&plan, &span, self.agent.call(peer, request)).await?;
+        let with = (self.clock, self.notes.clone(), Arc::clone(&self.parked));
+        Ok(A2aCall::new(self.agent.clone(), peer.clone(), replies, calls, &plan.id, with, (span, listens)))
+    }
+
+    /// Sends the request of a call that timed out once more, and goes on with what was read of it. The network
+    /// gets another message, because it may take one under the old id for the one it has: the peer tells it by
+    /// its key.
+    async fn again(&self, peer: &Address, plan: Plan, mut call: A2aCall) -> Result<A2aCall, A2aError> {
+        if call.hears_for(plan.timeout) {
+            let deadline = self.clock.now().saturating_add(plan.timeout);
+            let request = self.core_request(&plan, plan.timeout);
+            let span = self.span_of(&plan, &request);
+            match self.sent(&plan, &span, self.agent.call_again(peer, request)).await {
+                // Its inbox is gone.
+                Err(A2aError::Network(error)) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(()) if call.renew(deadline, span) => return Ok(call),
+                Ok(()) => {}
+            }
+        }
+        call.forget();
+        self.begin(peer, plan).await
+    }
+
+    fn core_request(&self, plan: &Plan, timeout: Duration) -> CallRequest {
+        let mut request = core_request(&plan.envelope, timeout, plan.private);
+        if let Some(deadline) = SystemTime::now().checked_add(plan.timeout) {
             request = request.with_deadline(deadline);
         }
-        let urgent = envelope.method().and_then(Operation::parse).is_some_and(Operation::is_urgent);
-        if urgent && self.agent.capabilities().priority {
+        let operation = plan.envelope.method().and_then(Operation::parse);
+        if operation.is_some_and(Operation::is_urgent) && self.agent.capabilities().priority {
             request = request.with_priority(Priority::Urgent);
         }
+        request
+    }
+
+    fn span_of(&self, plan: &Plan, request: &CallRequest) -> Span {
         let trace = self.agent.trace_for(&request.client_msg_id);
-        let span = telemetry::call(envelope.method(), id.as_str(), trace);
-        let sent =
-            tokio::time::timeout(timeout, self.agent.call(peer, request)).instrument(span.clone()).await;
-        let sent = match sent {
-            Err(_) => Err(A2aError::TimedOut { id: id.as_str().to_owned() }),
+        telemetry::call(plan.envelope.method(), plan.id.as_str(), trace)
+    }
+
+    /// Waits until the request is with the network, and tells so.
+    async fn sent<T>(
+        &self,
+        plan: &Plan,
+        span: &Span,
+        sending: impl Future<Output = agentchat_core::Result<T>>,
+    ) -> Result<T, A2aError> {
+        let sent = match tokio::time::timeout(plan.timeout, sending).instrument(span.clone()).await {
+            Err(_) => Err(A2aError::TimedOut { id: plan.id.as_str().to_owned() }),
             Ok(sent) => sent.map_err(A2aError::from),
         };
-        let replies = sent.inspect_err(|error| telemetry::ended(&span, Some(error)))?;
+        let sent = sent.inspect_err(|error| telemetry::ended(span, Some(error)))?;
         span.in_scope(|| {
             self.notes.tell(&Note {
                 name: "request.sent",
-                method: envelope.method(),
-                correlation: Some(id.as_str()),
-                bytes: Some(envelope.body.len()),
+                method: plan.envelope.method(),
+                correlation: Some(plan.id.as_str()),
+                bytes: Some(plan.envelope.body.len()),
                 ..Note::default()
             });
         });
-        let with = (self.clock, self.notes.clone(), Arc::clone(&self.parked));
-        Ok(A2aCall::new(self.agent.clone(), peer.clone(), replies, calls, &id, with, span))
+        Ok(sent)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::idempotency::{Met, RequestError, RequestKey, RequestRecord, RequestSt
 use crate::json::{self, quote};
 use crate::json_text::JsonText;
 use crate::received::{MessageKind, Received};
+use crate::sha256::sha256_base32;
 use crate::stream::{Belongs, Line};
 use crate::task::{Task, TaskError, Turn};
 use crate::vocabulary::Operation;
@@ -72,12 +73,26 @@ impl Shared {
                 return Ok(());
             }
         };
-        if incoming.is_expired(self.clock.now()) {
+        if incoming.is_expired(self.clock.now()) && !self.knows(&received, delivery, &incoming, &asker) {
             self.tell(&Note { name: "request.expired", ..note });
             self.deliver_made(&mut asker, incoming.expired()).await;
             return Ok(());
         }
         self.dispatch(&received, delivery, incoming, asker).await
+    }
+
+    /// Whether this is a copy of a request that became a task: what became of it is said again, late or not.
+    fn knows(&self, received: &Received, delivery: &Delivery, incoming: &Incoming, asker: &Asker) -> bool {
+        let Some(key) = incoming.key.as_ref().filter(|_| {
+            incoming.operation.is_some_and(Operation::sends_message)
+        }) else {
+            return false;
+        };
+        let known = lock(&self.requests).get(&sender_of(asker, delivery), key).cloned();
+        let same = known.filter(|known| known.body_hash == sha256_base32(&received.envelope.body));
+        same.is_some_and(|known| {
+            known.state == RequestState::Answered || lock(&self.running).contains_key(&known.task_id)
+        })
     }
 
     async fn dispatch(
@@ -165,9 +180,7 @@ impl Shared {
         let Some(key) = incoming.key.clone() else {
             return Err(HandlerError::reject("the request has no id"));
         };
-        // Who cannot be told apart from others by where they are answered is told by what they call themselves.
-        let sender = asker.to.as_ref().or(delivery.sender.as_ref());
-        let sender = sender.map(|to| to.as_str().to_owned()).unwrap_or_default();
+        let sender = sender_of(&asker, delivery);
         let task_id = incoming.task_id.clone().unwrap_or_else(|| ClientMsgId::random().as_str().to_owned());
         let body = &received.envelope.body;
         let now = self.clock.now();
@@ -364,6 +377,13 @@ fn correlation_of(received: &Received, delivery: &Delivery) -> String {
             ClientMsgId::derived("a2a correlation", id).as_str().to_owned()
         }
     }
+}
+
+/// Whose requests a key tells apart: who the network says sent it, and where it is answered. A retry keeps both.
+/// Where the network names nobody, whoever may read the answers is who asked.
+fn sender_of(asker: &Asker, delivery: &Delivery) -> String {
+    let to = asker.to.as_ref().or(delivery.sender.as_ref());
+    to.map(|to| to.as_str().to_owned()).unwrap_or_default()
 }
 
 /// A method as it is told: what a peer calls it, cut where it is long.

@@ -11,6 +11,7 @@ use super::asker::Asker;
 use super::note::Note;
 use super::server::Shared;
 use super::{mapping, snapshots};
+use crate::call::is_stale;
 use crate::envelope::Envelope;
 use crate::stream::Snapshot;
 use crate::task::{StoreFuture, Task, TaskError};
@@ -54,7 +55,8 @@ impl Shared {
         message.client_msg_id = ClientMsgId::derived(&scope, &key);
         message.correlation_id = agentchat_core::CorrelationId::new(correlation.as_str()).ok();
         message.conversation.clone_from(&asker.conversation);
-        let last = if reply.is_last() { "true" } else { "false" };
+        // What is said of an old copy of a request does not end the call that sent it again.
+        let last = if reply.is_last() && !is_stale(reply) { "true" } else { "false" };
         message.headers.insert(REPLY_LAST, last);
         if let Err(error) = self.send(&message).await {
             if error.kind() == ErrorKind::NotFound {

@@ -18,7 +18,7 @@ use super::question_deadlines::is_late;
 use super::server::Shared;
 use super::telemetry::{self, within};
 use super::turn_handle::{Op, OpKind, TurnHandle, TurnRefusal, lock};
-use crate::call::Incoming;
+use crate::call::{DEADLINE_EXCEEDED, Incoming};
 use crate::idempotency::RequestRecord;
 use crate::json_text::JsonText;
 use crate::stream::{StreamError, StreamWriter, WriterAction};
@@ -184,7 +184,7 @@ impl Runner {
         if expired {
             self.shared.tell(&Note { name: "request.expired", task: Some(&self.id), ..Note::default() });
             let failure =
-                Event::failure(-32603, "the deadline of the request has passed", "DEADLINE_EXCEEDED");
+                Event::failure(-32603, "the deadline of the request has passed", DEADLINE_EXCEEDED);
             self.say(&mut writer, |writer, now| writer.event(&failure, now)).await?;
             self.close().await;
             return Ok(writer.into_task());

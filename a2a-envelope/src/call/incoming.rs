@@ -11,6 +11,7 @@ use crate::json::{self, Node};
 use crate::json_text::JsonText;
 use crate::limits::Limits;
 use crate::names;
+use crate::reply::ReplyType;
 use crate::stream::{Belongs, Line, line_of};
 use crate::task::{TaskError, TaskRequest};
 use crate::vocabulary::Operation;
@@ -90,7 +91,7 @@ impl Incoming {
     ///
     /// [`Error::Header`] if an id cannot be carried.
     pub fn expired(&self) -> Result<Envelope> {
-        self.refused(-32603, "the deadline of the request has passed", "DEADLINE_EXCEEDED")
+        self.refused(-32603, "the deadline of the request has passed", DEADLINE_EXCEEDED)
     }
 
     /// The answer to a request whose key was used for another one.
@@ -186,3 +187,17 @@ fn number(envelope: &Envelope, name: &str) -> Result<Option<u64>> {
     let number = value.parse().ok().filter(|_| digits);
     number.map(Some).ok_or_else(|| Error::header(name, HeaderRule::NotANumber))
 }
+
+/// Whether a reply says that a request was found after its deadline and became no task. Its sender has given it
+/// up by then, or has sent it again.
+pub(crate) fn is_stale(reply: &Envelope) -> bool {
+    if reply.reply_type() != Some(ReplyType::Error) || reply.task_id().is_some() {
+        return false;
+    }
+    let Ok(root) = json::parse_body(&reply.body, &Limits::default()) else { return false };
+    let is_it = |detail: Node<'_>| detail.text_of("reason").is_some_and(|reason| reason == DEADLINE_EXCEEDED);
+    root.at(&["error", "data"]).is_some_and(|details| details.items().any(|item| is_it(item.value)))
+}
+
+/// The reason of a request that was found after its deadline.
+pub(crate) const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";

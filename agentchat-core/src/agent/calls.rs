@@ -4,13 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::{Instant, timeout_at};
+
 use super::pending::Pending;
 use super::replies::PeerInbox;
 use super::request::is_reply;
+use super::{Agent, CallRequest};
 use crate::address::Address;
+use crate::clock::after;
 use crate::delivery::Delivery;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{AckTag, ClientMsgId, CorrelationId};
+use crate::message::Outbound;
 
 /// The calls under way, by correlation id.
 #[derive(Debug, Default)]
@@ -47,6 +52,51 @@ pub(crate) struct Registered {
     pub(crate) crowded: Arc<AtomicBool>,
 }
 
+impl Agent {
+    /// Sends the request of a call that is under way once more: under the call's correlation id, which `request`
+    /// has, and with the call's own reply inbox to answer to. What is answered comes to that call, whose deadline
+    /// stays. For a peer that tells repetitions by something in the request: under the id of the first time the
+    /// network may take it for that message and deliver nothing, so give it another one.
+    ///
+    /// Its timeout is that of the sending. Dropping the future may leave it sent.
+    ///
+    /// # Errors
+    /// As [`Agent::call`]; [`NotFound`](ErrorKind::NotFound) when no call under this correlation id is under way.
+    pub async fn call_again(&self, peer: &Address, request: CallRequest) -> Result<()> {
+        self.check_calls("call")?;
+        let correlation_id = match &request.correlation_id {
+            Some(id) => id.clone(),
+            None => CorrelationId::new(request.client_msg_id.as_str())?,
+        };
+        let mut content = Outbound::new(peer.clone(), request.body.clone())
+            .with_id(request.client_msg_id.clone())
+            .with_correlation_id(correlation_id.clone())
+            .with_priority(request.priority);
+        content.headers.clone_from(&request.headers);
+        content.conversation.clone_from(&request.conversation);
+        self.capabilities().check(&content)?;
+        let Some(inbox) = self.shared.replies.calls.repeat(&correlation_id, &request.client_msg_id) else {
+            let what = "no call under this correlation id is under way";
+            return Err(Error::new(ErrorKind::NotFound, "call", what).with_reached(Reached::No));
+        };
+        let mut message = content.clone();
+        if let Some(body) = request.reply_to_in_body.and_then(|write| write(&content.body, &inbox)) {
+            message.body = body;
+            self.capabilities().check(&message)?;
+        }
+        message = message.with_reply_to(inbox);
+        message.deadline = request.deadline();
+        let end = after(Instant::now(), request.timeout);
+        let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
+        let late = || {
+            let what = "the time was over before the request was with the network";
+            Error::new(ErrorKind::Timeout, "call", what).with_reached(Reached::Unknown)
+        };
+        sent.map_err(|_| late())??;
+        Ok(())
+    }
+}
+
 impl Calls {
     /// Enters a call.
     ///
@@ -72,6 +122,15 @@ impl Calls {
         let waiting = Waiting { inbox, pending: Arc::clone(&pending), request };
         table.calls.insert(correlation_id.clone(), waiting);
         Ok(Registered { correlation_id, calls: Arc::clone(self), pending, crowded })
+    }
+
+    /// Where the call under this id is answered, for its request to be sent again under `request`. `None` if no
+    /// such call is under way.
+    fn repeat(&self, correlation_id: &CorrelationId, request: &ClientMsgId) -> Option<Address> {
+        let mut table = self.lock();
+        let waiting = table.calls.get_mut(correlation_id)?;
+        waiting.request.clone_from(request);
+        Some(waiting.inbox.address.clone())
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {

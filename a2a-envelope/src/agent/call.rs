@@ -117,9 +117,9 @@ impl A2aCall {
     /// Whether it can hear what is answered within `timeout` from now.
     pub(super) fn hears_for(&self, timeout: Duration) -> bool {
         let end = tokio::time::Instant::now().checked_add(timeout);
-        self.inner.as_ref().is_some_and(|inner| {
-            inner.replies.is_some() && end.is_some_and(|end| end <= inner.listens)
-        })
+        self.inner
+            .as_ref()
+            .is_some_and(|inner| inner.replies.is_some() && end.is_some_and(|end| end <= inner.listens))
     }
 
     /// Its request was sent again: it is waited for until `deadline`. `false` if it is not kept any longer.

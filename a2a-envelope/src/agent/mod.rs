@@ -48,9 +48,10 @@ mod server_queries;
 mod snapshots;
 mod sweep;
 pub mod telemetry;
-mod turn_handle;
-mod unknown_methods;
-mod wrapped_connector;
+mod turn;
+mod unanswered;
+mod waiting;
+mod wrapped;
 mod wrapping;
 
 pub use a2a_answer::A2aAnswer;

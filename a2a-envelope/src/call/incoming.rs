@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::answer_address::answer_address;
 use crate::envelope::Envelope;
 use crate::error::{Error, HeaderRule, Result};
-use crate::idempotency::RequestKey;
+use crate::idempotency::{RequestKey, RequestRecord, WaitingRequest};
 use crate::json::{self, Node};
 use crate::json_text::JsonText;
 use crate::limits::Limits;
@@ -76,6 +76,29 @@ impl Incoming {
             message: message.map(JsonText::of),
             reply_to: answer_address(&envelope.headers, &envelope.body).map(|found| found.address),
             operation,
+        })
+    }
+
+    /// The follow-up that waits in a record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Header`] for a correlation id that no header can carry.
+    pub(crate) fn waiting(record: &RequestRecord, waiting: &WaitingRequest) -> Result<Self> {
+        let request = &waiting.request;
+        let operation =
+            if request.streams { Operation::SendStreamingMessage } else { Operation::SendMessage };
+        Ok(Self {
+            operation: Some(operation),
+            line: Line::of(request, 0)?,
+            key: RequestKey::new(&record.key),
+            task_id: Some(record.task_id.clone()),
+            context_id: waiting.context_id.clone(),
+            if_generation: waiting.if_generation,
+            resume_after: None,
+            deadline: request.deadline_ms.map(Duration::from_millis),
+            message: Some(request.message.clone()),
+            reply_to: request.reply_to.clone(),
         })
     }
 

@@ -73,14 +73,7 @@ impl A2aClient {
     /// As [`Agent::call`]; [`A2aError::Envelope`] for ids that cannot be carried, and for a task inbox on
     /// another network.
     pub async fn call(&self, to: &Address, request: A2aRequest) -> Result<A2aCall, A2aError> {
-        // The same request again is the same bytes.
-        let own = self.agent.address().as_str();
-        let id = ClientMsgId::derived(own, &format!("{to}\n{}", request.message_id));
-        let id = CorrelationId::new(id.as_str())?;
-        let peer = match &request.task_inbox {
-            Some(inbox) => address::resolve(self.agent.address(), inbox)?,
-            None => to.clone(),
-        };
+        let (peer, id) = self.place(to, &request)?;
         let plan = Plan {
             envelope: request.envelope(&id, self.reach(&peer))?,
             id,
@@ -104,22 +97,32 @@ impl A2aClient {
         self.call(to, request).await?.answer().await
     }
 
-    /// Asks many the same; see [`Agent::call_many`]. [`A2aAnswer::of`] reads the replies.
+    /// Asks many the same; see [`Agent::call_many`]. [`A2aAnswer::of`] reads the replies. Each is asked as by
+    /// [`call`](Self::call): the same request may be asked again, of the same or of others, and each runs it once.
     ///
     /// # Errors
-    /// As there, and [`A2aError::Envelope`] for ids that cannot be carried.
+    /// As there; [`A2aError::Envelope`] for ids that cannot be carried; `Invalid` for an answer to a task's question
+    /// that is to go to several.
     pub async fn call_many(
         &self,
         to: &[Address],
         request: A2aRequest,
         mode: CallMode,
     ) -> Result<FanOut, A2aError> {
-        let id = CorrelationId::new(ClientMsgId::random().as_str())?;
-        let reach =
-            if to.iter().all(|to| self.reach(to) == Reach::Home) { Reach::Home } else { Reach::Foreign };
-        let mut sent = core_request(&request.envelope(&id, reach)?, request.timeout, request.private_inbox);
-        sent.correlation_id = None;
-        Ok(self.agent.call_many(to, sent, mode).await?)
+        if request.task.is_some() && to.iter().any(|other| *other != to[0]) {
+            let what = "a task is one agent's: what is said to it cannot go to several";
+            return Err(agentchat_core::Error::new(ErrorKind::Invalid, "call_many", what).into());
+        }
+        let mut requests = Vec::with_capacity(to.len());
+        for to in to {
+            let (peer, id) = self.place(to, &request)?;
+            if let Some(earlier) = self.parked.take(id.as_str()) {
+                earlier.forget();
+            }
+            let envelope = request.envelope(&id, self.reach(&peer))?;
+            requests.push((peer, core_request(&envelope, request.timeout, request.private_inbox)));
+        }
+        Ok(self.agent.call_each(requests, mode).await?)
     }
 
     /// The task as its agent published it, without waking the agent; where the network keeps no such state, or
@@ -161,6 +164,17 @@ impl A2aClient {
     #[must_use]
     pub fn reopen(&self, id: &str) -> Option<A2aCall> {
         self.parked.take(id)
+    }
+
+    /// Where a request goes, and its id: the same request again is the same bytes.
+    fn place(&self, to: &Address, request: &A2aRequest) -> Result<(Address, CorrelationId), A2aError> {
+        let own = self.agent.address();
+        let id = ClientMsgId::derived(own.as_str(), &format!("{to}\n{}", request.message_id));
+        let peer = match &request.task_inbox {
+            Some(inbox) => address::resolve(own, inbox)?,
+            None => to.clone(),
+        };
+        Ok((peer, CorrelationId::new(id.as_str())?))
     }
 
     /// Who is on another host learns nothing of an origin.

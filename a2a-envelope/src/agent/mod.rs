@@ -38,6 +38,7 @@ mod mapping;
 mod note;
 mod options;
 mod outlet;
+mod oversize;
 mod question;
 mod question_deadlines;
 mod recover;

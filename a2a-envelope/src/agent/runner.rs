@@ -319,13 +319,17 @@ impl Runner {
     async fn op(&mut self, writer: &mut StreamWriter, op: Op) -> Result<Option<Answer>, Lost> {
         let mut asks = None;
         let said = match op.kind {
-            OpKind::Text { artifact, text } => {
-                self.try_say(writer, |writer, now| writer.text(&artifact, &text, now)).await?
-            }
+            OpKind::Text { artifact, text } => self.text(writer, &artifact, &text).await?,
             OpKind::EndText { artifact } => {
                 self.try_say(writer, |writer, now| writer.end_text(&artifact, now)).await?
             }
-            OpKind::Event(event) => self.try_say(writer, |writer, now| writer.event(&event, now)).await?,
+            OpKind::Event(event) => match self.in_chunks(writer, event) {
+                Ok(events) => self.events(writer, events).await?,
+                Err(refused) => {
+                    let _ = op.done.send(Err(refused));
+                    return Ok(None);
+                }
+            },
             OpKind::Fail(reason) => self.try_say(writer, |writer, now| writer.fail(&reason, now)).await?,
             OpKind::Ask(asking) => self.ask(writer, asking).await?,
             OpKind::AskHere(asking, answer) => {
@@ -388,7 +392,7 @@ impl Runner {
         }
     }
 
-    async fn try_say<F>(
+    pub(super) async fn try_say<F>(
         &mut self,
         writer: &mut StreamWriter,
         what: F,

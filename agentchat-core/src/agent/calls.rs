@@ -40,6 +40,8 @@ struct Waiting {
     pending: Arc<Pending>,
     /// The id of the request, which may come back to the inbox it names.
     request: ClientMsgId,
+    /// Who was asked.
+    peer: Address,
 }
 
 /// A call's entry; dropping it removes the entry, and its inbox when that was its own.
@@ -105,7 +107,7 @@ impl Calls {
     pub(crate) fn register(
         self: &Arc<Self>,
         correlation_id: CorrelationId,
-        request: ClientMsgId,
+        (peer, request): (&Address, ClientMsgId),
         inbox: Arc<PeerInbox>,
         pending: Pending,
     ) -> Result<Registered> {
@@ -119,7 +121,7 @@ impl Calls {
         }
         let pending = Arc::new(pending);
         let crowded = Arc::clone(&inbox.crowded);
-        let waiting = Waiting { inbox, pending: Arc::clone(&pending), request };
+        let waiting = Waiting { inbox, pending: Arc::clone(&pending), request, peer: peer.clone() };
         table.calls.insert(correlation_id.clone(), waiting);
         Ok(Registered { correlation_id, calls: Arc::clone(self), pending, crowded })
     }
@@ -146,13 +148,14 @@ impl Calls {
     }
 
     /// The call that a delivery in the agent's own inbox answers. Requests come there too, under whatever
-    /// correlation id their senders chose: one that names where to answer it is no answer, unless it says so.
+    /// correlation id their senders chose: one that names where to answer it is no answer, unless it says so. Nor is
+    /// one that the network says another agent sent: who learns a call's id must not be able to answer it.
     pub(crate) fn answered(&self, delivery: &Delivery) -> Option<Arc<Pending>> {
         let table = self.lock();
         let waiting = table.calls.get(delivery.correlation_id.as_ref()?)?;
         let own = delivery.client_msg_id.as_ref() == Some(&waiting.request);
         let answers = is_reply(delivery) || (delivery.reply_to.is_none() && !own);
-        answers.then(|| Arc::clone(&waiting.pending))
+        (answers && waiting.may_come_from(delivery)).then(|| Arc::clone(&waiting.pending))
     }
 
     /// Whether a delivery in the agent's own inbox is a reply that nobody waits for: it says that it is one,
@@ -229,6 +232,19 @@ impl Calls {
     }
 }
 
+impl Waiting {
+    /// Whether the sender of a delivery, where the network names one, may answer this call. In a group any member
+    /// may.
+    fn may_come_from(&self, delivery: &Delivery) -> bool {
+        let Some(sender) = &delivery.sender else { return true };
+        let bare = |address: &Address| {
+            let name = address.name();
+            name.strip_prefix('@').unwrap_or(name).to_ascii_lowercase()
+        };
+        self.peer.name().starts_with(GROUP) || bare(sender) == bare(&self.peer)
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         self.pending.close();
@@ -247,5 +263,7 @@ pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "call", "the agent was closed")
 }
 
+/// What the names of groups begin with.
+const GROUP: &str = "grp_";
 /// At least so many, and at most twice as many, messages that are no calls and may be answered.
 const ASKED: usize = 8_192;

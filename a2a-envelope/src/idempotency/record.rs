@@ -25,7 +25,8 @@ pub enum RequestState {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RequestRecord {
-    /// Who sent it: the authenticated sender, or the answer address. Keys of different senders never meet.
+    /// Who sent it: the sender that the network names and the answer address, or the latter alone where it names
+    /// nobody. Keys of different senders never meet.
     pub sender: String,
     /// Its key.
     pub key: String,

@@ -236,12 +236,7 @@ impl Waiting {
     /// Whether the sender of a delivery, where the network names one, may answer this call. In a group any member
     /// may.
     fn may_come_from(&self, delivery: &Delivery) -> bool {
-        let Some(sender) = &delivery.sender else { return true };
-        let bare = |address: &Address| {
-            let name = address.name();
-            name.strip_prefix('@').unwrap_or(name).to_ascii_lowercase()
-        };
-        self.peer.name().starts_with(GROUP) || bare(sender) == bare(&self.peer)
+        delivery.sender.as_ref().is_none_or(|sender| may_answer(sender, &self.peer))
     }
 }
 
@@ -259,6 +254,15 @@ impl Drop for Registered {
     }
 }
 
+/// Whether `sender` is `peer`, however that is spelled, or a member of it.
+fn may_answer(sender: &Address, peer: &Address) -> bool {
+    let bare = |address: &Address| {
+        let name = address.name();
+        name.strip_prefix('@').unwrap_or(name).to_ascii_lowercase()
+    };
+    peer.name().starts_with(GROUP) || bare(sender) == bare(peer)
+}
+
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "call", "the agent was closed")
 }
@@ -267,3 +271,22 @@ pub(crate) fn closed() -> Error {
 const GROUP: &str = "grp_";
 /// At least so many, and at most twice as many, messages that are no calls and may be answered.
 const ASKED: usize = 8_192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_answered_by_the_one_who_was_asked_and_in_a_group_by_any_member() {
+        let address = |name: &str| Address::of("agentchat", name).expect("a name");
+        for (sender, peer, may) in [
+            ("bob", "bob", true),
+            ("bob", "@Bob", true),
+            ("mallory", "bob", false),
+            ("bobby", "bob", false),
+            ("bob", "grp_1", true),
+        ] {
+            assert_eq!(may_answer(&address(sender), &address(peer)), may, "{sender} for {peer}");
+        }
+    }
+}

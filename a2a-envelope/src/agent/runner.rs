@@ -60,7 +60,7 @@ pub(crate) struct Runner {
     /// Who hears the task: its caller, and those who subscribed.
     pub(super) askers: HashMap<String, Asker>,
     /// Who else waits for the answer to one of its requests.
-    pub(super) joined: Vec<Box<Pending>>,
+    pub(super) joined: Vec<Pending>,
     pub(super) record: Option<RequestRecord>,
     /// The correlation id of the request, and the body of its last reply.
     own: String,
@@ -137,7 +137,7 @@ impl Runner {
             self.shared.idle(Command::FollowUp(pending)).await;
         }
         for join in self.joined.drain(..) {
-            self.shared.idle(Command::Join(join)).await;
+            self.shared.idle(Command::Join(Box::new(join))).await;
         }
         while let Some(command) = self.commands.recv().await {
             self.shared.idle(command).await;

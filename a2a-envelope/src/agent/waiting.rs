@@ -95,17 +95,25 @@ impl Runner {
         let Some(record) = &self.record else { return };
         let mut answered = record.clone();
         answered.answer.clone_from(&self.answer);
-        for mut join in self.joined.extract_if(.., |join| is_one(&join.record, &answered)) {
+        for mut join in self.take_joined(&answered) {
             self.shared.answer_again(&answered, &join.incoming, &mut join.asker).await;
         }
     }
 
     /// Refuses a message that waited, and whoever sent it again.
     pub(super) async fn refuse(&mut self, pending: Pending, error: &TaskError) {
-        for mut join in self.joined.extract_if(.., |join| is_one(&join.record, &pending.record)) {
+        for mut join in self.take_joined(&pending.record) {
             self.shared.deliver_made(&mut join.asker, join.incoming.refused_by(error)).await;
         }
         self.shared.refuse(pending, error).await;
+    }
+
+    /// Those who wait for the answer to this request.
+    fn take_joined(&mut self, record: &RequestRecord) -> Vec<Pending> {
+        let all = std::mem::take(&mut self.joined);
+        let (taken, left) = all.into_iter().partition(|join| is_one(&join.record, record));
+        self.joined = left;
+        taken
     }
 
     /// Lets a repetition wait for the answer to its request, once for each correlation id.
@@ -114,7 +122,7 @@ impl Runner {
             return self.shared.answer_again(&join.record, &join.incoming, &mut join.asker).await;
         }
         let correlation = join.incoming.line.correlation();
-        let here = self.waiting.messages().chain(&self.joined);
+        let here = self.waiting.messages().map(|waiting| &**waiting).chain(&self.joined);
         let waits = here.filter(|it| is_one(&it.record, &join.record));
         if waits.map(|it| it.incoming.line.correlation()).any(|known| known == correlation) {
             return;
@@ -124,7 +132,7 @@ impl Runner {
             let refused = join.incoming.refused(-32603, &why, TOO_MANY);
             return self.shared.deliver_made(&mut join.asker, refused).await;
         }
-        self.joined.push(join);
+        self.joined.push(*join);
     }
 }
 

@@ -49,10 +49,10 @@ mod server_queries;
 mod snapshots;
 mod sweep;
 pub mod telemetry;
-mod turn;
-mod unanswered;
+mod turn_handle;
+mod unknown_methods;
 mod waiting;
-mod wrapped;
+mod wrapped_connector;
 mod wrapping;
 
 pub use a2a_answer::A2aAnswer;

@@ -2,7 +2,7 @@
 
 use super::runner::{Lost, Runner};
 use super::server::Shared;
-use super::turn::TurnRefusal;
+use super::turn_handle::TurnRefusal;
 use crate::envelope::Envelope;
 use crate::error::Result as EnvelopeResult;
 use crate::json::{self, quote};

@@ -21,7 +21,7 @@ use super::question_deadlines::Deadlines;
 use super::runner::Command;
 use super::telemetry;
 use super::turn_handle::lock;
-use super::unanswered::Deadlines;
+use super::unknown_methods::{self, Other};
 use crate::idempotency::{MemoryRequestStore, RequestLimits, RequestStore, Requests};
 use crate::json_text::JsonText;
 use crate::received::Received;
@@ -34,7 +34,6 @@ use crate::task::{MemoryTaskStore, TaskStore};
 pub struct A2aServer {
     handler: Arc<dyn AnyHandler>,
     tasks: Arc<dyn TaskStore>,
-    /// Without one, what the options allow is kept in memory.
     requests: Option<Arc<dyn RequestStore>>,
     options: A2aServerOptions,
     notes: Notes,
@@ -96,7 +95,6 @@ impl A2aServer {
         }
         let requests = requests.unwrap_or_else(|| in_memory(&options.requests));
         let clock = Clock::start();
-        let requests = requests.unwrap_or_else(|| Arc::new(memory_for(&options.requests)));
         let records = requests.load().await?;
         let known = Requests::restored(options.requests, records.iter().cloned(), clock.now());
         let owner = Arc::new(Owner::default());
@@ -231,26 +229,7 @@ impl Shared {
     }
 }
 
-/// A store for as much as these limits allow to be remembered.
-fn memory_for(limits: &RequestLimits) -> MemoryRequestStore {
-    MemoryRequestStore::new(limits.max_running.saturating_add(limits.max_answered))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::idempotency::{Met, RequestKey};
-
-    #[test]
-    fn the_store_in_memory_has_room_for_what_the_limits_allow() {
-        let limits = RequestLimits::default().with_max_running(100_000).with_max_answered(1);
-        let (mut requests, store) = (Requests::new(limits), memory_for(&limits));
-        for number in 0..100_000_u32 {
-            let key = RequestKey::new(&number.to_string()).unwrap();
-            let Ok(Met::New(record)) = requests.meet("ann", &key, b"{}", "t", Duration::ZERO) else {
-                panic!("{number} run")
-            };
-            store.put_now(&record).unwrap();
-        }
-    }
+/// Room for all that the limits let be remembered.
+fn in_memory(limits: &RequestLimits) -> Arc<dyn RequestStore> {
+    Arc::new(MemoryRequestStore::new(limits.max_running.saturating_add(limits.max_answered)))
 }

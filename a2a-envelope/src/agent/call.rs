@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use agentchat_core::{Address, Agent, ErrorKind, Reply};
 use futures_core::Stream;
@@ -20,7 +21,7 @@ use super::note::{Note, Notes};
 use super::snapshots;
 use super::telemetry;
 use super::turn_handle::lock;
-use crate::call::{CallDue, CallState, Calls};
+use crate::call::{CallDue, CallState, Calls, is_stale};
 use crate::correlation::CorrelationId;
 use crate::envelope::Envelope;
 use crate::json::{self, quote};
@@ -34,7 +35,8 @@ use crate::stream::{ReaderItem, Snapshot, StreamEnd};
 /// The stream gives what the reader says but for the end itself; what was missed is made good by the task's
 /// snapshot where the network keeps one. A deadline that passes is one error, [`A2aError::TimedOut`]: polled on,
 /// the call gives what comes late, until the same error ends it. Dropped in between, it can be had again by
-/// [`A2aClient::reopen`](super::A2aClient::reopen). Dropping it before its deadline gives it up; the request is
+/// [`A2aClient::reopen`](super::A2aClient::reopen), or by asking the same again, which sends the request once more.
+/// Dropping it before its deadline gives it up; the request is
 /// not taken back.
 ///
 /// Nothing is read ahead beyond a bound: a slow reader slows its peer down.
@@ -55,6 +57,8 @@ pub(super) struct Inner {
     pub(super) notes: Notes,
     pub(super) answer: A2aAnswer,
     pub(super) begun: tokio::time::Instant,
+    /// Until when replies can come.
+    listens: tokio::time::Instant,
     span: Span,
     ready: VecDeque<Result<ReaderItem, A2aError>>,
     timer: Pin<Box<Sleep>>,
@@ -86,7 +90,7 @@ impl A2aCall {
         calls: Calls,
         id: &CorrelationId,
         (clock, notes, parked): (Clock, Notes, Arc<Parked>),
-        span: Span,
+        (span, listens): (Span, tokio::time::Instant),
     ) -> Self {
         let inner = Inner {
             agent,
@@ -98,15 +102,34 @@ impl A2aCall {
             notes,
             answer: A2aAnswer::default(),
             begun: tokio::time::Instant::now(),
+            listens,
             span,
             ready: VecDeque::new(),
-            timer: Box::pin(tokio::time::sleep(std::time::Duration::ZERO)),
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             fetch: None,
             ended: false,
             whole: false,
             timed_out: false,
         };
         Self { inner: Some(Box::new(inner)), parked }
+    }
+
+    /// Whether it can hear what is answered within `timeout` from now.
+    pub(super) fn hears_for(&self, timeout: Duration) -> bool {
+        let end = tokio::time::Instant::now().checked_add(timeout);
+        self.inner
+            .as_ref()
+            .is_some_and(|inner| inner.replies.is_some() && end.is_some_and(|end| end <= inner.listens))
+    }
+
+    /// Its request was sent again: it is waited for until `deadline`. `false` if it is not kept any longer.
+    pub(super) fn renew(&mut self, deadline: Duration, span: Span) -> bool {
+        self.inner.as_mut().is_some_and(|inner| inner.renew(deadline, span))
+    }
+
+    /// Gives it up, so that another one can be made under its id.
+    pub(super) fn forget(mut self) {
+        self.inner = None;
     }
 
     /// The call's correlation id.
@@ -189,6 +212,17 @@ impl fmt::Debug for A2aCall {
 }
 
 impl Inner {
+    fn renew(&mut self, deadline: Duration, span: Span) -> bool {
+        if !self.calls.renew(&self.id, deadline, self.clock.now()) {
+            return false;
+        }
+        self.timed_out = false;
+        // That it timed out was said to the one who asked before.
+        self.ready.retain(Result::is_ok);
+        (self.begun, self.span) = (tokio::time::Instant::now(), span);
+        true
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<ReaderItem, A2aError>>> {
         loop {
             if let Some(item) = self.ready.pop_front() {
@@ -267,7 +301,6 @@ impl Inner {
         let Some(envelope) = envelope_of(reply, Some(&self.id)) else {
             return self.notes.tell(&Note { name: "reply.unreadable", ..note });
         };
-        self.answer.learn(&envelope);
         self.notes.tell(&Note {
             name: if self.timed_out { "reply.late" } else { "reply.received" },
             task: envelope.task_id(),
@@ -278,6 +311,11 @@ impl Inner {
             ..note
         });
         let now = self.clock.now();
+        if !self.timed_out && !reply.last && is_stale(&envelope) {
+            // An older copy of the request was found too late. This one's time is not over.
+            return;
+        }
+        self.answer.learn(&envelope);
         match self.calls.receive(envelope, now) {
             Ok(crate::call::Received::Call { items, .. } | crate::call::Received::Late { items, .. }) => {
                 self.absorb(items);

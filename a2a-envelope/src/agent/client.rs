@@ -1,12 +1,14 @@
 //! The client: how a request leaves, and which call its replies go to.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use agentchat_core::agent::{CallMode, FanOut};
-use agentchat_core::{Address, Agent, Body, CallRequest, ClientMsgId, Priority};
-use tracing::Instrument;
+use agentchat_core::{Address, Agent, Body, CallRequest, ClientMsgId, ErrorKind, Priority};
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::a2a_answer::A2aAnswer;
 use super::address;
@@ -64,18 +66,14 @@ impl A2aClient {
     /// Sends a request, or an answer to a task's question, and gives the stream of replies. The request is with
     /// the network when this returns. Dropping the future may leave it sent.
     ///
+    /// The same request may be asked again when a call has timed out and was dropped: it is sent once more, in the
+    /// same bytes, and what was read of it before counts. Its peer runs it once.
+    ///
     /// # Errors
     /// As [`Agent::call`]; [`A2aError::Envelope`] for ids that cannot be carried, and for a task inbox on
     /// another network.
     pub async fn call(&self, to: &Address, request: A2aRequest) -> Result<A2aCall, A2aError> {
-        // The same request again is the same bytes.
-        let own = self.agent.address().as_str();
-        let id = ClientMsgId::derived(own, &format!("{to}\n{}", request.message_id));
-        let id = CorrelationId::new(id.as_str())?;
-        let peer = match &request.task_inbox {
-            Some(inbox) => address::resolve(self.agent.address(), inbox)?,
-            None => to.clone(),
-        };
+        let (peer, id) = self.place(to, &request)?;
         let plan = Plan {
             envelope: request.envelope(&id, self.reach(&peer))?,
             id,
@@ -85,7 +83,10 @@ impl A2aClient {
             private: request.private_inbox,
             reader: request.reader,
         };
-        self.begin(&peer, plan).await
+        match self.parked.take(plan.id.as_str()) {
+            Some(call) => self.again(&peer, plan, call).await,
+            None => self.begin(&peer, plan).await,
+        }
     }
 
     /// Sends a request and waits for its outcome.
@@ -96,22 +97,32 @@ impl A2aClient {
         self.call(to, request).await?.answer().await
     }
 
-    /// Asks many the same; see [`Agent::call_many`]. [`A2aAnswer::of`] reads the replies.
+    /// Asks many the same; see [`Agent::call_many`]. [`A2aAnswer::of`] reads the replies. Each is asked as by
+    /// [`call`](Self::call): the same request may be asked again, of the same or of others, and each runs it once.
     ///
     /// # Errors
-    /// As there, and [`A2aError::Envelope`] for ids that cannot be carried.
+    /// As there; [`A2aError::Envelope`] for ids that cannot be carried; `Invalid` for an answer to a task's question
+    /// that is to go to several.
     pub async fn call_many(
         &self,
         to: &[Address],
         request: A2aRequest,
         mode: CallMode,
     ) -> Result<FanOut, A2aError> {
-        let id = CorrelationId::new(ClientMsgId::random().as_str())?;
-        let reach =
-            if to.iter().all(|to| self.reach(to) == Reach::Home) { Reach::Home } else { Reach::Foreign };
-        let mut sent = core_request(&request.envelope(&id, reach)?, request.timeout, request.private_inbox);
-        sent.correlation_id = None;
-        Ok(self.agent.call_many(to, sent, mode).await?)
+        if request.task.is_some() && to.iter().any(|other| *other != to[0]) {
+            let what = "a task is one agent's: what is said to it cannot go to several";
+            return Err(agentchat_core::Error::new(ErrorKind::Invalid, "call_many", what).into());
+        }
+        let mut requests = Vec::with_capacity(to.len());
+        for to in to {
+            let (peer, id) = self.place(to, &request)?;
+            if let Some(earlier) = self.parked.take(id.as_str()) {
+                earlier.forget();
+            }
+            let envelope = request.envelope(&id, self.reach(&peer))?;
+            requests.push((peer, core_request(&envelope, request.timeout, request.private_inbox)));
+        }
+        Ok(self.agent.call_each(requests, mode).await?)
     }
 
     /// The task as its agent published it, without waking the agent; where the network keeps no such state, or
@@ -155,6 +166,17 @@ impl A2aClient {
         self.parked.take(id)
     }
 
+    /// Where a request goes, and its id: the same request again is the same bytes.
+    fn place(&self, to: &Address, request: &A2aRequest) -> Result<(Address, CorrelationId), A2aError> {
+        let own = self.agent.address();
+        let id = ClientMsgId::derived(own.as_str(), &format!("{to}\n{}", request.message_id));
+        let peer = match &request.task_inbox {
+            Some(inbox) => address::resolve(own, inbox)?,
+            None => to.clone(),
+        };
+        Ok((peer, CorrelationId::new(id.as_str())?))
+    }
+
     /// Who is on another host learns nothing of an origin.
     fn reach(&self, to: &Address) -> Reach {
         if address::check(self.agent.address(), to).is_ok() { Reach::Home } else { Reach::Foreign }
@@ -185,38 +207,77 @@ impl A2aClient {
     }
 
     async fn begin(&self, peer: &Address, plan: Plan) -> Result<A2aCall, A2aError> {
-        let Plan { envelope, id, after, timeout, keep, private, reader } = plan;
         let now = self.clock.now();
-        let mut calls = Calls::new(CallLimits::default().with_keep(keep));
-        calls.open(&id, after, Some(now.saturating_add(timeout)), reader, now)?;
-        let mut request = core_request(&envelope, timeout.saturating_add(keep), private);
-        if let Some(deadline) = SystemTime::now().checked_add(timeout) {
+        let mut calls = Calls::new(CallLimits::default().with_keep(plan.keep));
+        calls.open(&plan.id, plan.after, Some(now.saturating_add(plan.timeout)), plan.reader, now)?;
+        let listens = plan.timeout.saturating_add(plan.keep);
+        let request = self.core_request(&plan, listens);
+        let listens = Instant::now().checked_add(listens).unwrap_or_else(Instant::now);
+        let span = self.span_of(&plan, &request);
+        let replies = self.sent(&plan, &span, self.agent.call(peer, request)).await?;
+        let with = (self.clock, self.notes.clone(), Arc::clone(&self.parked));
+        Ok(A2aCall::new(self.agent.clone(), peer.clone(), replies, calls, &plan.id, with, (span, listens)))
+    }
+
+    /// Sends the request of a call that timed out once more, and goes on with what was read of it. The network
+    /// gets another message, because it may take one under the old id for the one it has: the peer tells it by
+    /// its key.
+    async fn again(&self, peer: &Address, plan: Plan, mut call: A2aCall) -> Result<A2aCall, A2aError> {
+        if call.hears_for(plan.timeout) {
+            let deadline = self.clock.now().saturating_add(plan.timeout);
+            let request = self.core_request(&plan, plan.timeout);
+            let span = self.span_of(&plan, &request);
+            match self.sent(&plan, &span, self.agent.call_again(peer, request)).await {
+                // Its inbox is gone.
+                Err(A2aError::Network(error)) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(()) if call.renew(deadline, span) => return Ok(call),
+                Ok(()) => {}
+            }
+        }
+        call.forget();
+        self.begin(peer, plan).await
+    }
+
+    fn core_request(&self, plan: &Plan, timeout: Duration) -> CallRequest {
+        let mut request = core_request(&plan.envelope, timeout, plan.private);
+        if let Some(deadline) = SystemTime::now().checked_add(plan.timeout) {
             request = request.with_deadline(deadline);
         }
-        let urgent = envelope.method().and_then(Operation::parse).is_some_and(Operation::is_urgent);
-        if urgent && self.agent.capabilities().priority {
+        let operation = plan.envelope.method().and_then(Operation::parse);
+        if operation.is_some_and(Operation::is_urgent) && self.agent.capabilities().priority {
             request = request.with_priority(Priority::Urgent);
         }
+        request
+    }
+
+    fn span_of(&self, plan: &Plan, request: &CallRequest) -> Span {
         let trace = self.agent.trace_for(&request.client_msg_id);
-        let span = telemetry::call(envelope.method(), id.as_str(), trace);
-        let sent =
-            tokio::time::timeout(timeout, self.agent.call(peer, request)).instrument(span.clone()).await;
-        let sent = match sent {
-            Err(_) => Err(A2aError::TimedOut { id: id.as_str().to_owned() }),
+        telemetry::call(plan.envelope.method(), plan.id.as_str(), trace)
+    }
+
+    /// Waits until the request is with the network, and tells so.
+    async fn sent<T>(
+        &self,
+        plan: &Plan,
+        span: &Span,
+        sending: impl Future<Output = agentchat_core::Result<T>>,
+    ) -> Result<T, A2aError> {
+        let sent = match tokio::time::timeout(plan.timeout, sending).instrument(span.clone()).await {
+            Err(_) => Err(A2aError::TimedOut { id: plan.id.as_str().to_owned() }),
             Ok(sent) => sent.map_err(A2aError::from),
         };
-        let replies = sent.inspect_err(|error| telemetry::ended(&span, Some(error)))?;
+        let sent = sent.inspect_err(|error| telemetry::ended(span, Some(error)))?;
         span.in_scope(|| {
             self.notes.tell(&Note {
                 name: "request.sent",
-                method: envelope.method(),
-                correlation: Some(id.as_str()),
-                bytes: Some(envelope.body.len()),
+                method: plan.envelope.method(),
+                correlation: Some(plan.id.as_str()),
+                bytes: Some(plan.envelope.body.len()),
                 ..Note::default()
             });
         });
-        let with = (self.clock, self.notes.clone(), Arc::clone(&self.parked));
-        Ok(A2aCall::new(self.agent.clone(), peer.clone(), replies, calls, &id, with, span))
+        Ok(sent)
     }
 }
 

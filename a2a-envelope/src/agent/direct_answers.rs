@@ -4,6 +4,7 @@ use agentchat_core::Address;
 
 use super::address;
 use super::asker::Asker;
+use super::intake::turn_of;
 use super::runner::Pending;
 use super::server::Shared;
 use super::snapshots::with_history;
@@ -15,7 +16,7 @@ use crate::idempotency::{RequestKey, RequestRecord};
 use crate::json;
 use crate::json_text::JsonText;
 use crate::reply::ReplyType;
-use crate::stream::{Belongs, Line, repeat_answer};
+use crate::stream::{Belongs, Line, repeat_answer_on, under_id};
 use crate::task::{Task, TaskError};
 
 impl Shared {
@@ -44,16 +45,13 @@ impl Shared {
         }
     }
 
-    /// The answer of an earlier time, under its old number.
+    /// The answer of an earlier time: under its old number, or to a repetition under another correlation id in the
+    /// line of that.
     pub(crate) async fn answer_again(&self, record: &RequestRecord, incoming: &Incoming, asker: &mut Asker) {
         let task = self.tasks.get(&record.task_id).await.ok().flatten();
-        let turn = task.as_ref().and_then(|task| {
-            let own = |key: &String| *key == record.key;
-            let turn = task.turns().iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own))?;
-            Some((task, turn))
-        });
+        let turn = task.as_ref().and_then(|task| Some((task, turn_of(task, record)?)));
         let made = match turn {
-            Some((task, turn)) => repeat_answer(task, turn, record.answer.as_ref()),
+            Some((task, turn)) => repeat_answer_on(&incoming.line, task, turn, record.answer.as_ref()),
             None => answer_alone(&incoming.line, record.answer.as_ref()),
         };
         if let Ok(reply) = made {
@@ -99,7 +97,8 @@ fn answer_alone(line: &Line, answer: Option<&JsonText>) -> EnvelopeResult<Envelo
     let made = line.clone().failure(-32001, "there is no such task", "TASK_NOT_FOUND", Belongs::nowhere())?;
     let mut made = made.expect("a new line has not ended");
     if let Some(answer) = answer {
-        made.body = answer.as_str().to_owned().into();
+        let own = under_id(answer, line.id_json());
+        made.body = own.as_ref().unwrap_or(answer).as_str().to_owned().into();
         let failed = json::object_of_checked(answer.as_str().as_bytes())
             .is_some_and(|root| root.get("error").is_some());
         if !failed {

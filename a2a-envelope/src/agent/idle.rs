@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::intake::turn_of;
 use super::runner::Command;
 use super::server::Shared;
 use crate::stream::{StreamWriter, WriterAction, subscribed_while_idle};
@@ -11,7 +12,7 @@ impl Shared {
     /// Sees to a command for a task that does not work here.
     pub(crate) async fn idle(self: &Arc<Self>, command: Command) {
         let id = match &command {
-            Command::FollowUp(pending) => pending.record.task_id.clone(),
+            Command::FollowUp(pending) | Command::Join(pending) => pending.record.task_id.clone(),
             Command::Subscribe(both) | Command::Cancel(both) => both.0.task_id.clone().unwrap_or_default(),
         };
         let task = match self.stored(|| self.tasks.get(&id)).await {
@@ -31,6 +32,12 @@ impl Shared {
             Command::FollowUp(pending) => {
                 let state = task.state().clone();
                 self.refuse(*pending, &TaskError::Busy { state }).await;
+            }
+            Command::Join(mut join) => {
+                // What is not answered is another worker's.
+                if turn_of(&task, &join.record).is_some_and(|turn| turn.closed) {
+                    self.answer_again(&join.record, &join.incoming, &mut join.asker).await;
+                }
             }
             Command::Subscribe(both) => {
                 let (incoming, mut asker) = *both;
@@ -80,6 +87,9 @@ impl Shared {
     async fn refuse_command(&self, command: Command, error: &TaskError) {
         match command {
             Command::FollowUp(pending) => self.refuse(*pending, error).await,
+            Command::Join(mut join) => {
+                self.deliver_made(&mut join.asker, join.incoming.refused_by(error)).await;
+            }
             Command::Subscribe(both) | Command::Cancel(both) => {
                 let (incoming, mut asker) = *both;
                 self.deliver_made(&mut asker, incoming.refused_by(error)).await;

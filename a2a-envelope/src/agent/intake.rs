@@ -20,6 +20,7 @@ use crate::idempotency::{Met, RequestError, RequestKey, RequestRecord, RequestSt
 use crate::json::{self, quote};
 use crate::json_text::JsonText;
 use crate::received::{MessageKind, Received};
+use crate::sha256::sha256_base32;
 use crate::stream::{Belongs, Line};
 use crate::task::{Task, TaskError, Turn};
 use crate::vocabulary::Operation;
@@ -72,12 +73,26 @@ impl Shared {
                 return Ok(());
             }
         };
-        if incoming.is_expired(self.clock.now()) {
+        if incoming.is_expired(self.clock.now()) && !self.knows(&received, delivery, &incoming, &asker) {
             self.tell(&Note { name: "request.expired", ..note });
             self.deliver_made(&mut asker, incoming.expired()).await;
             return Ok(());
         }
         self.dispatch(&received, delivery, incoming, asker).await
+    }
+
+    /// Whether this is a copy of a request that became a task: what became of it is said again, late or not.
+    fn knows(&self, received: &Received, delivery: &Delivery, incoming: &Incoming, asker: &Asker) -> bool {
+        let Some(key) =
+            incoming.key.as_ref().filter(|_| incoming.operation.is_some_and(Operation::sends_message))
+        else {
+            return false;
+        };
+        let known = lock(&self.requests).get(&sender_of(asker, delivery), key).cloned();
+        let same = known.filter(|known| known.body_hash == sha256_base32(&received.envelope.body));
+        same.is_some_and(|known| {
+            known.state == RequestState::Answered || lock(&self.running).contains_key(&known.task_id)
+        })
     }
 
     async fn dispatch(
@@ -165,9 +180,7 @@ impl Shared {
         let Some(key) = incoming.key.clone() else {
             return Err(HandlerError::reject("the request has no id"));
         };
-        // Who cannot be told apart from others by where they are answered is told by what they call themselves.
-        let sender = asker.to.as_ref().or(delivery.sender.as_ref());
-        let sender = sender.map(|to| to.as_str().to_owned()).unwrap_or_default();
+        let sender = sender_of(&asker, delivery);
         let task_id = incoming.task_id.clone().unwrap_or_else(|| ClientMsgId::random().as_str().to_owned());
         let body = &received.envelope.body;
         let now = self.clock.now();
@@ -193,7 +206,7 @@ impl Shared {
                 }
                 match claimed {
                     Err(error) => Err(HandlerError::retry(error)),
-                    Ok(None) => self.go_on(Pending { incoming, asker, record }).await,
+                    Ok(None) => self.go_on(Pending { incoming, asker, record, told: false }).await,
                     Ok(Some(known)) if known.body_hash != record.body_hash => {
                         self.tell(&Note { name: "request.rejected", why: Some("conflict"), ..note });
                         self.deliver_made(&mut asker, incoming.conflict()).await;
@@ -206,13 +219,13 @@ impl Shared {
                             self.answer_again(&known, &incoming, &mut asker).await;
                             return Ok(());
                         }
-                        self.go_on(Pending { incoming, asker, record: known }).await
+                        self.go_on(Pending { incoming, asker, record: known, told: false }).await
                     }
                 }
             }
             Ok(Met::Running(record)) => {
                 self.tell(&Note { name: "request.duplicate", task: Some(&record.task_id), ..note });
-                self.go_on(Pending { incoming, asker, record }).await
+                self.go_on(Pending { incoming, asker, record, told: false }).await
             }
         }
     }
@@ -226,15 +239,24 @@ impl Shared {
                 // Its record was not closed: it is answered all the same.
                 self.answer_again(&pending.record, &pending.incoming, &mut pending.asker).await;
                 self.close_record(&pending.record, None).await;
-            } else {
-                if !lock(&self.running).contains_key(&id) {
-                    self.leave(&pending.record);
+                return Ok(());
+            }
+            if !lock(&self.running).contains_key(&id) {
+                self.leave(&pending.record);
+            }
+            self.acknowledge(&pending.incoming, &mut pending.asker).await;
+            if pending.incoming.line.correlation().as_str() != turn.request.correlation {
+                if let Err(command) = self.command(&id, Command::Join(Box::new(pending))) {
+                    self.idle(command).await;
                 }
-                self.acknowledge(&pending.incoming, &mut pending.asker).await;
             }
             return Ok(());
         }
         if pending.incoming.task_id.is_some() {
+            // It may wait for long: what is only in memory must not be settled.
+            if lock(&self.running).contains_key(&id) {
+                self.record_waiting(&mut pending).await.map_err(HandlerError::retry)?;
+            }
             if let Err(Command::FollowUp(pending)) = self.command(&id, Command::FollowUp(Box::new(pending))) {
                 self.follow_up(*pending, task).await;
             }
@@ -269,6 +291,13 @@ impl Shared {
     /// A follow-up to a task that does not work here.
     pub(crate) async fn follow_up(self: &Arc<Self>, mut pending: Pending, task: Option<Task>) {
         let Some(mut task) = task else { return self.refuse(pending, &TaskError::NotFound).await };
+        if let Some(turn) = turn_of(&task, &pending.record) {
+            // It came again while it waited.
+            return match turn.closed {
+                true => self.answer_again(&pending.record, &pending.incoming, &mut pending.asker).await,
+                false => self.leave(&pending.record),
+            };
+        }
         let expected = task.generation();
         let opened = match self.open_follow_up(&mut task, &pending) {
             Ok(()) => self.save(&task, expected).await,
@@ -282,7 +311,9 @@ impl Shared {
             }
             return self.refuse(pending, &error).await;
         }
-        self.acknowledge(&pending.incoming, &mut pending.asker).await;
+        if !pending.told {
+            self.acknowledge(&pending.incoming, &mut pending.asker).await;
+        }
         let _ = self.start_task(task, pending.asker, Some(pending.record));
     }
 
@@ -332,8 +363,8 @@ impl Shared {
         if let Some(claim) = &received.answer {
             return address::resolve(own, &claim.address).map(Some);
         }
-        // A sender that gives its request an id waits for an answer.
-        let waits = delivery.correlation_id.is_some();
+        // A sender that gives its request an id waits for an answer, wherever the id stands.
+        let waits = received.correlation.is_some();
         Ok(delivery.sender.clone().filter(|to| waits && address::check(own, to).is_ok()))
     }
 
@@ -366,6 +397,16 @@ fn correlation_of(received: &Received, delivery: &Delivery) -> String {
     }
 }
 
+/// Whose requests a key tells apart: who the network says sent it, and where it is answered. A retry keeps both.
+/// Where the network names nobody, whoever may read the answers is who asked.
+fn sender_of(asker: &Asker, delivery: &Delivery) -> String {
+    let to = asker.to.as_ref().map_or("", Address::as_str);
+    match &delivery.sender {
+        Some(sender) => format!("{sender}\n{to}"),
+        None => to.to_owned(),
+    }
+}
+
 /// A method as it is told: what a peer calls it, cut where it is long.
 fn told_method(method: &str) -> String {
     Operation::parse(method).map_or_else(|| excerpt(method), |known| known.as_str().to_owned())
@@ -373,8 +414,7 @@ fn told_method(method: &str) -> String {
 
 /// The turn that a request has become.
 pub(super) fn turn_of<'a>(task: &'a Task, record: &RequestRecord) -> Option<&'a Turn> {
-    let own = |key: &String| *key == record.key;
-    task.turns().iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own))
+    task.turns().iter().rev().find(|turn| turn.is_of(record))
 }
 
 /// The message of a request that does not say it as A2A does, or why there is none.
@@ -396,9 +436,10 @@ fn message_of(received: &Received, id: &str) -> Result<JsonText, (i32, &'static 
     JsonText::new(message).map_err(|_| (-32602, "the message cannot be read"))
 }
 
-fn request_of(pending: &Pending) -> Option<crate::task::TaskRequest> {
+pub(super) fn request_of(pending: &Pending) -> Option<crate::task::TaskRequest> {
     let mut request = pending.incoming.task_request()?;
     request.key = Some(pending.record.key.clone());
+    request.sender = Some(pending.record.sender.clone());
     request.asked = pending.asker.asked();
     Some(request)
 }

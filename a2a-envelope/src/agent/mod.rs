@@ -38,6 +38,7 @@ mod mapping;
 mod note;
 mod options;
 mod outlet;
+mod oversize;
 mod question;
 mod question_deadlines;
 mod recover;
@@ -50,6 +51,7 @@ mod sweep;
 pub mod telemetry;
 mod turn_handle;
 mod unknown_methods;
+mod waiting;
 mod wrapped_connector;
 mod wrapping;
 

@@ -9,9 +9,12 @@ use tokio::time::Instant;
 
 use super::asker::Asker;
 use super::note::Note;
+use super::oversize::smaller;
 use super::server::Shared;
 use super::{mapping, snapshots};
+use crate::call::is_stale;
 use crate::envelope::Envelope;
+use crate::error::Error;
 use crate::stream::Snapshot;
 use crate::task::{StoreFuture, Task, TaskError};
 
@@ -26,8 +29,26 @@ impl Shared {
         self.deliver_as(asker, reply, true).await;
     }
 
+    /// A reply that is too large goes out in less words, so that nobody waits for it in vain.
     async fn deliver_as(&self, asker: &mut Asker, reply: &Envelope, apart: bool) {
-        let Some(to) = asker.to.clone() else { return };
+        if !self.deliver_form(asker, reply, apart, 0).await {
+            return;
+        }
+        let forms = smaller(reply, self.agent.capabilities().max_body);
+        for (at, form) in forms.iter().enumerate() {
+            if !self.deliver_form(asker, form, apart, at + 1).await {
+                if !reply.is_last() && form.is_last() {
+                    // Its line has ended: nothing of what follows would be read.
+                    asker.to = None;
+                }
+                return;
+            }
+        }
+    }
+
+    /// Sends a reply in one of its forms. Whether it is too large for the network.
+    async fn deliver_form(&self, asker: &mut Asker, reply: &Envelope, apart: bool, form: usize) -> bool {
+        let Some(to) = asker.to.clone() else { return false };
         let correlation = reply.headers.get(crate::names::CORRELATION_ID).unwrap_or_default().to_owned();
         let seq = reply.seq().ok().flatten();
         let mut note = Note {
@@ -40,21 +61,27 @@ impl Shared {
         };
         let written = match asker.write(reply, self.clock.now().as_secs()) {
             Ok(Some(written)) => written,
-            Ok(None) => return,
+            Ok(None) => return false,
             Err(error) => {
                 let why = error.to_string();
-                return self.tell(&Note { name: "reply.unsent", why: Some(&why), ..note });
+                self.tell(&Note { name: "reply.unsent", why: Some(&why), ..note });
+                return matches!(error, Error::Limit { .. });
             }
         };
         let mut message = Outbound::new(to.clone(), Body::json(""));
         mapping::put(&mut message, &written);
         let scope = format!("{correlation}\n{to}");
         let via = if apart { asker.via.as_str() } else { "" };
-        let key = format!("{} {via}", seq.unwrap_or_default());
+        let mut key = format!("{} {via}", seq.unwrap_or_default());
+        if form > 0 {
+            // The network may remember what it refused.
+            key.push_str(&format!(" {form}"));
+        }
         message.client_msg_id = ClientMsgId::derived(&scope, &key);
         message.correlation_id = agentchat_core::CorrelationId::new(correlation.as_str()).ok();
         message.conversation.clone_from(&asker.conversation);
-        let last = if reply.is_last() { "true" } else { "false" };
+        // What is said of an old copy of a request does not end the call that sent it again.
+        let last = if reply.is_last() && !is_stale(reply) { "true" } else { "false" };
         message.headers.insert(REPLY_LAST, last);
         if let Err(error) = self.send(&message).await {
             if error.kind() == ErrorKind::NotFound {
@@ -63,9 +90,11 @@ impl Shared {
             }
             let why = error.to_string();
             note = Note { name: "reply.unsent", why: Some(&why), ..note };
-            return self.tell(&note);
+            self.tell(&note);
+            return error.kind() == ErrorKind::TooLarge;
         }
         self.tell(&note);
+        false
     }
 
     async fn send(&self, message: &Outbound) -> agentchat_core::Result<()> {

@@ -33,7 +33,10 @@ pub struct A2aRequest {
     pub timeout: Duration,
     /// How long a call that timed out can still be read (default one hour).
     pub keep: Duration,
-    /// Whether the replies get an inbox for this call alone, instead of the one kept for the peer.
+    /// Whether the replies get an inbox for this call alone, instead of the one kept for the peer. It is as good as
+    /// unsaid on a network where an agent has one inbox ([`extra_inbox`](agentchat_core::Capabilities::extra_inbox)
+    /// is off): nobody but the peer can answer there, whom the network tells apart by itself. Once such a call is
+    /// answered or given up, the same request has another inbox, and is a new one to the peer.
     pub private_inbox: bool,
     /// How the replies are read.
     pub reader: ReaderOptions,
@@ -111,7 +114,7 @@ impl A2aRequest {
         self
     }
 
-    /// Uses an inbox for this call alone.
+    /// Uses an inbox for this call alone, where there is such a thing; see [`private_inbox`](Self::private_inbox).
     #[must_use]
     pub fn with_private_inbox(mut self) -> Self {
         self.private_inbox = true;

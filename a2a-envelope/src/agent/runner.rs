@@ -12,13 +12,14 @@ use tracing::{Instrument, Span};
 
 use super::asker::Asker;
 use super::handler::TurnResult;
+use super::intake::turn_of;
 use super::note::Note;
 use super::question::Asking;
 use super::question_deadlines::is_late;
 use super::server::Shared;
 use super::telemetry::{self, within};
 use super::turn_handle::{Op, OpKind, TurnHandle, TurnRefusal, lock};
-use crate::call::Incoming;
+use crate::call::{DEADLINE_EXCEEDED, Incoming};
 use crate::idempotency::RequestRecord;
 use crate::json_text::JsonText;
 use crate::stream::{StreamError, StreamWriter, WriterAction};
@@ -30,12 +31,16 @@ pub(crate) struct Pending {
     pub(crate) incoming: Incoming,
     pub(crate) asker: Asker,
     pub(crate) record: RequestRecord,
+    /// Whether its sender was told that it is taken.
+    pub(crate) told: bool,
 }
 
 /// What others want of a task that works.
 #[derive(Debug)]
 pub(crate) enum Command {
     FollowUp(Box<Pending>),
+    /// A request of the task that came again under another correlation id.
+    Join(Box<Pending>),
     Subscribe(Box<(Incoming, Asker)>),
     Cancel(Box<(Incoming, Asker)>),
 }
@@ -48,16 +53,18 @@ pub(crate) struct Lost;
 
 /// Works on one task until nothing is left to do for it here.
 pub(crate) struct Runner {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     id: String,
     commands: mpsc::Receiver<Command>,
-    waiting: Waiting<Box<Pending>>,
+    pub(super) waiting: Waiting<Box<Pending>>,
     /// Who hears the task: its caller, and those who subscribed.
-    askers: HashMap<String, Asker>,
-    record: Option<RequestRecord>,
+    pub(super) askers: HashMap<String, Asker>,
+    /// Who else waits for the answer to one of its requests.
+    pub(super) joined: Vec<Pending>,
+    pub(super) record: Option<RequestRecord>,
     /// The correlation id of the request, and the body of its last reply.
     own: String,
-    answer: Option<JsonText>,
+    pub(super) answer: Option<JsonText>,
 }
 
 impl Shared {
@@ -86,6 +93,7 @@ impl Shared {
             commands,
             waiting: Waiting::new(self.options.max_waiting),
             askers: HashMap::new(),
+            joined: Vec::new(),
             record,
             own: String::new(),
             answer: None,
@@ -125,6 +133,12 @@ impl Runner {
         // Whoever looks for the task from here on finds nobody working, and what came before is seen to below.
         lock(&self.shared.running).remove(&self.id);
         self.commands.close();
+        for pending in self.waiting.take_messages() {
+            self.shared.idle(Command::FollowUp(pending)).await;
+        }
+        for join in self.joined.drain(..) {
+            self.shared.idle(Command::Join(Box::new(join))).await;
+        }
         while let Some(command) = self.commands.recv().await {
             self.shared.idle(command).await;
         }
@@ -142,23 +156,30 @@ impl Runner {
                     Ok(false) => {}
                     Err(Lost) => return None,
                 },
-                Next::Refuse(pending, error) => self.shared.refuse(*pending, &error).await,
-                Next::Cancel(pending) => self.shared.refuse(*pending, &TaskError::NotFound).await,
+                Next::Refuse(pending, error) => self.refuse(*pending, &error).await,
+                Next::Cancel(pending) => self.refuse(*pending, &TaskError::NotFound).await,
             }
         }
     }
 
     /// Opens a follow-up as the task's request. `Ok(false)` if the task does not take it.
     async fn begin(&mut self, task: &mut Task, mut pending: Pending) -> Result<bool, Lost> {
+        if turn_of(task, &pending.record).is_some() {
+            // It came again while it waited.
+            self.shared.answer_again(&pending.record, &pending.incoming, &mut pending.asker).await;
+            return Ok(false);
+        }
         let expected = task.generation();
         if let Err(error) = self.shared.open_follow_up(task, &pending) {
-            self.shared.refuse(pending, &error).await;
+            self.refuse(pending, &error).await;
             return Ok(false);
         }
         if self.shared.save(task, expected).await.is_err() {
             return Err(Lost);
         }
-        self.shared.acknowledge(&pending.incoming, &mut pending.asker).await;
+        if !pending.told {
+            self.shared.acknowledge(&pending.incoming, &mut pending.asker).await;
+        }
         lock(&self.shared.requests).adopt(&pending.record);
         self.record = Some(pending.record);
         self.answer = None;
@@ -183,8 +204,7 @@ impl Runner {
         let mut writer = self.open(task).await?;
         if expired {
             self.shared.tell(&Note { name: "request.expired", task: Some(&self.id), ..Note::default() });
-            let failure =
-                Event::failure(-32603, "the deadline of the request has passed", "DEADLINE_EXCEEDED");
+            let failure = Event::failure(-32603, "the deadline of the request has passed", DEADLINE_EXCEEDED);
             self.say(&mut writer, |writer, now| writer.event(&failure, now)).await?;
             self.close().await;
             return Ok(writer.into_task());
@@ -235,13 +255,15 @@ impl Runner {
                             let _ = answer.send(Ok(message));
                         }
                     }
-                    Command::Cancel(cancel) => {
+                    // What is over cannot be called off, and its handler may leave in peace.
+                    Command::Cancel(cancel) if !writer.task().state().is_terminal() => {
                         job.abort_all();
                         return self.cancel(writer, *cancel).await;
                     }
                     Command::Subscribe(subscribe) if !writer.has_ended() => {
                         self.subscribe(&mut writer, *subscribe).await?;
                     }
+                    Command::Join(join) if !writer.has_ended() => self.join(&mut writer, join).await?,
                     command => {
                         let task = writer.task().clone();
                         self.queue(command, &task).await;
@@ -297,13 +319,17 @@ impl Runner {
     async fn op(&mut self, writer: &mut StreamWriter, op: Op) -> Result<Option<Answer>, Lost> {
         let mut asks = None;
         let said = match op.kind {
-            OpKind::Text { artifact, text } => {
-                self.try_say(writer, |writer, now| writer.text(&artifact, &text, now)).await?
-            }
+            OpKind::Text { artifact, text } => self.text(writer, &artifact, &text).await?,
             OpKind::EndText { artifact } => {
                 self.try_say(writer, |writer, now| writer.end_text(&artifact, now)).await?
             }
-            OpKind::Event(event) => self.try_say(writer, |writer, now| writer.event(&event, now)).await?,
+            OpKind::Event(event) => match self.in_chunks(writer, event) {
+                Ok(events) => self.events(writer, events).await?,
+                Err(refused) => {
+                    let _ = op.done.send(Err(refused));
+                    return Ok(None);
+                }
+            },
             OpKind::Fail(reason) => self.try_say(writer, |writer, now| writer.fail(&reason, now)).await?,
             OpKind::Ask(asking) => self.ask(writer, asking).await?,
             OpKind::AskHere(asking, answer) => {
@@ -356,68 +382,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn cancel(
-        &mut self,
-        mut writer: StreamWriter,
-        (incoming, mut asker): (Incoming, Asker),
-    ) -> Result<Task, Lost> {
-        let task = if writer.has_ended() {
-            let mut task = writer.into_task();
-            let expected = task.generation();
-            if task.cancel(self.shared.clock.now()).is_ok()
-                && self.shared.save(&task, expected).await.is_err()
-            {
-                return Err(Lost);
-            }
-            task
-        } else {
-            self.say(&mut writer, |writer, now| writer.cancel(now)).await?;
-            self.close().await;
-            writer.into_task()
-        };
-        self.shared.answer_task(&incoming, &mut asker, &task, None).await;
-        while let Some(next) = self.waiting.next(&task) {
-            if let Next::Refuse(pending, error) = next {
-                self.shared.refuse(*pending, &error).await;
-            }
-        }
-        Ok(task)
-    }
-
-    async fn subscribe(
-        &mut self,
-        writer: &mut StreamWriter,
-        subscribe: (Incoming, Asker),
-    ) -> Result<(), Lost> {
-        let (incoming, mut asker) = subscribe;
-        let correlation = incoming.line.correlation().as_str().to_owned();
-        match writer.subscribe(incoming.line.clone(), incoming.resume_after) {
-            Ok(actions) => {
-                self.askers.insert(correlation, asker);
-                self.carry(actions).await
-            }
-            Err(error) => {
-                let refused = incoming.refused(-32603, &error.to_string(), "TOO_MANY_SUBSCRIBERS");
-                self.shared.deliver_made(&mut asker, refused).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// Lets a command wait for the next turn, or answers it from the task as it is.
-    async fn queue(&mut self, command: Command, task: &Task) {
-        match command {
-            Command::FollowUp(mut pending) => {
-                self.shared.acknowledge(&pending.incoming, &mut pending.asker).await;
-                if let Err((pending, error)) = self.waiting.message(pending, task) {
-                    self.shared.refuse(*pending, &error).await;
-                }
-            }
-            other => self.shared.idle_with(other, task.clone()).await,
-        }
-    }
-
-    async fn say<F>(&mut self, writer: &mut StreamWriter, what: F) -> Result<(), Lost>
+    pub(super) async fn say<F>(&mut self, writer: &mut StreamWriter, what: F) -> Result<(), Lost>
     where
         F: FnOnce(&mut StreamWriter, Duration) -> Result<Vec<WriterAction>, StreamError>,
     {
@@ -427,7 +392,7 @@ impl Runner {
         }
     }
 
-    async fn try_say<F>(
+    pub(super) async fn try_say<F>(
         &mut self,
         writer: &mut StreamWriter,
         what: F,
@@ -447,7 +412,7 @@ impl Runner {
         }
     }
 
-    async fn carry(&mut self, actions: Vec<WriterAction>) -> Result<(), Lost> {
+    pub(super) async fn carry(&mut self, actions: Vec<WriterAction>) -> Result<(), Lost> {
         for action in actions {
             match action {
                 WriterAction::Save { task, expected } => {
@@ -465,6 +430,9 @@ impl Runner {
                     }
                     if reply.is_last() {
                         self.askers.remove(&id);
+                        if id == self.own {
+                            self.answer_joined().await;
+                        }
                     }
                 }
             }
@@ -472,7 +440,7 @@ impl Runner {
         Ok(())
     }
 
-    async fn close(&mut self) {
+    pub(super) async fn close(&mut self) {
         if let Some(record) = self.record.take() {
             self.shared.close_record(&record, self.answer.take()).await;
         }

@@ -98,6 +98,10 @@ impl A2aServer {
         let records = requests.load().await?;
         let known = Requests::restored(options.requests, records.iter().cloned(), clock.now());
         let owner = Arc::new(Owner::default());
+        if let Some(most) = agent.capabilities().max_body {
+            // What is gathered has to fit as well.
+            options.writer.coalesce.bytes = options.writer.coalesce.bytes.min(most / 2);
+        }
         let shared = Arc::new(Shared {
             agent: agent.clone(),
             handler,

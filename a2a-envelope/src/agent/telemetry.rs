@@ -2,8 +2,9 @@
 //!
 //! Names, levels and fields are stable: further ones may come, none changes its meaning. The target of all is
 //! `a2a_envelope` and what is below it. What the network does for it is told by the spans and events of
-//! [`agentchat_core::telemetry`], registering, heartbeats and dead letters among it. No subscriber is installed;
-//! the same events come typed, as JSON lines if you like, to an [`A2aObserver`](super::A2aObserver).
+//! [`agentchat_core::telemetry`]: that an agent is registered by the span `agent.register` with the outcome `ok`, a
+//! heartbeat by the span `agent.report` and one that failed by the event `heartbeat.failed`, a dead letter by the
+//! event `dead_letter.sent`. No subscriber is installed; the same events come typed, as JSON lines if you like, to an [`A2aObserver`](super::A2aObserver).
 //!
 //! No body, header value, key, token or whole address is in any field. Ids (`correlation`, `task`) are as their
 //! owners chose them, so choose none that must not be read. A `why` is one line in the words of this library or of

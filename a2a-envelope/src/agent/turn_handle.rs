@@ -51,6 +51,15 @@ pub enum TurnRefusal {
     /// Another worker has the task, or it was called off.
     #[error("the task is no longer this worker's")]
     Lost,
+    /// It is larger than the network carries in one message, and cannot be divided.
+    #[error("the event has {bytes} bytes, and this network carries at most {most}")]
+    #[non_exhaustive]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+        /// The largest body.
+        most: usize,
+    },
     /// The question stays parked; the answer enters the handler anew.
     #[error("nobody answered in time; the question stays open")]
     Unanswered,
@@ -107,10 +116,13 @@ impl TurnHandle {
         self.say(OpKind::EndText { artifact: artifact.to_owned() }).await
     }
 
-    /// Any event. One that ends the request is the last reply.
+    /// Any event. One that ends the request is the last reply. To a caller that wants every event, an artifact that
+    /// is larger than the network carries goes out in several chunks, its texts divided where they must be. A last
+    /// reply that is too large goes out without the task's history, or as an error that names the limit: then the
+    /// task is as it is, and its caller has to read it otherwise.
     ///
     /// # Errors
-    /// As [`text`](Self::text).
+    /// As [`text`](Self::text); [`TurnRefusal::TooLarge`] for what cannot be divided, and the task goes on.
     pub async fn event(&self, event: Event) -> Result<(), TurnRefusal> {
         self.say(OpKind::Event(event)).await
     }

@@ -119,6 +119,20 @@ impl Calls {
         self.calls.get(id)
     }
 
+    /// A call that timed out is waited for again, until this deadline. `false` if it did not time out, or is no
+    /// longer known.
+    pub fn renew(&mut self, id: &str, deadline: Duration, now: Duration) -> bool {
+        self.forget_old(now);
+        let Some(call) = self.calls.get_mut(id).filter(|call| call.timed_out) else { return false };
+        if call.state == CallState::Ended {
+            return false;
+        }
+        (call.timed_out, call.deadline) = (false, Some(deadline));
+        self.kept.retain(|(_, kept)| kept != id);
+        self.schedule(id);
+        true
+    }
+
     /// How many calls are open.
     #[must_use]
     pub fn open_calls(&self) -> usize {

@@ -6,11 +6,12 @@ use std::time::Duration;
 use crate::answer_address::answer_address;
 use crate::envelope::Envelope;
 use crate::error::{Error, HeaderRule, Result};
-use crate::idempotency::RequestKey;
+use crate::idempotency::{RequestKey, RequestRecord, WaitingRequest};
 use crate::json::{self, Node};
 use crate::json_text::JsonText;
 use crate::limits::Limits;
 use crate::names;
+use crate::reply::ReplyType;
 use crate::stream::{Belongs, Line, line_of};
 use crate::task::{TaskError, TaskRequest};
 use crate::vocabulary::Operation;
@@ -78,6 +79,29 @@ impl Incoming {
         })
     }
 
+    /// The follow-up that waits in a record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Header`] for a correlation id that no header can carry.
+    pub(crate) fn waiting(record: &RequestRecord, waiting: &WaitingRequest) -> Result<Self> {
+        let request = &waiting.request;
+        let operation =
+            if request.streams { Operation::SendStreamingMessage } else { Operation::SendMessage };
+        Ok(Self {
+            operation: Some(operation),
+            line: Line::of(request, 0)?,
+            key: RequestKey::new(&record.key),
+            task_id: Some(record.task_id.clone()),
+            context_id: waiting.context_id.clone(),
+            if_generation: waiting.if_generation,
+            resume_after: None,
+            deadline: request.deadline_ms.map(Duration::from_millis),
+            message: Some(request.message.clone()),
+            reply_to: request.reply_to.clone(),
+        })
+    }
+
     /// Whether nobody waits for it any longer: it is answered with [`expired`](Self::expired) and not run.
     #[must_use]
     pub fn is_expired(&self, now: Duration) -> bool {
@@ -90,7 +114,7 @@ impl Incoming {
     ///
     /// [`Error::Header`] if an id cannot be carried.
     pub fn expired(&self) -> Result<Envelope> {
-        self.refused(-32603, "the deadline of the request has passed", "DEADLINE_EXCEEDED")
+        self.refused(-32603, "the deadline of the request has passed", DEADLINE_EXCEEDED)
     }
 
     /// The answer to a request whose key was used for another one.
@@ -186,3 +210,17 @@ fn number(envelope: &Envelope, name: &str) -> Result<Option<u64>> {
     let number = value.parse().ok().filter(|_| digits);
     number.map(Some).ok_or_else(|| Error::header(name, HeaderRule::NotANumber))
 }
+
+/// Whether a reply says that a request was found after its deadline and became no task. Its sender has given it
+/// up by then, or has sent it again.
+pub(crate) fn is_stale(reply: &Envelope) -> bool {
+    if reply.reply_type() != Some(ReplyType::Error) || reply.task_id().is_some() {
+        return false;
+    }
+    let Ok(root) = json::parse_body(&reply.body, &Limits::default()) else { return false };
+    let is_it = |detail: Node<'_>| detail.text_of("reason").is_some_and(|reason| reason == DEADLINE_EXCEEDED);
+    root.at(&["error", "data"]).is_some_and(|details| details.items().any(|item| is_it(item.value)))
+}
+
+/// The reason of a request that was found after its deadline.
+pub(crate) const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";

@@ -25,6 +25,6 @@ mod store;
 pub use key::RequestKey;
 pub use limits::RequestLimits;
 pub use met::{Met, RequestError};
-pub use record::{RequestRecord, RequestState};
+pub use record::{RequestRecord, RequestState, WaitingRequest};
 pub use requests::Requests;
 pub use store::{MemoryRequestStore, RequestStore};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::json_text::JsonText;
+use crate::task::TaskRequest;
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,7 +25,8 @@ pub enum RequestState {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RequestRecord {
-    /// Who sent it: the authenticated sender, or the answer address. Keys of different senders never meet.
+    /// Who sent it: the sender that the network names and the answer address, or the latter alone where it names
+    /// nobody. Keys of different senders never meet.
     pub sender: String,
     /// Its key.
     pub key: String,
@@ -43,6 +45,33 @@ pub struct RequestRecord {
     /// says it then.
     #[serde(default)]
     pub answer: Option<JsonText>,
+    /// The request itself while it waits for its task's next turn, where its message may be settled already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Box<WaitingRequest>>,
+}
+
+/// A follow-up that waits for its task's next turn.
+///
+/// `Debug` prints neither the message nor the address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WaitingRequest {
+    /// The request as its task will keep it.
+    pub request: TaskRequest,
+    /// The context it names.
+    #[serde(default)]
+    pub context_id: Option<String>,
+    /// The generation it answers.
+    #[serde(default)]
+    pub if_generation: Option<u64>,
+}
+
+impl WaitingRequest {
+    /// A request that names no context and answers no generation.
+    #[must_use]
+    pub fn new(request: TaskRequest) -> Self {
+        Self { request, context_id: None, if_generation: None }
+    }
 }
 
 impl RequestRecord {

@@ -121,6 +121,7 @@ impl Requests {
             at_ms: millis(now),
             until_ms: until.map(millis),
             answer: None,
+            waiting: None,
         };
         self.put(record.clone());
         Ok(Met::New(record))
@@ -138,6 +139,7 @@ impl Requests {
         let mut record = known.clone();
         record.state = RequestState::Answered;
         record.at_ms = record.at_ms.max(millis(now));
+        record.waiting = None;
         record.answer = answer.filter(|answer| answer.as_str().len() <= self.limits.max_answer_bytes);
         self.put(record.clone());
         self.forget(now);

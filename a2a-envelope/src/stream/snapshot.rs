@@ -112,6 +112,40 @@ pub fn repeat_answer(task: &Task, turn: &Turn, answer: Option<&JsonText>) -> Res
     Ok(made)
 }
 
+/// The same for a repetition that came under another correlation id: `line` is that of the repetition, and this is
+/// its first and last reply. A caller that wants every event gets the whole task, because it has seen none.
+///
+/// # Errors
+///
+/// As [`repeat_answer`].
+pub fn repeat_answer_on(
+    line: &Line,
+    task: &Task,
+    turn: &Turn,
+    answer: Option<&JsonText>,
+) -> Result<Envelope> {
+    if line.correlation().as_str() == turn.request.correlation {
+        return repeat_answer(task, turn, answer);
+    }
+    let mut turn = turn.clone();
+    line.correlation().as_str().clone_into(&mut turn.request.correlation);
+    turn.request.id_json = line.id_json().clone();
+    turn.seq = 1;
+    let failed = |answer: &&JsonText| {
+        json::object_of_checked(answer.as_str().as_bytes()).is_some_and(|root| root.get("error").is_some())
+    };
+    let answer = answer.filter(|answer| !turn.request.streams || failed(answer));
+    let answer = answer.and_then(|answer| under_id(answer, line.id_json()));
+    repeat_answer(task, &turn, answer.as_ref())
+}
+
+/// A JSON-RPC response under another id.
+pub(crate) fn under_id(answer: &JsonText, id: &JsonText) -> Option<JsonText> {
+    let root = json::object_of_checked(answer.as_str().as_bytes())?;
+    let (name, value) = ["result", "error"].into_iter().find_map(|name| Some((name, root.get(name)?)))?;
+    Some(JsonText::trusted(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{name}\":{}}}", value.raw())))
+}
+
 /// The replies to a subscription to a task that nobody works on now: the task as it is, and no more. For a
 /// task that is over A2A asks for an error.
 ///

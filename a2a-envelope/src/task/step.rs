@@ -62,10 +62,7 @@ impl Step {
         if record.state == RequestState::Answered {
             return Self::Closed;
         }
-        let turn = task.and_then(|task| {
-            let own = |key: &String| *key == record.key;
-            task.turns().iter().rev().find(|turn| turn.request.key.as_ref().is_some_and(own))
-        });
+        let turn = task.and_then(|task| task.turns().iter().rev().find(|turn| turn.is_of(record)));
         match turn {
             None => Self::Recorded,
             Some(turn) if turn.closed => Self::Answered,

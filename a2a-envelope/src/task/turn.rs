@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::correlation::CorrelationId;
+use crate::idempotency::RequestRecord;
 use crate::json_text::JsonText;
 
 /// A request of a task: the message that began it, or a follow-up.
@@ -26,6 +27,9 @@ pub struct TaskRequest {
     /// Under which key the request is remembered.
     #[serde(default)]
     pub key: Option<String>,
+    /// Under whose key that is. Two callers of one task may use the same one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
     /// Whether the caller wants every event, or the outcome only.
     #[serde(default)]
     pub streams: bool,
@@ -76,6 +80,7 @@ impl TaskRequest {
             message,
             reply_to: None,
             key: None,
+            sender: None,
             streams: false,
             deadline_ms: None,
             asked: None,
@@ -157,6 +162,12 @@ pub struct Turn {
 impl Turn {
     pub(super) fn new(request: TaskRequest) -> Self {
         Self { request, answer: None, seq: 0, closed: false, message_only: false }
+    }
+
+    /// Whether it is that of the request of this record. One that was stored without its sender is known by its key.
+    pub(crate) fn is_of(&self, record: &RequestRecord) -> bool {
+        self.request.key.as_ref() == Some(&record.key)
+            && self.request.sender.as_ref().is_none_or(|sender| *sender == record.sender)
     }
 
     pub(super) fn size(&self) -> usize {

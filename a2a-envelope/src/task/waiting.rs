@@ -47,6 +47,16 @@ impl<T> Waiting<T> {
         self.len() == 0
     }
 
+    /// The messages that wait, in their order.
+    pub fn messages(&self) -> impl Iterator<Item = &T> {
+        self.messages.iter()
+    }
+
+    /// Takes every message out, in their order.
+    pub fn take_messages(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.messages).into()
+    }
+
     /// Lets a message wait for the next turn of `task`.
     ///
     /// # Errors

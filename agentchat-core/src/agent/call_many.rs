@@ -61,15 +61,27 @@ impl Agent {
         request: CallRequest,
         mode: CallMode,
     ) -> Result<FanOut> {
+        let each = targets.iter().map(|target| Ok((target.clone(), derived(&request, target)?)));
+        self.call_each(each.collect::<Result<Vec<_>>>()?, mode).await
+    }
+
+    /// Asks each target something of its own, as [`Agent::call_many`] does, under the ids that its request has.
+    /// The longest timeout is that of the whole. Of two requests to one target the first one counts.
+    ///
+    /// # Errors
+    /// As [`Agent::call_many`].
+    pub async fn call_each(&self, requests: Vec<(Address, CallRequest)>, mode: CallMode) -> Result<FanOut> {
         self.check_calls("call_many")?;
-        let end = after(Instant::now(), request.timeout);
+        let timeout = requests.iter().map(|(_, request)| request.timeout).max().unwrap_or_default();
+        let end = after(Instant::now(), timeout);
         let mut known = HashSet::new();
-        let targets = targets.iter().filter(|target| known.insert(*target));
-        let targets = targets.map(|target| Target::new(target, &request)).collect::<Result<Vec<_>>>()?;
+        let requests = requests.into_iter().filter(|(target, _)| known.insert(target.clone()));
+        let targets = requests.map(|(target, request)| Target::new(target, request));
+        let targets = targets.collect::<Result<Vec<_>>>()?;
         let turns = targets.len().div_ceil(mode.parallel).max(1);
-        let patience = request.timeout / u32::try_from(turns).unwrap_or(u32::MAX);
+        let patience = timeout / u32::try_from(turns).unwrap_or(u32::MAX);
         let places = Semaphore::new(mode.parallel.min(Semaphore::MAX_PERMITS));
-        let asking = Asking { agent: self, request: &request, places: &places, patience, end };
+        let asking = Asking { agent: self, places: &places, patience, end };
         let mut under_way: FuturesUnordered<_> = targets
             .iter()
             .enumerate()
@@ -100,7 +112,7 @@ impl Agent {
 /// One target, and how far it has been asked.
 struct Target {
     address: Address,
-    client_msg_id: ClientMsgId,
+    request: CallRequest,
     correlation_id: CorrelationId,
     asked: Mutex<Reached>,
 }
@@ -109,7 +121,6 @@ struct Target {
 #[derive(Clone, Copy)]
 struct Asking<'a> {
     agent: &'a Agent,
-    request: &'a CallRequest,
     places: &'a Semaphore,
     /// How long a target that does not answer keeps its place.
     patience: Duration,
@@ -117,14 +128,12 @@ struct Asking<'a> {
 }
 
 impl Target {
-    fn new(address: &Address, request: &CallRequest) -> Result<Self> {
-        let derived = |scope: &str| ClientMsgId::derived(scope, address.as_str());
-        let client_msg_id = derived(request.client_msg_id.as_str());
+    fn new(address: Address, request: CallRequest) -> Result<Self> {
         let correlation_id = match &request.correlation_id {
-            Some(id) => CorrelationId::new(derived(id.as_str()).as_str())?,
-            None => CorrelationId::new(client_msg_id.as_str())?,
+            Some(id) => id.clone(),
+            None => CorrelationId::new(request.client_msg_id.as_str())?,
         };
-        Ok(Self { address: address.clone(), client_msg_id, correlation_id, asked: Mutex::new(Reached::No) })
+        Ok(Self { address, request, correlation_id, asked: Mutex::new(Reached::No) })
     }
 
     fn mark(&self, asked: Reached) {
@@ -138,8 +147,8 @@ impl Target {
             Some(Err(error)) => TargetEnd::Failed(error),
             None => TargetEnd::GivenUp(asked),
         };
-        let Self { address: target, client_msg_id, correlation_id, .. } = self;
-        TargetOutcome { target, client_msg_id, correlation_id, end }
+        let Self { address: target, request, correlation_id, .. } = self;
+        TargetOutcome { target, client_msg_id: request.client_msg_id, correlation_id, end }
     }
 }
 
@@ -162,15 +171,25 @@ impl Asking<'_> {
     async fn answer(self, target: &Target) -> Result<Reply> {
         let request = CallRequest {
             timeout: self.end.saturating_duration_since(Instant::now()),
-            ..self.request.clone()
+            correlation_id: Some(target.correlation_id.clone()),
+            ..target.request.clone()
         };
-        let request = request.with_id(target.client_msg_id.clone());
-        let request = request.with_correlation_id(target.correlation_id.clone());
         target.mark(Reached::Unknown);
         let call = self.agent.call(&target.address, request).await?;
         target.mark(Reached::Yes);
         call.response().await
     }
+}
+
+/// The request under ids of its own for one target.
+fn derived(request: &CallRequest, target: &Address) -> Result<CallRequest> {
+    let derived = |scope: &str| ClientMsgId::derived(scope, target.as_str());
+    let client_msg_id = derived(request.client_msg_id.as_str());
+    let correlation_id = match &request.correlation_id {
+        Some(id) => CorrelationId::new(derived(id.as_str()).as_str())?,
+        None => CorrelationId::new(client_msg_id.as_str())?,
+    };
+    Ok(request.clone().with_id(client_msg_id).with_correlation_id(correlation_id))
 }
 
 /// The answer with the highest score; the earlier one of equal ones.

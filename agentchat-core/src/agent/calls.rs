@@ -4,13 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::{Instant, timeout_at};
+
 use super::pending::Pending;
 use super::replies::PeerInbox;
 use super::request::is_reply;
+use super::{Agent, CallRequest};
 use crate::address::Address;
+use crate::clock::after;
 use crate::delivery::Delivery;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{AckTag, ClientMsgId, CorrelationId};
+use crate::message::Outbound;
 
 /// The calls under way, by correlation id.
 #[derive(Debug, Default)]
@@ -35,6 +40,8 @@ struct Waiting {
     pending: Arc<Pending>,
     /// The id of the request, which may come back to the inbox it names.
     request: ClientMsgId,
+    /// Who was asked.
+    peer: Address,
 }
 
 /// A call's entry; dropping it removes the entry, and its inbox when that was its own.
@@ -47,6 +54,51 @@ pub(crate) struct Registered {
     pub(crate) crowded: Arc<AtomicBool>,
 }
 
+impl Agent {
+    /// Sends the request of a call that is under way once more: under the call's correlation id, which `request`
+    /// has, and with the call's own reply inbox to answer to. What is answered comes to that call, whose deadline
+    /// stays. For a peer that tells repetitions by something in the request: under the id of the first time the
+    /// network may take it for that message and deliver nothing, so give it another one.
+    ///
+    /// Its timeout is that of the sending. Dropping the future may leave it sent.
+    ///
+    /// # Errors
+    /// As [`Agent::call`]; [`NotFound`](ErrorKind::NotFound) when no call under this correlation id is under way.
+    pub async fn call_again(&self, peer: &Address, request: CallRequest) -> Result<()> {
+        self.check_calls("call")?;
+        let correlation_id = match &request.correlation_id {
+            Some(id) => id.clone(),
+            None => CorrelationId::new(request.client_msg_id.as_str())?,
+        };
+        let mut content = Outbound::new(peer.clone(), request.body.clone())
+            .with_id(request.client_msg_id.clone())
+            .with_correlation_id(correlation_id.clone())
+            .with_priority(request.priority);
+        content.headers.clone_from(&request.headers);
+        content.conversation.clone_from(&request.conversation);
+        self.capabilities().check(&content)?;
+        let Some(inbox) = self.shared.replies.calls.repeat(&correlation_id, &request.client_msg_id) else {
+            let what = "no call under this correlation id is under way";
+            return Err(Error::new(ErrorKind::NotFound, "call", what).with_reached(Reached::No));
+        };
+        let mut message = content.clone();
+        if let Some(body) = request.reply_to_in_body.and_then(|write| write(&content.body, &inbox)) {
+            message.body = body;
+            self.capabilities().check(&message)?;
+        }
+        message = message.with_reply_to(inbox);
+        message.deadline = request.deadline();
+        let end = after(Instant::now(), request.timeout);
+        let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
+        let late = || {
+            let what = "the time was over before the request was with the network";
+            Error::new(ErrorKind::Timeout, "call", what).with_reached(Reached::Unknown)
+        };
+        sent.map_err(|_| late())??;
+        Ok(())
+    }
+}
+
 impl Calls {
     /// Enters a call.
     ///
@@ -55,7 +107,7 @@ impl Calls {
     pub(crate) fn register(
         self: &Arc<Self>,
         correlation_id: CorrelationId,
-        request: ClientMsgId,
+        (peer, request): (&Address, ClientMsgId),
         inbox: Arc<PeerInbox>,
         pending: Pending,
     ) -> Result<Registered> {
@@ -69,9 +121,18 @@ impl Calls {
         }
         let pending = Arc::new(pending);
         let crowded = Arc::clone(&inbox.crowded);
-        let waiting = Waiting { inbox, pending: Arc::clone(&pending), request };
+        let waiting = Waiting { inbox, pending: Arc::clone(&pending), request, peer: peer.clone() };
         table.calls.insert(correlation_id.clone(), waiting);
         Ok(Registered { correlation_id, calls: Arc::clone(self), pending, crowded })
+    }
+
+    /// Where the call under this id is answered, for its request to be sent again under `request`. `None` if no
+    /// such call is under way.
+    fn repeat(&self, correlation_id: &CorrelationId, request: &ClientMsgId) -> Option<Address> {
+        let mut table = self.lock();
+        let waiting = table.calls.get_mut(correlation_id)?;
+        waiting.request.clone_from(request);
+        Some(waiting.inbox.address.clone())
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -87,13 +148,14 @@ impl Calls {
     }
 
     /// The call that a delivery in the agent's own inbox answers. Requests come there too, under whatever
-    /// correlation id their senders chose: one that names where to answer it is no answer, unless it says so.
+    /// correlation id their senders chose: one that names where to answer it is no answer, unless it says so. Nor is
+    /// one that the network says another agent sent: who learns a call's id must not be able to answer it.
     pub(crate) fn answered(&self, delivery: &Delivery) -> Option<Arc<Pending>> {
         let table = self.lock();
         let waiting = table.calls.get(delivery.correlation_id.as_ref()?)?;
         let own = delivery.client_msg_id.as_ref() == Some(&waiting.request);
         let answers = is_reply(delivery) || (delivery.reply_to.is_none() && !own);
-        answers.then(|| Arc::clone(&waiting.pending))
+        (answers && waiting.may_come_from(delivery)).then(|| Arc::clone(&waiting.pending))
     }
 
     /// Whether a delivery in the agent's own inbox is a reply that nobody waits for: it says that it is one,
@@ -170,6 +232,14 @@ impl Calls {
     }
 }
 
+impl Waiting {
+    /// Whether the sender of a delivery, where the network names one, may answer this call. In a group any member
+    /// may.
+    fn may_come_from(&self, delivery: &Delivery) -> bool {
+        delivery.sender.as_ref().is_none_or(|sender| may_answer(sender, &self.peer))
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         self.pending.close();
@@ -184,9 +254,39 @@ impl Drop for Registered {
     }
 }
 
+/// Whether `sender` is `peer`, however that is spelled, or a member of it.
+fn may_answer(sender: &Address, peer: &Address) -> bool {
+    let bare = |address: &Address| {
+        let name = address.name();
+        name.strip_prefix('@').unwrap_or(name).to_ascii_lowercase()
+    };
+    peer.name().starts_with(GROUP) || bare(sender) == bare(peer)
+}
+
 pub(crate) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "call", "the agent was closed")
 }
 
+/// What the names of groups begin with.
+const GROUP: &str = "grp_";
 /// At least so many, and at most twice as many, messages that are no calls and may be answered.
 const ASKED: usize = 8_192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_answered_by_the_one_who_was_asked_and_in_a_group_by_any_member() {
+        let address = |name: &str| Address::of("agentchat", name).expect("a name");
+        for (sender, peer, may) in [
+            ("bob", "bob", true),
+            ("bob", "@Bob", true),
+            ("mallory", "bob", false),
+            ("bobby", "bob", false),
+            ("bob", "grp_1", true),
+        ] {
+            assert_eq!(may_answer(&address(sender), &address(peer)), may, "{sender} for {peer}");
+        }
+    }
+}

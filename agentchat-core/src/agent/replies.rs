@@ -83,7 +83,7 @@ impl Replies {
         };
         let (address, room) = (inbox.address.clone(), Arc::clone(&inbox.room));
         let pending = Pending::new(Arc::clone(&room), deadline);
-        let registered = self.calls.register(correlation_id, request.clone(), inbox, pending)?;
+        let registered = self.calls.register(correlation_id, (peer, request.clone()), inbox, pending)?;
         // The own inbox is read while a call waits.
         room.notify_one();
         Ok((address, registered))

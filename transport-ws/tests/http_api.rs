@@ -86,8 +86,11 @@ async fn presence_is_set_and_asked() {
     assert_eq!((route(&seen), presence.status), (("GET", "/v1/presence/bob"), PresenceStatus::Online));
     let many = format!(r#"{{"presences":[{one},7]}}"#);
     let (seen, presences) =
-        asked(&many, |client| async move { client.presences(&["@Bob", "c"]).await }).await;
-    assert_eq!((route(&seen), seen.json()), (("POST", "/v1/presence/batch"), json!({"handles":["bob","c"]})));
+        asked(&many, |client| async move { client.presences(&["@Bob", "cat"]).await }).await;
+    assert_eq!(
+        (route(&seen), seen.json()),
+        (("POST", "/v1/presence/batch"), json!({"handles":["bob","cat"]}))
+    );
     assert_eq!(presences.len(), 1);
     let none = Server::start([]).await.client().presences(&[]).await.expect_err("nobody");
     assert_eq!(none.failure(), Failure::Invalid);

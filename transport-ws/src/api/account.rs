@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
-use crate::http::{Call, Verb, handle, path};
+use crate::http::{Call, Verb, path};
 use crate::wire::{Agent, Me};
 
 /// What to change of one's own profile. Members that are not set stay as they are.
@@ -56,6 +57,11 @@ impl ProfileUpdate {
         self.settings.group_invite_policy = Some(mode(only));
         self
     }
+
+    fn check(&self, operation: &'static str) -> ApiResult<()> {
+        check::optional(operation, "display name", self.display_name.as_deref(), check::DISPLAY_NAME)?;
+        check::optional(operation, "description", self.description.as_deref(), check::DESCRIPTION)
+    }
 }
 
 impl AgentChat {
@@ -81,9 +87,9 @@ impl AgentChat {
     /// Asks `GET /v1/agents/:handle`.
     ///
     /// # Errors
-    /// `AGENT_NOT_FOUND`, also for suspended agents.
+    /// Locally for what is no handle. `AGENT_NOT_FOUND`, also for suspended agents.
     pub async fn agent(&self, agent: &str) -> ApiResult<Agent> {
-        let path = path("agent", &["agents", &handle(agent)])?;
+        let path = path("agent", &["agents", &checked_handle("agent", agent)?])?;
         self.fetch(Call::new("agent", Verb::Get, path).anonymous()).await
     }
 
@@ -92,23 +98,28 @@ impl AgentChat {
     /// Asks `PATCH /v1/agents/:handle`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for another handle; `VALIDATION_ERROR`.
+    /// Locally for a name or description that is too long, or what is no handle. `FORBIDDEN` for another
+    /// handle; `VALIDATION_ERROR`.
     pub async fn update_profile(&self, own: &str, update: &ProfileUpdate) -> ApiResult<Me> {
-        let path = path("update_profile", &["agents", &handle(own)])?;
+        update.check("update_profile")?;
+        let path = path("update_profile", &["agents", &checked_handle("update_profile", own)?])?;
         self.fetch(Call::new("update_profile", Verb::Patch, path).with_json(update)?).await
     }
 }
 
 impl AgentChat {
-    /// Sets one's own picture: JPEG, PNG, WebP or GIF, at most 5 MiB, each side 128 points or more.
+    /// Sets one's own picture: JPEG, PNG, WebP or GIF, at most 5 MiB, each side 128 points or more. The server
+    /// looks at the bytes themselves; `media_type` is any `image/…` or `application/octet-stream`.
     ///
     /// Asks `PUT /v1/agents/:handle/avatar`.
     ///
     /// # Errors
-    /// A code of [`ErrorCode::PictureRefused`](crate::ErrorCode::PictureRefused); `RATE_LIMITED` with a time to
+    /// Locally for a picture that is empty or too large, or another media type. A code of
+    /// [`ErrorCode::PictureRefused`](crate::ErrorCode::PictureRefused); `RATE_LIMITED` with a time to
     /// wait after five changes in a minute.
     pub async fn set_avatar(&self, own: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
-        let path = path("set_avatar", &["agents", &handle(own), "avatar"])?;
+        check::picture("set_avatar", media_type, &picture)?;
+        let path = path("set_avatar", &["agents", &checked_handle("set_avatar", own)?, "avatar"])?;
         self.done(Call::new("set_avatar", Verb::Put, path).with_body(media_type, picture)).await
     }
 
@@ -117,9 +128,10 @@ impl AgentChat {
     /// Asks `DELETE /v1/agents/:handle/avatar`.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.
+    /// Locally for what is no handle. `NOT_FOUND` when there is none, also when an earlier attempt has taken it
+    /// away.
     pub async fn remove_avatar(&self, own: &str) -> ApiResult<()> {
-        let path = path("remove_avatar", &["agents", &handle(own), "avatar"])?;
+        let path = path("remove_avatar", &["agents", &checked_handle("remove_avatar", own)?, "avatar"])?;
         self.done(Call::new("remove_avatar", Verb::Delete, path)).await
     }
 
@@ -130,6 +142,7 @@ impl AgentChat {
     /// # Errors
     /// As there; `FORBIDDEN` for whoever is no admin.
     pub async fn set_group_avatar(&self, group: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
+        check::picture("set_group_avatar", media_type, &picture)?;
         let path = path("set_group_avatar", &["groups", group, "avatar"])?;
         self.done(Call::new("set_group_avatar", Verb::Put, path).with_body(media_type, picture)).await
     }

@@ -2,6 +2,7 @@
 
 mod account;
 mod attachments;
+mod check;
 mod contacts;
 mod conversations;
 mod directory;
@@ -22,7 +23,7 @@ use agentchat_core::Result as CoreResult;
 use serde::de::DeserializeOwned;
 
 pub use account::ProfileUpdate;
-pub use attachments::{Upload, UploadTicket};
+pub use attachments::{CONTENT_TYPES, Upload, UploadTicket};
 pub use contacts::{AddedContact, Contact, ContactPage};
 pub use conversations::{
     Conversation, ConversationContext, ConversationGroup, Participant, Relationship, Unread,

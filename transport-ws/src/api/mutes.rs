@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
-use crate::http::{Call, Verb, handle, path};
+use crate::http::{ApiError, Call, Verb, path};
 use crate::wire::{Extra, lenient};
 
 /// A mute. The pushes of a muted agent or conversation stay away; its messages wait like others, and come
@@ -44,7 +45,7 @@ impl AgentChat {
     /// Asks `POST /v1/mutes`.
     ///
     /// # Errors
-    /// `SELF_MUTE`; `AGENT_NOT_FOUND`, `CONVERSATION_NOT_FOUND`; `NOT_PARTICIPANT`; `RATE_LIMITED` with a time
+    /// Locally for what is no handle or no time. `SELF_MUTE`; `AGENT_NOT_FOUND`, `CONVERSATION_NOT_FOUND`; `NOT_PARTICIPANT`; `RATE_LIMITED` with a time
     /// to wait.
     pub async fn mute(&self, target: MuteKind<'_>, until: Option<&str>) -> ApiResult<Mute> {
         #[derive(Serialize)]
@@ -58,9 +59,15 @@ impl AgentChat {
             muted_until: Option<&'a str>,
         }
         let (target_handle, target_id) = match target {
-            MuteKind::Agent(agent) => (Some(handle(agent)), None),
-            MuteKind::Conversation(id) => (None, Some(id)),
+            MuteKind::Agent(agent) => (Some(checked_handle("mute", agent)?), None),
+            MuteKind::Conversation(id) => {
+                check::present("mute", "conversation's id", id)?;
+                (None, Some(id))
+            }
         };
+        if until.is_some_and(|until| crate::wire::parse_time(until).is_none()) {
+            return Err(ApiError::invalid("mute", "the end of the mute is no time as ISO 8601"));
+        }
         let body = Body { target_kind: target.word(), target_handle, target_id, muted_until: until };
         self.fetch(Call::new("mute", Verb::Post, path("mute", &["mutes"])?).with_json(&body)?).await
     }
@@ -85,7 +92,7 @@ impl AgentChat {
     /// Asks `GET /v1/mutes/agent/:handle` or `GET /v1/mutes/conversation/:id`.
     ///
     /// # Errors
-    /// Those of every call, but for `NOT_FOUND`.
+    /// Locally for what is no handle; those of every call, but for `NOT_FOUND`.
     pub async fn mute_of(&self, target: MuteKind<'_>) -> ApiResult<Option<Mute>> {
         match self.fetch(Call::new("mute_of", Verb::Get, target.path("mute_of")?)).await {
             Err(error) if error.code() == Some("NOT_FOUND") => Ok(None),
@@ -98,7 +105,8 @@ impl AgentChat {
     /// Asks `DELETE /v1/mutes/agent/:handle` or `DELETE /v1/mutes/conversation/:id`.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.
+    /// Locally for what is no handle. `NOT_FOUND` when there is none, also when an earlier attempt has taken it
+    /// away.
     pub async fn unmute(&self, target: MuteKind<'_>) -> ApiResult<()> {
         self.done(Call::new("unmute", Verb::Delete, target.path("unmute")?)).await
     }
@@ -114,7 +122,7 @@ impl MuteKind<'_> {
 
     fn path(self, operation: &'static str) -> ApiResult<String> {
         let name = match self {
-            Self::Agent(agent) => handle(agent),
+            Self::Agent(agent) => checked_handle(operation, agent)?,
             Self::Conversation(id) => id.to_owned(),
         };
         path(operation, &["mutes", self.word(), &name])

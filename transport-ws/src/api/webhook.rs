@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AgentChat, ApiResult};
+use super::{AgentChat, ApiResult, check};
 use crate::digest::{hex, hmac_sha256, same};
-use crate::http::{Call, Verb, path};
+use crate::http::{ApiError, Call, Verb, path};
 use crate::wire::lenient;
 
 /// A webhook. `Debug` does not show its secret.
@@ -105,12 +105,16 @@ impl AgentChat {
     /// Asks `POST /v1/webhooks`.
     ///
     /// # Errors
-    /// `LIMIT_REACHED` for a sixth; `VALIDATION_ERROR`.
+    /// Locally for what is no URL, and without an event. `LIMIT_REACHED` for a sixth; `VALIDATION_ERROR`.
     pub async fn create_webhook(&self, url: &str, events: &[&str]) -> ApiResult<Webhook> {
         #[derive(Serialize)]
         struct Body<'a> {
             url: &'a str,
             events: &'a [&'a str],
+        }
+        check::web_url("create_webhook", "webhook's URL", url)?;
+        if events.is_empty() || events.iter().any(|event| event.is_empty()) {
+            return Err(ApiError::invalid("create_webhook", "the webhook has no event, or an empty one"));
         }
         let call = Call::new("create_webhook", Verb::Post, path("create_webhook", &["webhooks"])?);
         self.fetch(call.with_json(&Body { url, events })?).await

@@ -6,7 +6,7 @@ use agentchat_core::{Error, ErrorKind, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use crate::config::own;
+use crate::config::{HANDLE_RULE, own};
 
 /// Text with a schema of its own.
 macro_rules! word {
@@ -89,10 +89,7 @@ impl Handle {
     /// # Errors
     /// [`ErrorKind::Invalid`].
     pub(super) fn name(&self) -> Result<String> {
-        own(&self.0).map_err(|_| {
-            let what = "a handle has 3 to 30 of a-z, 0-9 and single hyphens within, and begins with a letter";
-            Error::new(ErrorKind::Invalid, "arguments", what)
-        })
+        own(&self.0).map_err(|_| Error::new(ErrorKind::Invalid, "arguments", HANDLE_RULE))
     }
 }
 

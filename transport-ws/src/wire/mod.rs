@@ -38,8 +38,7 @@ pub use row::{Content, MessageKind, MessageRow};
 pub use system::SystemEvent;
 #[cfg(feature = "tools")]
 pub(crate) use time::minute;
-#[cfg(test)]
-pub(crate) use time::parse as parse_time;
+pub use time::parse as parse_time;
 pub(crate) use time::unix_millis;
 
 pub(crate) mod lenient {

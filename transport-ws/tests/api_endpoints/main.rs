@@ -6,3 +6,4 @@ mod codes;
 mod contract;
 mod docs;
 mod double;
+mod local;

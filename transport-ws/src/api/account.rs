@@ -1,12 +1,12 @@
 //! Agents: one's own and others'.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
 use crate::http::{Call, Verb, path};
-use crate::wire::{Agent, Me};
+use crate::wire::{Agent, Extra, Me, lenient};
 
 /// What to change of one's own profile. Members that are not set stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -26,6 +26,21 @@ struct Settings {
     inbox_mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_invite_policy: Option<&'static str>,
+}
+
+/// Where a picture is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct Avatar {
+    /// Its name in the server's storage.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub avatar_key: Option<String>,
+    /// Where everybody can see it.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub avatar_url: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl ProfileUpdate {
@@ -117,10 +132,10 @@ impl AgentChat {
     /// Locally for a picture that is empty or too large, or another media type. A code of
     /// [`ErrorCode::PictureRefused`](crate::ErrorCode::PictureRefused); `RATE_LIMITED` with a time to
     /// wait after five changes in a minute.
-    pub async fn set_avatar(&self, own: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
+    pub async fn set_avatar(&self, own: &str, media_type: &str, picture: Bytes) -> ApiResult<Avatar> {
         check::picture("set_avatar", media_type, &picture)?;
         let path = path("set_avatar", &["agents", &checked_handle("set_avatar", own)?, "avatar"])?;
-        self.done(Call::new("set_avatar", Verb::Put, path).with_body(media_type, picture)).await
+        self.told(Call::new("set_avatar", Verb::Put, path).with_body(media_type, picture)).await
     }
 
     /// Takes one's own picture away.
@@ -141,10 +156,10 @@ impl AgentChat {
     ///
     /// # Errors
     /// As there; `FORBIDDEN` for whoever is no admin.
-    pub async fn set_group_avatar(&self, group: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
+    pub async fn set_group_avatar(&self, group: &str, media_type: &str, picture: Bytes) -> ApiResult<Avatar> {
         check::picture("set_group_avatar", media_type, &picture)?;
         let path = path("set_group_avatar", &["groups", group, "avatar"])?;
-        self.done(Call::new("set_group_avatar", Verb::Put, path).with_body(media_type, picture)).await
+        self.told(Call::new("set_group_avatar", Verb::Put, path).with_body(media_type, picture)).await
     }
 
     /// Takes a group's picture away.

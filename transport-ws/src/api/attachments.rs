@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{AgentChat, ApiResult, Recipient, check};
 use crate::digest::{hex, sha256};
 use crate::http::{ApiError, Call, Verb, path};
-use crate::wire::lenient;
+use crate::wire::{Extra, lenient};
 
 /// A file to upload. `Debug` shows neither its name nor its bytes.
 #[derive(Clone)]
@@ -33,6 +33,9 @@ pub struct UploadTicket {
     /// For how many seconds the URL is good.
     #[serde(default, deserialize_with = "lenient::number")]
     pub expires_in: Option<u64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl Upload {

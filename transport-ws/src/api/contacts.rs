@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult, Relationship};
 use crate::http::{Call, Verb, path};
-use crate::wire::{Extra, lenient};
+use crate::wire::{Extra, lenient, moments};
 
 /// A page of contacts, in order of their names.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -17,6 +17,9 @@ pub struct ContactPage {
     /// How many there are on all pages. An empty page says 0 whatever was before it.
     #[serde(default, deserialize_with = "lenient::number")]
     pub total: Option<u64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A contact.
@@ -52,7 +55,12 @@ pub struct AddedContact {
     /// The name shown to people.
     #[serde(default, deserialize_with = "lenient::text")]
     pub display_name: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
+
+moments! { Contact: added_at }
 
 impl AgentChat {
     /// Adds a contact. Doing it twice is fine.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
 use crate::http::{Call, Verb, handle, path};
-use crate::wire::{Extra, GroupInvitation, lenient};
+use crate::wire::{Extra, GroupInvitation, lenient, moments};
 
 /// A group, as its members see it.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -27,6 +27,9 @@ pub struct Group {
     /// Who made it.
     #[serde(default, deserialize_with = "lenient::text")]
     pub created_by: Option<String>,
+    /// Who may do what in it.
+    #[serde(default, deserialize_with = "lenient::object")]
+    pub settings: Option<GroupSettings>,
     /// How many members it has.
     #[serde(default, deserialize_with = "lenient::number")]
     pub member_count: Option<u64>,
@@ -47,6 +50,18 @@ pub struct Group {
     pub extra: Extra,
 }
 
+/// Who may do what in a group. Those that are not set stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GroupSettings {
+    /// Who may invite: `admin`, the one word that servers know today.
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    pub who_can_invite: Option<String>,
+    /// What else came, and goes back as it came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
 /// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[non_exhaustive]
@@ -62,6 +77,9 @@ pub struct GroupMember {
     /// Since when, as written.
     #[serde(default, deserialize_with = "lenient::text")]
     pub joined_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A group to make.
@@ -75,6 +93,8 @@ pub struct GroupDraft {
     avatar_url: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     member_handles: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<GroupSettings>,
 }
 
 /// What to change of a group. Members that are not set stay as they are.
@@ -87,6 +107,40 @@ pub struct GroupUpdate {
     description: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     avatar_url: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<GroupSettings>,
+}
+
+/// A group that was deleted just now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct GroupDeletion {
+    /// The server's words.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub message: Option<String>,
+    /// When, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub deleted_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+moments! { Group: created_at, last_message_at }
+moments! { GroupMember: joined_at }
+moments! { GroupDeletion: deleted_at }
+
+impl GroupSettings {
+    /// Sets nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets who may invite: `admin`, the one word that servers know today.
+    pub fn with_who_can_invite(mut self, who: impl Into<String>) -> Self {
+        self.who_can_invite = Some(who.into());
+        self
+    }
 }
 
 /// A group just made.
@@ -99,6 +153,9 @@ pub struct CreatedGroup {
     /// [`CreatedGroup::missing`].
     #[serde(default, deserialize_with = "lenient::list")]
     pub add_results: Vec<AddResult>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// What became of adding an agent.
@@ -114,12 +171,21 @@ pub struct AddResult {
     /// The invitation.
     #[serde(default, deserialize_with = "lenient::text")]
     pub invite_id: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl GroupDraft {
     /// A group by the name of `name`, 1 to 100 characters.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), description: None, avatar_url: None, member_handles: Vec::new() }
+        Self {
+            name: name.into(),
+            description: None,
+            avatar_url: None,
+            member_handles: Vec::new(),
+            settings: None,
+        }
     }
 
     /// Sets what it is for, at most 500 characters.
@@ -137,6 +203,12 @@ impl GroupDraft {
     /// Adds an agent to invite, 255 at most.
     pub fn with_member(mut self, agent: &str) -> Self {
         self.member_handles.push(handle(agent));
+        self
+    }
+
+    /// Sets who may do what in it.
+    pub fn with_settings(mut self, settings: GroupSettings) -> Self {
+        self.settings = Some(settings);
         self
     }
 
@@ -172,6 +244,12 @@ impl GroupUpdate {
     /// Sets its picture, by an `http` or `https` URL; `None` takes it away.
     pub fn with_avatar_url(mut self, url: Option<String>) -> Self {
         self.avatar_url = Some(url);
+        self
+    }
+
+    /// Sets who may do what in it.
+    pub fn with_settings(mut self, settings: GroupSettings) -> Self {
+        self.settings = Some(settings);
         self
     }
 
@@ -240,16 +318,16 @@ impl AgentChat {
         self.fetch(call.with_json(update)?.with_idempotency_key(idempotency_key)?).await
     }
 
-    /// Deletes a group. Its messages that wait are withdrawn; the members are told.
+    /// Deletes a group. Returns when the server says it was. Its messages that wait are withdrawn; the members are told.
     ///
     /// Asks `DELETE /v1/groups/:id`.
     ///
     /// # Errors
     /// `FORBIDDEN` for whoever did not make it; `GROUP_DELETED` a second time, also when an earlier attempt
     /// has deleted it.
-    pub async fn delete_group(&self, group: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
+    pub async fn delete_group(&self, group: &str, idempotency_key: Option<&str>) -> ApiResult<GroupDeletion> {
         let call = Call::new("delete_group", Verb::Delete, path("delete_group", &["groups", group])?);
-        self.done(call.with_idempotency_key(idempotency_key)?).await
+        self.told(call.with_idempotency_key(idempotency_key)?).await
     }
 
     /// Invites an agent.

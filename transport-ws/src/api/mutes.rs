@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
 use crate::http::{ApiError, Call, Verb, path};
-use crate::wire::{Extra, lenient};
+use crate::wire::{Extra, lenient, moments};
 
 /// A mute. The pushes of a muted agent or conversation stay away; its messages wait like others, and come
 /// with the next connect.
@@ -38,6 +38,18 @@ pub enum MuteKind<'a> {
     /// A conversation, by its id.
     Conversation(&'a str),
 }
+
+/// Which mutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Muted {
+    /// Those of agents.
+    Agents,
+    /// Those of conversations.
+    Conversations,
+}
+
+moments! { Mute: muted_until, created_at }
 
 impl AgentChat {
     /// Mutes; `until` is a time of the future as ISO 8601. A second mute replaces the first.
@@ -79,12 +91,17 @@ impl AgentChat {
     /// # Errors
     /// Those of every call.
     pub async fn mutes(&self) -> ApiResult<Vec<Mute>> {
-        #[derive(Deserialize)]
-        struct Found {
-            #[serde(default, deserialize_with = "lenient::list")]
-            mutes: Vec<Mute>,
-        }
-        Ok(self.fetch::<Found>(Call::new("mutes", Verb::Get, path("mutes", &["mutes"])?)).await?.mutes)
+        self.listed(None).await
+    }
+
+    /// The mutes in force of agents, or of conversations.
+    ///
+    /// Asks `GET /v1/mutes`.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn mutes_of(&self, muted: Muted) -> ApiResult<Vec<Mute>> {
+        self.listed(Some(muted)).await
     }
 
     /// The mute in force, if there is one.
@@ -109,6 +126,21 @@ impl AgentChat {
     /// away.
     pub async fn unmute(&self, target: MuteKind<'_>) -> ApiResult<()> {
         self.done(Call::new("unmute", Verb::Delete, target.path("unmute")?)).await
+    }
+
+    async fn listed(&self, muted: Option<Muted>) -> ApiResult<Vec<Mute>> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default, deserialize_with = "lenient::list")]
+            mutes: Vec<Mute>,
+        }
+        let call = Call::new("mutes", Verb::Get, path("mutes", &["mutes"])?);
+        let call = match muted {
+            Some(Muted::Agents) => call.with_query("kind", "agent"),
+            Some(Muted::Conversations) => call.with_query("kind", "conversation"),
+            None => call,
+        };
+        Ok(self.fetch::<Found>(call).await?.mutes)
     }
 }
 

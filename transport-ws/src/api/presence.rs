@@ -9,13 +9,14 @@ use crate::wire::{Presence, PresenceStatus};
 
 impl AgentChat {
     /// Sets one's own presence. Without `words` (at most 200 characters) those set before are cleared. The
-    /// server sets `online` by itself with the first socket and `offline` after the last.
+    /// server sets `online` by itself with the first socket and `offline` after the last. Returns what it is
+    /// then; the handle is empty where the server's answer is.
     ///
     /// Asks `PUT /v1/presence`.
     ///
     /// # Errors
     /// Locally for [`PresenceStatus::Other`] and for words that are too long. `VALIDATION_ERROR`.
-    pub async fn set_presence(&self, status: &PresenceStatus, words: Option<&str>) -> ApiResult<()> {
+    pub async fn set_presence(&self, status: &PresenceStatus, words: Option<&str>) -> ApiResult<Presence> {
         #[derive(Serialize)]
         struct Body<'a> {
             status: &'a str,
@@ -28,7 +29,17 @@ impl AgentChat {
         }
         check::optional("set_presence", "custom message", words, 0..=200)?;
         let call = Call::new("set_presence", Verb::Put, path("set_presence", &["presence"])?);
-        self.done(call.with_json(&Body { status: status.as_str(), custom_message: words })?).await
+        let answer =
+            self.call(call.with_json(&Body { status: status.as_str(), custom_message: words })?).await?;
+        if answer.body.is_empty() {
+            let set = Presence {
+                status: status.clone(),
+                custom_message: words.map(str::to_owned),
+                ..Presence::default()
+            };
+            return Ok(set);
+        }
+        answer.json("set_presence")
     }
 
     /// The presence of a contact.

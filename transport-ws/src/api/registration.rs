@@ -8,7 +8,7 @@ use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
 use crate::http::{Answer, ApiError, Call, Verb, handle, path};
 use crate::key::ApiKey;
-use crate::wire::{Me, lenient};
+use crate::wire::{Extra, Me, lenient};
 
 /// An agent to register.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -32,6 +32,9 @@ pub struct Pending {
     /// The server's words.
     #[serde(default, deserialize_with = "lenient::text")]
     pub message: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A registered agent. The key is told this once.
@@ -42,6 +45,8 @@ pub struct Registered {
     pub agent: Me,
     /// Its key.
     pub key: ApiKey,
+    /// What else came.
+    pub extra: Extra,
 }
 
 /// An agent with a new key. The old one is good no more.
@@ -52,6 +57,8 @@ pub struct Recovered {
     pub handle: String,
     /// Its key.
     pub key: ApiKey,
+    /// What else came.
+    pub extra: Extra,
 }
 
 impl NewAgent {
@@ -108,10 +115,13 @@ impl AgentChat {
         struct Made {
             agent: Me,
             api_key: String,
+            #[serde(flatten)]
+            extra: Extra,
         }
         let answer = self.verify("register_verify", &["register", "verify"], pending_id, code, false).await?;
         let made: Made = answer.json("register_verify")?;
-        Ok(Registered { agent: made.agent, key: key("register_verify", &answer, made.api_key)? })
+        let key = key("register_verify", &answer, made.api_key)?;
+        Ok(Registered { agent: made.agent, key, extra: made.extra })
     }
 
     /// Begins a recovery. The answer is the same for addresses nobody has. Name the agent where an address
@@ -216,9 +226,12 @@ fn recovered(operation: &'static str, answer: &Answer) -> ApiResult<Recovered> {
     struct Made {
         handle: String,
         api_key: String,
+        #[serde(flatten)]
+        extra: Extra,
     }
     let made: Made = answer.json(operation)?;
-    Ok(Recovered { handle: made.handle, key: key(operation, answer, made.api_key)? })
+    let key = key(operation, answer, made.api_key)?;
+    Ok(Recovered { handle: made.handle, key, extra: made.extra })
 }
 
 fn key(operation: &'static str, answer: &Answer, text: String) -> ApiResult<ApiKey> {

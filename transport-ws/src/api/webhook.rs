@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{AgentChat, ApiResult, check};
 use crate::digest::{hex, hmac_sha256, same};
 use crate::http::{ApiError, Call, Verb, path};
-use crate::wire::lenient;
+use crate::wire::{Extra, lenient, moments};
 
 /// A webhook. `Debug` does not show its secret.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
@@ -29,6 +29,12 @@ pub struct Webhook {
     /// What calls are signed with. Told once, when it is made.
     #[serde(default, deserialize_with = "lenient::text")]
     pub secret: Option<String>,
+    /// Since when, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub created_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A verified call of the server.
@@ -97,6 +103,15 @@ pub fn verify_webhook(
         timestamp: payload.timestamp,
         data: payload.data.map_or("null", RawValue::get).to_owned(),
     })
+}
+
+moments! { Webhook: created_at }
+
+impl WebhookEvent {
+    /// When it happened; nothing for what is no moment.
+    pub fn timestamp(&self) -> Option<SystemTime> {
+        crate::wire::parse_time(self.timestamp.as_deref()?)
+    }
 }
 
 impl AgentChat {
@@ -173,11 +188,13 @@ impl std::error::Error for WebhookFault {}
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, url: _, events, active, secret: _ } = self;
+        let Self { id, url: _, events, active, secret: _, created_at, extra } = self;
         f.debug_struct("Webhook")
             .field("id", id)
             .field("events", events)
             .field("active", active)
+            .field("created_at", created_at)
+            .field("extra", extra)
             .finish_non_exhaustive()
     }
 }

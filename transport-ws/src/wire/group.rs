@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Extra;
-use super::lenient;
+use super::{Extra, lenient, moments};
 
 /// An invitation to a group.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -48,4 +47,10 @@ pub struct GroupDeleted {
     /// When, as written.
     #[serde(default, deserialize_with = "lenient::text")]
     pub deleted_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
+
+moments! { GroupInvitation: created_at }
+moments! { GroupDeleted: deleted_at }

@@ -41,6 +41,21 @@ pub(crate) use time::minute;
 pub use time::parse as parse_time;
 pub(crate) use time::unix_millis;
 
+/// Readings of the timestamps that a type keeps as they were written.
+macro_rules! moments {
+    ($type:ty: $($member:ident),+) => {
+        impl $type {
+            $(
+                #[doc = concat!("The moment that `", stringify!($member), "` names; nothing for what is none.")]
+                pub fn $member(&self) -> Option<std::time::SystemTime> {
+                    $crate::wire::parse_time(self.$member.as_deref()?)
+                }
+            )+
+        }
+    };
+}
+pub(crate) use moments;
+
 pub(crate) mod lenient {
     //! `deserialize_with` functions for members of derived types.
     pub(crate) use super::loose::{list, number, object, text, truth};

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::lenient;
+use super::{Extra, lenient, moments};
 
 /// An agent's presence.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[non_exhaustive]
 pub struct Presence {
     /// Whose.
@@ -19,7 +19,12 @@ pub struct Presence {
     /// When it was last there, as written.
     #[serde(default, deserialize_with = "lenient::text")]
     pub last_seen: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
+
+moments! { Presence: last_seen }
 
 /// Whether an agent is there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

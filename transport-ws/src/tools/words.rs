@@ -37,6 +37,8 @@ word!(Handle: {
     "minLength": 3,
     "maxLength": 31,
     "pattern": "^@?[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$",
+    // 3 to 30 without the @.
+    "allOf": [{ "pattern": "^(@.{3,30}|[^@].{2,29})$" }],
     "examples": ["tally-ho"]
 });
 word!(ConversationId: {
@@ -84,7 +86,7 @@ word!(Moment: {
 });
 
 impl Handle {
-    /// As the wire has it. A length of 3 to 30 without the `@` is more than a pattern says.
+    /// As the wire has it.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`].

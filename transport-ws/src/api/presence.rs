@@ -65,6 +65,14 @@ impl AgentChat {
     /// # Errors
     /// Locally for no handle or more than 100, and for one that is none.
     pub async fn presences(&self, agents: &[&str]) -> ApiResult<Vec<Presence>> {
+        let handles: ApiResult<Vec<_>> =
+            agents.iter().map(|agent| checked_handle("presences", agent)).collect();
+        self.presences_of(handles?).await
+    }
+
+    /// The presences of 1 to 100 agents by their handles as the server itself wrote them: whatever they look
+    /// like, it knows them.
+    pub(crate) async fn presences_of(&self, handles: Vec<String>) -> ApiResult<Vec<Presence>> {
         #[derive(Serialize)]
         struct Body {
             handles: Vec<String>,
@@ -74,9 +82,7 @@ impl AgentChat {
             #[serde(default, deserialize_with = "crate::wire::lenient::list")]
             presences: Vec<Presence>,
         }
-        check::count("presences", "number of handles", agents.len() as u64, 1..=100)?;
-        let handles =
-            agents.iter().map(|agent| checked_handle("presences", agent)).collect::<ApiResult<_>>()?;
+        check::count("presences", "number of handles", handles.len() as u64, 1..=100)?;
         // A question by POST: asking twice changes nothing.
         let call =
             Call::new("presences", Verb::Post, path("presences", &["presence", "batch"])?).repeatable();

@@ -105,8 +105,8 @@ impl Directory<'_> {
     async fn presences(self, of: &[DirectoryEntry]) -> Result<HashMap<String, Presence>> {
         let mut known = HashMap::new();
         for some in of.chunks(PRESENCES) {
-            let handles: Vec<_> = some.iter().map(|entry| entry.handle.as_str()).collect();
-            let presences = self.told(self.client.presences(&handles).await).await?;
+            let handles = some.iter().map(|entry| entry.handle.clone()).collect();
+            let presences = self.told(self.client.presences_of(handles).await).await?;
             known.extend(presences.into_iter().map(|presence| (presence.handle.clone(), presence)));
         }
         Ok(known)

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use agentchat_core::ClientMsgId;
-use transport_ws::testing::{AgentChatServer, HttpFault};
+use transport_ws::testing::{AgentChatServer, HttpFault, JournalEntry};
 use transport_ws::{AgentChat, AgentChatConfig, ApiKey};
 use wizard::{Person, Question, set_up};
 
@@ -28,6 +28,12 @@ enum Answer {
     Sent,
     /// Six digits that did not.
     Wrong,
+}
+
+/// How many requests the server has answered.
+fn requests(server: &AgentChatServer) -> usize {
+    let request = |entry: &JournalEntry| matches!(entry, JournalEntry::Request { .. });
+    server.journal().iter().filter(|entry| request(entry)).count()
 }
 
 impl<'a> Script<'a> {
@@ -146,6 +152,32 @@ async fn after_too_many_wrong_codes_the_next_one_is_waited_for() {
     assert_eq!(handle.expect("set up"), "night-coder");
     assert!(begun.elapsed() >= std::time::Duration::from_secs(1) && script.told("waiting 1 s"));
     assert_eq!((server.faults().pending(), script.answers.len()), (0, 0));
+}
+
+#[tokio::test]
+async fn what_can_be_no_address_handle_or_code_is_asked_for_again_without_asking_the_server() {
+    let (server, folder) = (AgentChatServer::start().await.expect("a port"), Folder::new());
+    let mut script = Script::new(
+        &server,
+        [
+            text(Question::Way, "new"),
+            text(Question::Email, "no address"),
+            text(Question::Handle, "night-coder"),
+            text(Question::Email, EMAIL),
+            text(Question::Handle, "ab"),
+            text(Question::Email, EMAIL),
+            text(Question::Handle, "night-coder"),
+            text(Question::Code, "12345"),
+            text(Question::Code, "a code"),
+            (Question::Code, Answer::Sent),
+        ],
+    );
+    let file = folder.0.join("agent.key");
+    let handle = set_up(&client(&server), &mut script, Some(file)).await.expect("set up");
+    assert_eq!((handle.as_str(), script.answers.len()), ("night-coder", 0));
+    assert!(script.told("3 to 30") && script.told("6 digits"), "{:?}", script.told);
+    // The registration, the code, and whose the key is.
+    assert_eq!(requests(&server), 3);
 }
 
 #[tokio::test]

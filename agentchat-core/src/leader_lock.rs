@@ -40,7 +40,9 @@ pub enum LockState {
 
 impl LeaderLock {
     /// Tries to lead, without waiting for anybody: `None` when somebody else does. The folder must exist;
-    /// the file is created when it does not. It blocks for as long as opening a file does.
+    /// the file is created when it does not, and is its owner's alone afterwards (mode 0600 on Unix) whatever
+    /// its mode was. It blocks for as long as opening a file does, and where the lock is taken for 7 ms more: it
+    /// may only have been looked at.
     ///
     /// # Errors
     /// [`ErrorKind::Config`] when the file cannot be opened or created, or lies where files cannot be locked.
@@ -50,13 +52,12 @@ impl LeaderLock {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, OWNER_ALONE);
         let file = options.open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { path: path.to_owned(), _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
-        }
+        #[cfg(unix)]
+        keep_to_owner(&file).map_err(failed)?;
+        let taken = lock(&file, std::thread::sleep).map_err(failed)?;
+        Ok(taken.then(|| Self { path: path.to_owned(), _file: file }))
     }
 
     /// Waits until this process leads: tries about each second, at random moments, so that processes that
@@ -81,7 +82,7 @@ impl LeaderLock {
     }
 
     /// How the lock at `path` stands. Nothing is created, and nothing waits. To look takes a shared lock for
-    /// a moment: lookers do not disturb each other, but a try to lead in that very moment finds it taken.
+    /// a moment: lookers do not disturb each other, and a try to lead outlasts that moment.
     pub fn probe(path: impl AsRef<Path>) -> LockState {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -118,6 +119,37 @@ impl fmt::Display for LockState {
     }
 }
 
+/// Whether the lock could be had. Who finds it taken tries again after each of [`LOOKS`].
+fn lock(file: &File, mut pause: impl FnMut(Duration)) -> io::Result<bool> {
+    let mut pauses = LOOKS.into_iter();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => match pauses.next() {
+                Some(length) => pause(length),
+                None => return Ok(false),
+            },
+        }
+    }
+}
+
+/// A file that was there before may have been made by others, for others too. Whoever does not own it cannot
+/// change that, and may use it all the same.
+#[cfg(unix)]
+fn keep_to_owner(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut permissions = file.metadata()?.permissions();
+    if permissions.mode() & 0o777 == OWNER_ALONE {
+        return Ok(());
+    }
+    permissions.set_mode(OWNER_ALONE);
+    match file.set_permissions(permissions) {
+        Err(error) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn failure(path: &Path, error: io::Error) -> Error {
     let what = format!("the lock file {} cannot be used: {error}", path.display());
     Error::new(ErrorKind::Config, "leader lock", what)
@@ -128,6 +160,10 @@ fn failure(path: &Path, error: io::Error) -> Error {
 
 /// About how often the lock is tried: three quarters to five quarters of it.
 const POLL: Duration = Duration::from_secs(1);
+/// The pauses between tries that find the lock taken: longer than anybody looks at it.
+const LOOKS: [Duration; 3] = [Duration::from_millis(1), Duration::from_millis(2), Duration::from_millis(4)];
+#[cfg(unix)]
+const OWNER_ALONE: u32 = 0o600;
 
 #[cfg(test)]
 mod tests {
@@ -162,8 +198,11 @@ mod tests {
         let mode = std::fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         std::fs::write(&path, "a note").expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("opened to others");
         drop(LeaderLock::try_acquire(&path).expect("usable"));
         assert_eq!(std::fs::read(&path).expect("read"), b"a note");
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "a file that was there keeps its mode");
         std::fs::remove_file(&path).expect("removed");
     }
 
@@ -184,6 +223,26 @@ mod tests {
             assert!(matches!(LeaderLock::probe(&below), LockState::Unknown(why) if !why.is_empty()));
             std::fs::remove_file(&file).expect("removed");
         }
+    }
+
+    #[test]
+    fn who_only_looks_makes_no_follower_and_a_leader_is_not_waited_for() {
+        let path = place();
+        drop(LeaderLock::try_acquire(&path).expect("usable"));
+        let look = || {
+            let file = File::open(&path).expect("there");
+            file.try_lock_shared().expect("free");
+            file
+        };
+        let file = OpenOptions::new().write(true).open(&path).expect("there");
+        let mut looking = Some(look());
+        assert!(lock(&file, |_| looking = None).expect("usable"), "a look made a follower");
+        drop(file);
+        let (_leading, mut paused) = (look(), Vec::new());
+        let file = OpenOptions::new().write(true).open(&path).expect("there");
+        assert!(!lock(&file, |length| paused.push(length)).expect("usable"));
+        assert_eq!(paused, LOOKS);
+        std::fs::remove_file(&path).expect("removed");
     }
 
     #[test]

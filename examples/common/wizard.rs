@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentchat_core::ErrorKind;
 use transport_ws::api::{NewAgent, Registered};
-use transport_ws::{AgentChat, ApiKey, ErrorCode};
+use transport_ws::{AgentChat, ApiError, ApiKey, ErrorCode};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -84,7 +84,7 @@ async fn register(
                     Some(ErrorCode::InvalidHandle | ErrorCode::HandleTaken) => {
                         handle = person.answer(Question::Handle).await?;
                     }
-                    Some(ErrorCode::Validation | ErrorCode::EmailLimit | ErrorCode::EmailInUse) => {
+                    code if refused_here(&error) || code.as_ref().is_some_and(is_of_both) => {
                         email = person.answer(Question::Email).await?;
                         handle = person.answer(Question::Handle).await?;
                     }
@@ -93,7 +93,7 @@ async fn register(
                 continue;
             }
         };
-        let pending = pending.id.ok_or("the server began nothing")?;
+        let pending = pending.id.filter(|id| !id.is_empty()).ok_or("the server began nothing")?;
         person.told(&format!("a code was sent to {email}"));
         loop {
             let code = person.answer(Question::Code).await?;
@@ -106,6 +106,7 @@ async fn register(
                     person.told(&error.to_string());
                     match error.error_code() {
                         Some(ErrorCode::InvalidCode | ErrorCode::Validation) => {}
+                        None if refused_here(&error) => {}
                         // A fresh code is sent.
                         Some(ErrorCode::Expired | ErrorCode::OtpAttemptsExhausted) => break,
                         _ => return Err(error.into()),
@@ -118,6 +119,15 @@ async fn register(
 
 /// Who waits for a code waits a minute; who has had too many today is told so and ends.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+fn is_of_both(code: &ErrorCode) -> bool {
+    matches!(code, ErrorCode::Validation | ErrorCode::EmailLimit | ErrorCode::EmailInUse)
+}
+
+/// Whether an answer was found wrong without asking the server, which costs no attempt.
+fn refused_here(error: &ApiError) -> bool {
+    error.failure() == transport_ws::http::Failure::Invalid
+}
 
 /// An agent whose key is at hand: the server says whose it is.
 async fn paste(client: &AgentChat, person: &mut (impl Person + Send)) -> Result<(ApiKey, String), Failure> {

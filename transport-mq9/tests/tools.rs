@@ -213,6 +213,38 @@ async fn with_a_callback_nothing_is_waited_for_and_the_answer_goes_there() {
 }
 
 #[tokio::test]
+async fn a_message_that_names_a_callback_of_its_own_is_answered_there_and_nothing_is_waited_for() {
+    let world = World::new().await;
+    let _coder = coder(&world.broker).await;
+    let listener = start(&world.broker, "callbacks").await;
+    let mut answers = listener.transport().subscribe(SubscribeOptions::own()).await.expect("subscribed");
+    let url = listener.address().as_str();
+    let message = json!({ "task": 3, "pushNotification": { "url": url } });
+    let call = json!({ "target_mailbox": "coder.inbox", "message": message, "timeout_seconds": 15 });
+    let began = Instant::now();
+    let answer = world.ok("mq9_call", call).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "it waited for an answer that goes elsewhere");
+    assert_eq!((&answer["sent"], &answer["callback_mailbox"]), (&json!(true), &json!(url)));
+    loop {
+        let event =
+            tokio::time::timeout(Duration::from_secs(20), answers.events.next()).await.expect("in time");
+        if let agentchat_core::Event::Message(delivery) = event.expect("open").expect("no error")
+            && delivery.body.as_str().is_some_and(|text| text.contains("echo"))
+        {
+            assert_eq!(
+                delivery.correlation_id.as_ref().map(|it| it.as_str()),
+                answer["correlation_id"].as_str()
+            );
+            break;
+        }
+    }
+    // What is no mailbox at all is left to whoever answers.
+    let message = json!({ "task": 4, "pushNotification": { "url": "https://hooks.example/a" } });
+    let answer = world.ok("mq9_call", json!({ "target_mailbox": "coder.inbox", "message": message })).await;
+    assert_eq!(answer["callback_mailbox"], "https://hooks.example/a");
+}
+
+#[tokio::test]
 async fn registering_and_reporting_are_seen_by_others() {
     let world = World::new().await;
     let early = world.call("mq9_report", json!({ "status": "busy" })).await;

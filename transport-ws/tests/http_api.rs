@@ -70,24 +70,30 @@ async fn history_has_one_cursor_at_a_time() {
 
 #[tokio::test]
 async fn presence_is_set_and_asked() {
-    let (seen, ()) =
-        asked(
-            "{}",
-            |client| async move { client.set_presence(&PresenceStatus::Busy, Some("on call")).await },
-        )
-        .await;
+    let set = r#"{"handle":"alice","status":"busy","custom_message":"on call"}"#;
+    let (seen, presence) =
+        asked(set, |client| async move { client.set_presence(&PresenceStatus::Busy, Some("on call")).await })
+            .await;
     assert_eq!(
         (route(&seen), seen.json()),
         (("PUT", "/v1/presence"), json!({"status":"busy","custom_message":"on call"}))
     );
+    assert_eq!((presence.handle.as_str(), presence.status), ("alice", PresenceStatus::Busy));
+    let silent =
+        async |client: transport_ws::AgentChat| client.set_presence(&PresenceStatus::Busy, Some("x")).await;
+    let (_, presence) = asked("", silent).await;
+    assert_eq!((presence.status, presence.custom_message.as_deref()), (PresenceStatus::Busy, Some("x")));
     let one =
         r#"{"handle":"bob","status":"online","custom_message":null,"last_seen":"2026-11-21T19:31:00.253Z"}"#;
     let (seen, presence) = asked(one, |client| async move { client.presence("@Bob").await }).await;
     assert_eq!((route(&seen), presence.status), (("GET", "/v1/presence/bob"), PresenceStatus::Online));
     let many = format!(r#"{{"presences":[{one},7]}}"#);
     let (seen, presences) =
-        asked(&many, |client| async move { client.presences(&["@Bob", "c"]).await }).await;
-    assert_eq!((route(&seen), seen.json()), (("POST", "/v1/presence/batch"), json!({"handles":["bob","c"]})));
+        asked(&many, |client| async move { client.presences(&["@Bob", "cat"]).await }).await;
+    assert_eq!(
+        (route(&seen), seen.json()),
+        (("POST", "/v1/presence/batch"), json!({"handles":["bob","cat"]}))
+    );
     assert_eq!(presences.len(), 1);
     let none = Server::start([]).await.client().presences(&[]).await.expect_err("nobody");
     assert_eq!(none.failure(), Failure::Invalid);

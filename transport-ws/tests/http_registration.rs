@@ -120,9 +120,9 @@ async fn keys_are_rotated_and_accounts_deleted_once() {
     .await;
     let client = server.client();
     client.rotate_key("@Alice").await.expect("begun");
-    client.rotate_key_verify("alice", "p", "1").await.expect("rotated");
+    client.rotate_key_verify("alice", "p", "123456").await.expect("rotated");
     assert_eq!(client.delete_account("alice").await.expect_err("failed").attempts(), 1);
-    let error = client.recover_verify("p", "1").await.expect_err("no key");
+    let error = client.recover_verify("p", "123456").await.expect_err("no key");
     assert_eq!(error.failure(), Failure::Unreadable);
     let paths: Vec<_> = server.seen().into_iter().map(|it| it.path).collect();
     assert_eq!(

@@ -14,7 +14,8 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
 
 pub(crate) struct ToolServer {
     tools: ToolSet,
@@ -36,11 +37,16 @@ impl ToolServer {
         Ok(Self { tools, told, instructions, deadline, places: Semaphore::new(AT_ONCE) })
     }
 
-    fn context(&self, tool: &ToolSpec, meta: &Map<String, Value>) -> ToolContext {
-        let mut context = ToolContext::new();
-        if let Some(deadline) = self.deadline {
-            context = context.with_deadline(deadline.min(tool.deadline()));
-        }
+    /// A place, and what is left of `within` then. Waiting for one is part of the call's time.
+    async fn place(&self, within: Duration) -> Option<(SemaphorePermit<'_>, Duration)> {
+        let began = Instant::now();
+        // It is never closed.
+        let place = timeout(within, self.places.acquire()).await.ok()?.ok()?;
+        Some((place, within.saturating_sub(began.elapsed())))
+    }
+
+    fn context(&self, within: Duration, meta: &Map<String, Value>) -> ToolContext {
+        let mut context = ToolContext::new().with_deadline(within);
         // A request's own id is counted anew in each session, so it names nothing that could be repeated.
         if let Some(id) = meta.get(CALL_ID).and_then(Value::as_str).filter(|id| !id.is_empty()) {
             context = context.with_call_id("mcp", id);
@@ -80,12 +86,14 @@ impl ServerHandler for ToolServer {
             let name: String = request.name.chars().take(64).collect();
             return Err(ErrorData::invalid_params(format!("there is no tool called {name:?}"), None));
         };
-        let known = self.context(tool, &context.meta.0.0);
+        let within = self.deadline.map_or(tool.deadline(), |deadline| deadline.min(tool.deadline()));
         let arguments = Value::Object(request.arguments.unwrap_or_default());
         let call = async {
-            // It is never closed; who waits here is bounded by the deadlines of those before.
-            let _place = self.places.acquire().await;
-            tool.call_with(&arguments, known).await
+            // Without a place there is no time left either: the tool answers so, as it does for any other
+            // call that came too late.
+            let (_place, left) =
+                self.place(within).await.map_or((None, Duration::ZERO), |(place, left)| (Some(place), left));
+            tool.call_with(&arguments, self.context(left, &context.meta.0.0)).await
         };
         tokio::select! {
             biased;

@@ -311,8 +311,15 @@ async fn the_program_ends_when_stdin_does_and_takes_its_agent_out_of_the_registr
     drop(bare.0.stdin.take());
     let status = tokio::time::timeout(PATIENCE, bare.0.wait()).await.expect("it ended").expect("a status");
     assert!(status.success(), "{status}");
-    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
-    assert_eq!(broker.connections(), 0, "the attachment was left open");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
+    // The broker hears of the end a moment after the program is gone.
+    let left = tokio::time::timeout(PATIENCE, async {
+        while broker.connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    left.await.expect("the attachment was left open");
 }
 
 #[tokio::test]

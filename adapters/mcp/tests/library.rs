@@ -80,6 +80,35 @@ async fn a_call_ends_by_the_adapters_deadline_and_others_go_on_meanwhile() {
 }
 
 #[tokio::test]
+async fn the_wait_for_a_place_is_part_of_a_calls_time() {
+    let hangs = tool("hangs", async |_, _| std::future::pending().await).with_deadline(PATIENCE * 3);
+    let soon = tool("soon", async |_, _| Ok(Value::from(7))).with_deadline(Duration::from_millis(200));
+    let adapter = Adapter::new(ToolSet::new([hangs, soon]).expect("distinct"));
+    let (ours, theirs) = duplex(64 * 1024);
+    let (reader, writer) = tokio::io::split(theirs);
+    let _serving = tokio::spawn(adapter.serve(reader, writer, std::future::pending()));
+    let client = ().serve(ours).await.expect("greeted");
+    // More than there are places.
+    let hanging: Vec<_> = (0..40)
+        .map(|_| {
+            let peer = client.peer().clone();
+            tokio::spawn(async move { peer.call_tool(CallToolRequestParams::new("hangs")).await })
+        })
+        .collect();
+    // The places are taken once a call of the other tool finds none: before that it is answered at once.
+    let late = timeout(PATIENCE, async {
+        loop {
+            let result = client.call_tool(CallToolRequestParams::new("soon")).await.expect("a result");
+            if result.is_error == Some(true) {
+                return result.structured_content.expect("structured")["error"]["code"].clone();
+            }
+        }
+    });
+    assert_eq!(late.await.expect("it waited on behind the others"), "TIMEOUT");
+    hanging.iter().for_each(JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn it_ends_when_it_is_told_to_whatever_is_under_way() {
     let (stream, stop, serving) = start(None);
     let client = ().serve(stream).await.expect("greeted");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use a2a_envelope::{callback_of, with_callback};
+use a2a_envelope::{CallbackPlan, callback_of, with_callback};
 use agentchat_core::tools::{ToolCall, ToolSpec};
 use agentchat_core::{
     Address, Agent, Body, CallRequest, ClientMsgId, CorrelationId, Error, ErrorKind, Outbound, Reached,
@@ -17,7 +17,9 @@ use super::words::{Mailbox, Message, shown};
 pub(super) fn call(agent: &Agent) -> Result<ToolSpec> {
     let agent = agent.clone();
     let what = "Sends a message to another agent's mailbox and waits for its answer. The message goes as it is, \
-        but for the address of the answer where it has a free place for one; an A2A message is one. With `callback_mailbox` nothing is waited for: the answer goes there. After \
+        but for the address of the answer where it has a free place for one; an A2A message is one. \
+        With `callback_mailbox`, or where the message names a callback of its own, nothing is waited \
+        for: the answer goes there. After \
         TIMEOUT the work may go on: call again with the `client_msg_id` of the error and the same message to \
         wait on, and nothing is done twice.";
     let run = move |args: Call, call: ToolCall| {
@@ -39,6 +41,10 @@ async fn ask(agent: &Agent, args: Call, call: &ToolCall) -> Result<Value> {
     let body = args.message.into_body();
     if let Some(callback) = callback {
         return tell(agent, target, body, callback, id).await;
+    }
+    // Its answer comes there, so to wait for it here would be to wait for nothing.
+    if let Ok(CallbackPlan::InMessage(named)) = CallbackPlan::of(&body.bytes, None) {
+        return send(agent, target, body, Named::in_message(named.uri, agent.address()), id).await;
     }
     let asked = args.timeout_seconds.map_or(USUAL, Duration::from_secs);
     // What is left of the call's time is the bound, and a little of it is for telling.
@@ -79,7 +85,6 @@ async fn tell(
     callback: Address,
     id: ClientMsgId,
 ) -> Result<Value> {
-    let correlation = CorrelationId::new(id.as_str())?;
     let body = match with_callback(&body.bytes, callback.as_str(), None, false) {
         Ok(bytes) => Body::new(body.media_type.clone(), bytes),
         // Whoever reads the message would answer elsewhere than whoever reads the header.
@@ -90,17 +95,39 @@ async fn tell(
         // No JSON, no place for it, or it is there.
         Err(_) => body,
     };
-    let message = Outbound::new(target, body)
-        .with_id(id)
-        .with_correlation_id(correlation.clone())
-        .with_reply_to(callback.clone());
+    let named = Named { shown: callback.as_str().to_owned(), header: Some(callback) };
+    send(agent, target, body, named, id).await
+}
+
+/// Sends it and waits for nothing.
+async fn send(agent: &Agent, target: Address, body: Body, callback: Named, id: ClientMsgId) -> Result<Value> {
+    let correlation = CorrelationId::new(id.as_str())?;
+    let mut message = Outbound::new(target, body).with_id(id).with_correlation_id(correlation.clone());
+    if let Some(header) = callback.header {
+        message = message.with_reply_to(header);
+    }
     let receipt = agent.send(&message).await?;
     Ok(json!({
         "sent": true,
         "message_id": receipt.message_id().map(|id| id.as_str().to_owned()),
         "correlation_id": correlation.as_str(),
-        "callback_mailbox": callback.as_str(),
+        "callback_mailbox": callback.shown,
     }))
+}
+
+/// Where the answer goes.
+struct Named {
+    shown: String,
+    /// Nothing for what is no mailbox of this network, such as a web address: whoever answers finds it in the
+    /// message.
+    header: Option<Address>,
+}
+
+impl Named {
+    fn in_message(uri: String, own: &Address) -> Self {
+        let mailbox = Mailbox::from(uri.clone()).address(own).ok();
+        Self { shown: uri, header: mailbox.filter(|it| it.scheme() == own.scheme()) }
+    }
 }
 
 /// `body` with the address for answers, where its own version has a free place for one. A callback that the

@@ -1,11 +1,12 @@
 //! Agents: one's own and others'.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
-use crate::http::{Call, Verb, handle, path};
-use crate::wire::{Agent, Me};
+use crate::http::{Call, Verb, path};
+use crate::wire::{Agent, Extra, Me, lenient};
 
 /// What to change of one's own profile. Members that are not set stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -25,6 +26,21 @@ struct Settings {
     inbox_mode: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group_invite_policy: Option<&'static str>,
+}
+
+/// Where a picture is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct Avatar {
+    /// Its name in the server's storage.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub avatar_key: Option<String>,
+    /// Where everybody can see it.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub avatar_url: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl ProfileUpdate {
@@ -56,6 +72,11 @@ impl ProfileUpdate {
         self.settings.group_invite_policy = Some(mode(only));
         self
     }
+
+    fn check(&self, operation: &'static str) -> ApiResult<()> {
+        check::optional(operation, "display name", self.display_name.as_deref(), check::DISPLAY_NAME)?;
+        check::optional(operation, "description", self.description.as_deref(), check::DESCRIPTION)
+    }
 }
 
 impl AgentChat {
@@ -81,9 +102,9 @@ impl AgentChat {
     /// Asks `GET /v1/agents/:handle`.
     ///
     /// # Errors
-    /// `AGENT_NOT_FOUND`, also for suspended agents.
+    /// Locally for what is no handle. `AGENT_NOT_FOUND`, also for suspended agents.
     pub async fn agent(&self, agent: &str) -> ApiResult<Agent> {
-        let path = path("agent", &["agents", &handle(agent)])?;
+        let path = path("agent", &["agents", &checked_handle("agent", agent)?])?;
         self.fetch(Call::new("agent", Verb::Get, path).anonymous()).await
     }
 
@@ -92,24 +113,29 @@ impl AgentChat {
     /// Asks `PATCH /v1/agents/:handle`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for another handle; `VALIDATION_ERROR`.
+    /// Locally for a name or description that is too long, or what is no handle. `FORBIDDEN` for another
+    /// handle; `VALIDATION_ERROR`.
     pub async fn update_profile(&self, own: &str, update: &ProfileUpdate) -> ApiResult<Me> {
-        let path = path("update_profile", &["agents", &handle(own)])?;
+        update.check("update_profile")?;
+        let path = path("update_profile", &["agents", &checked_handle("update_profile", own)?])?;
         self.fetch(Call::new("update_profile", Verb::Patch, path).with_json(update)?).await
     }
 }
 
 impl AgentChat {
-    /// Sets one's own picture: JPEG, PNG, WebP or GIF, at most 5 MiB, each side 128 points or more.
+    /// Sets one's own picture: JPEG, PNG, WebP or GIF, at most 5 MiB, each side 128 points or more. The server
+    /// looks at the bytes themselves; `media_type` is any `image/…` or `application/octet-stream`.
     ///
     /// Asks `PUT /v1/agents/:handle/avatar`.
     ///
     /// # Errors
-    /// A code of [`ErrorCode::PictureRefused`](crate::ErrorCode::PictureRefused); `RATE_LIMITED` with a time to
+    /// Locally for a picture that is empty or too large, or another media type. A code of
+    /// [`ErrorCode::PictureRefused`](crate::ErrorCode::PictureRefused); `RATE_LIMITED` with a time to
     /// wait after five changes in a minute.
-    pub async fn set_avatar(&self, own: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
-        let path = path("set_avatar", &["agents", &handle(own), "avatar"])?;
-        self.done(Call::new("set_avatar", Verb::Put, path).with_body(media_type, picture)).await
+    pub async fn set_avatar(&self, own: &str, media_type: &str, picture: Bytes) -> ApiResult<Avatar> {
+        check::picture("set_avatar", media_type, &picture)?;
+        let path = path("set_avatar", &["agents", &checked_handle("set_avatar", own)?, "avatar"])?;
+        self.told(Call::new("set_avatar", Verb::Put, path).with_body(media_type, picture)).await
     }
 
     /// Takes one's own picture away.
@@ -117,9 +143,10 @@ impl AgentChat {
     /// Asks `DELETE /v1/agents/:handle/avatar`.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.
+    /// Locally for what is no handle. `NOT_FOUND` when there is none, also when an earlier attempt has taken it
+    /// away.
     pub async fn remove_avatar(&self, own: &str) -> ApiResult<()> {
-        let path = path("remove_avatar", &["agents", &handle(own), "avatar"])?;
+        let path = path("remove_avatar", &["agents", &checked_handle("remove_avatar", own)?, "avatar"])?;
         self.done(Call::new("remove_avatar", Verb::Delete, path)).await
     }
 
@@ -129,9 +156,10 @@ impl AgentChat {
     ///
     /// # Errors
     /// As there; `FORBIDDEN` for whoever is no admin.
-    pub async fn set_group_avatar(&self, group: &str, media_type: &str, picture: Bytes) -> ApiResult<()> {
+    pub async fn set_group_avatar(&self, group: &str, media_type: &str, picture: Bytes) -> ApiResult<Avatar> {
+        check::picture("set_group_avatar", media_type, &picture)?;
         let path = path("set_group_avatar", &["groups", group, "avatar"])?;
-        self.done(Call::new("set_group_avatar", Verb::Put, path).with_body(media_type, picture)).await
+        self.told(Call::new("set_group_avatar", Verb::Put, path).with_body(media_type, picture)).await
     }
 
     /// Takes a group's picture away.

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{AgentChat, ApiResult, Recipient};
+use super::{AgentChat, ApiResult, Recipient, check};
 use crate::digest::{hex, sha256};
 use crate::http::{ApiError, Call, Verb, path};
-use crate::wire::lenient;
+use crate::wire::{Extra, lenient};
 
 /// A file to upload. `Debug` shows neither its name nor its bytes.
 #[derive(Clone)]
@@ -16,7 +16,7 @@ pub struct Upload {
     pub to: Recipient,
     /// Its name, 1 to 255 characters.
     pub filename: String,
-    /// Its media type, one of those the server takes.
+    /// Its media type: one of [`CONTENT_TYPES`].
     pub content_type: String,
     /// Its bytes, 1 to 26,214,400.
     pub bytes: Bytes,
@@ -33,6 +33,9 @@ pub struct UploadTicket {
     /// For how many seconds the URL is good.
     #[serde(default, deserialize_with = "lenient::number")]
     pub expires_in: Option<u64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl Upload {
@@ -44,6 +47,16 @@ impl Upload {
         bytes: impl Into<Bytes>,
     ) -> Self {
         Self { to, filename: filename.into(), content_type: content_type.into(), bytes: bytes.into() }
+    }
+
+    fn check(&self, operation: &'static str) -> ApiResult<()> {
+        check::recipient(operation, &self.to)?;
+        check::length(operation, "file's name", &self.filename, 1..=255)?;
+        if !CONTENT_TYPES.contains(&self.content_type.as_str()) {
+            let what = format!("the media type is none of {}", CONTENT_TYPES.join(", "));
+            return Err(ApiError::invalid(operation, what));
+        }
+        check::count(operation, "number of bytes", self.bytes.len() as u64, 1..=MAX_FILE)
     }
 }
 
@@ -66,7 +79,7 @@ impl AgentChat {
     /// Asks `POST /v1/uploads`.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR` for a type or size the server does not take; `BLOCKED`; `AGENT_NOT_FOUND`,
+    /// Locally for a recipient, name, type or size that the server does not take. `VALIDATION_ERROR`; `BLOCKED`; `AGENT_NOT_FOUND`,
     /// `GROUP_NOT_FOUND`, `GROUP_DELETED`; `STORAGE_UNAVAILABLE`.
     pub async fn create_upload(&self, upload: &Upload) -> ApiResult<UploadTicket> {
         #[derive(Serialize)]
@@ -80,6 +93,7 @@ impl AgentChat {
             size: usize,
             sha256: String,
         }
+        upload.check("create_upload")?;
         let (to, conversation_id) = upload.to.members();
         let body = Body {
             to,
@@ -122,6 +136,27 @@ impl AgentChat {
         answer.location.clone().ok_or_else(missing)
     }
 }
+
+/// The media types of files that the server takes.
+pub const CONTENT_TYPES: [&str; 14] = [
+    "image/png",
+    "image/jpeg",
+    "image/gif",
+    "image/webp",
+    "application/pdf",
+    "application/json",
+    "text/plain",
+    "text/markdown",
+    "text/csv",
+    "audio/mpeg",
+    "audio/wav",
+    "audio/ogg",
+    "video/mp4",
+    "video/webm",
+];
+
+/// The largest file, in bytes.
+const MAX_FILE: u64 = 26_214_400;
 
 impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{AgentChat, ApiResult};
 use crate::http::{Call, Verb, handle, path};
-use crate::wire::{Extra, lenient};
+use crate::wire::{Extra, lenient, moments};
 
 /// A conversation as the list of them shows it.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -56,6 +56,9 @@ pub struct Participant {
     /// Its picture.
     #[serde(default, deserialize_with = "lenient::text")]
     pub avatar_url: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// What the server knows of a conversation. Newer servers only.
@@ -101,6 +104,9 @@ pub struct ConversationGroup {
     /// One's own role: `admin` or `member`.
     #[serde(default, deserialize_with = "lenient::text")]
     pub your_role: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// What one has noted of another agent.
@@ -116,6 +122,9 @@ pub struct Relationship {
     /// One's own note.
     #[serde(default, alias = "notes", deserialize_with = "lenient::text")]
     pub note: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// What is unread in a conversation.
@@ -131,7 +140,13 @@ pub struct Unread {
     /// The number of the newest.
     #[serde(default, deserialize_with = "lenient::number")]
     pub newest_seq: Option<u64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
+
+moments! { Conversation: last_message_at }
+moments! { Relationship: added_at }
 
 impl Conversation {
     /// Whether it is the direct conversation with `agent`.

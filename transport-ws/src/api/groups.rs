@@ -1,10 +1,13 @@
 //! Groups and invitations.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
+use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
 use crate::http::{Call, Verb, handle, path};
-use crate::wire::{Extra, GroupInvitation, lenient};
+use crate::wire::{Extra, GroupInvitation, lenient, moments};
 
 /// A group, as its members see it.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -24,6 +27,9 @@ pub struct Group {
     /// Who made it.
     #[serde(default, deserialize_with = "lenient::text")]
     pub created_by: Option<String>,
+    /// Who may do what in it.
+    #[serde(default, deserialize_with = "lenient::object")]
+    pub settings: Option<GroupSettings>,
     /// How many members it has.
     #[serde(default, deserialize_with = "lenient::number")]
     pub member_count: Option<u64>,
@@ -44,6 +50,18 @@ pub struct Group {
     pub extra: Extra,
 }
 
+/// Who may do what in a group. Those that are not set stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GroupSettings {
+    /// Who may invite: `admin`, the one word that servers know today.
+    #[serde(default, deserialize_with = "lenient::text", skip_serializing_if = "Option::is_none")]
+    pub who_can_invite: Option<String>,
+    /// What else came, and goes back as it came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
 /// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[non_exhaustive]
@@ -59,6 +77,9 @@ pub struct GroupMember {
     /// Since when, as written.
     #[serde(default, deserialize_with = "lenient::text")]
     pub joined_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A group to make.
@@ -72,6 +93,8 @@ pub struct GroupDraft {
     avatar_url: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     member_handles: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<GroupSettings>,
 }
 
 /// What to change of a group. Members that are not set stay as they are.
@@ -84,6 +107,40 @@ pub struct GroupUpdate {
     description: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     avatar_url: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<GroupSettings>,
+}
+
+/// A group that was deleted just now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[non_exhaustive]
+pub struct GroupDeletion {
+    /// The server's words.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub message: Option<String>,
+    /// When, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub deleted_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+moments! { Group: created_at, last_message_at }
+moments! { GroupMember: joined_at }
+moments! { GroupDeletion: deleted_at }
+
+impl GroupSettings {
+    /// Sets nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets who may invite: `admin`, the one word that servers know today.
+    pub fn with_who_can_invite(mut self, who: impl Into<String>) -> Self {
+        self.who_can_invite = Some(who.into());
+        self
+    }
 }
 
 /// A group just made.
@@ -96,6 +153,9 @@ pub struct CreatedGroup {
     /// [`CreatedGroup::missing`].
     #[serde(default, deserialize_with = "lenient::list")]
     pub add_results: Vec<AddResult>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// What became of adding an agent.
@@ -111,12 +171,21 @@ pub struct AddResult {
     /// The invitation.
     #[serde(default, deserialize_with = "lenient::text")]
     pub invite_id: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 impl GroupDraft {
     /// A group by the name of `name`, 1 to 100 characters.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), description: None, avatar_url: None, member_handles: Vec::new() }
+        Self {
+            name: name.into(),
+            description: None,
+            avatar_url: None,
+            member_handles: Vec::new(),
+            settings: None,
+        }
     }
 
     /// Sets what it is for, at most 500 characters.
@@ -125,7 +194,7 @@ impl GroupDraft {
         self
     }
 
-    /// Sets its picture.
+    /// Sets its picture, by an `http` or `https` URL.
     pub fn with_avatar_url(mut self, url: impl Into<String>) -> Self {
         self.avatar_url = Some(url.into());
         self
@@ -136,6 +205,22 @@ impl GroupDraft {
         self.member_handles.push(handle(agent));
         self
     }
+
+    /// Sets who may do what in it.
+    pub fn with_settings(mut self, settings: GroupSettings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    fn check(&self, operation: &'static str) -> ApiResult<()> {
+        check::length(operation, "name", &self.name, NAME)?;
+        check::optional(operation, "description", self.description.as_deref(), check::DESCRIPTION)?;
+        if let Some(url) = &self.avatar_url {
+            check::web_url(operation, "picture's URL", url)?;
+        }
+        check::count(operation, "number of members", self.member_handles.len() as u64, 0..=255)?;
+        self.member_handles.iter().try_for_each(|agent| check::bare_handle(operation, agent))
+    }
 }
 
 impl GroupUpdate {
@@ -144,22 +229,35 @@ impl GroupUpdate {
         Self::default()
     }
 
-    /// Sets the name.
+    /// Sets the name, 1 to 100 characters.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Sets what it is for; `None` takes it away.
+    /// Sets what it is for, at most 500 characters; `None` takes it away.
     pub fn with_description(mut self, description: Option<String>) -> Self {
         self.description = Some(description);
         self
     }
 
-    /// Sets its picture; `None` takes it away.
+    /// Sets its picture, by an `http` or `https` URL; `None` takes it away.
     pub fn with_avatar_url(mut self, url: Option<String>) -> Self {
         self.avatar_url = Some(url);
         self
+    }
+
+    /// Sets who may do what in it.
+    pub fn with_settings(mut self, settings: GroupSettings) -> Self {
+        self.settings = Some(settings);
+        self
+    }
+
+    fn check(&self, operation: &'static str) -> ApiResult<()> {
+        check::optional(operation, "name", self.name.as_deref(), NAME)?;
+        let description = self.description.as_ref().and_then(Option::as_deref);
+        check::optional(operation, "description", description, check::DESCRIPTION)?;
+        self.avatar_url.iter().flatten().try_for_each(|url| check::web_url(operation, "picture's URL", url))
     }
 }
 
@@ -181,12 +279,13 @@ impl AgentChat {
     /// Asks `POST /v1/groups`.
     ///
     /// # Errors
-    /// `VALIDATION_ERROR`.
+    /// Locally for a draft that breaks a rule of [`GroupDraft`]; `VALIDATION_ERROR`.
     pub async fn create_group(
         &self,
         draft: &GroupDraft,
         idempotency_key: Option<&str>,
     ) -> ApiResult<CreatedGroup> {
+        draft.check("create_group")?;
         let call = Call::new("create_group", Verb::Post, path("create_group", &["groups"])?);
         self.fetch(call.with_json(draft)?.with_idempotency_key(idempotency_key)?).await
     }
@@ -206,27 +305,29 @@ impl AgentChat {
     /// Asks `PATCH /v1/groups/:id`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for whoever is no admin.
+    /// Locally for a name of none or more than 100 characters, a description of more than 500, or what is no
+    /// URL. `FORBIDDEN` for whoever is no admin.
     pub async fn update_group(
         &self,
         group: &str,
         update: &GroupUpdate,
         idempotency_key: Option<&str>,
     ) -> ApiResult<Group> {
+        update.check("update_group")?;
         let call = Call::new("update_group", Verb::Patch, path("update_group", &["groups", group])?);
         self.fetch(call.with_json(update)?.with_idempotency_key(idempotency_key)?).await
     }
 
-    /// Deletes a group. Its messages that wait are withdrawn; the members are told.
+    /// Deletes a group. Returns when the server says it was. Its messages that wait are withdrawn; the members are told.
     ///
     /// Asks `DELETE /v1/groups/:id`.
     ///
     /// # Errors
     /// `FORBIDDEN` for whoever did not make it; `GROUP_DELETED` a second time, also when an earlier attempt
     /// has deleted it.
-    pub async fn delete_group(&self, group: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
+    pub async fn delete_group(&self, group: &str, idempotency_key: Option<&str>) -> ApiResult<GroupDeletion> {
         let call = Call::new("delete_group", Verb::Delete, path("delete_group", &["groups", group])?);
-        self.done(call.with_idempotency_key(idempotency_key)?).await
+        self.told(call.with_idempotency_key(idempotency_key)?).await
     }
 
     /// Invites an agent.
@@ -234,7 +335,7 @@ impl AgentChat {
     /// Asks `POST /v1/groups/:id/members`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for whoever is no admin; `BLOCKED`; `INBOX_RESTRICTED`; `RATE_LIMITED` without a time to
+    /// Locally for what is no handle. `FORBIDDEN` for whoever is no admin; `BLOCKED`; `INBOX_RESTRICTED`; `RATE_LIMITED` without a time to
     /// wait after 50 in a day.
     pub async fn add_group_member(
         &self,
@@ -247,8 +348,8 @@ impl AgentChat {
             handle: String,
         }
         let path = path("add_group_member", &["groups", group, "members"])?;
-        let call =
-            Call::new("add_group_member", Verb::Post, path).with_json(&Body { handle: handle(agent) })?;
+        let body = Body { handle: checked_handle("add_group_member", agent)? };
+        let call = Call::new("add_group_member", Verb::Post, path).with_json(&body)?;
         self.fetch(call.with_idempotency_key(idempotency_key)?).await
     }
 
@@ -257,15 +358,18 @@ impl AgentChat {
     /// Asks `DELETE /v1/groups/:id/members/:handle`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for whoever is no admin, and for who made the group; `NOT_MEMBER`; `VALIDATION_ERROR` for
-    /// oneself.
+    /// Locally for what is no handle. `FORBIDDEN` for whoever is no admin, and for who made the group;
+    /// `NOT_MEMBER`; `VALIDATION_ERROR` for oneself.
     pub async fn remove_group_member(
         &self,
         group: &str,
         agent: &str,
         idempotency_key: Option<&str>,
     ) -> ApiResult<()> {
-        let path = path("remove_group_member", &["groups", group, "members", &handle(agent)])?;
+        let path = path(
+            "remove_group_member",
+            &["groups", group, "members", &checked_handle("remove_group_member", agent)?],
+        )?;
         let call = Call::new("remove_group_member", Verb::Delete, path);
         self.done(call.with_idempotency_key(idempotency_key)?).await
     }
@@ -275,7 +379,7 @@ impl AgentChat {
     /// Asks `POST /v1/groups/:id/members/:handle/promote`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for whoever is no admin; `NOT_MEMBER`.
+    /// Locally for what is no handle. `FORBIDDEN` for whoever is no admin; `NOT_MEMBER`.
     pub async fn promote(&self, group: &str, agent: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
         self.role("promote", group, agent, idempotency_key).await
     }
@@ -285,7 +389,8 @@ impl AgentChat {
     /// Asks `POST /v1/groups/:id/members/:handle/demote`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for whoever is no admin, and for who made the group; `NOT_MEMBER`; `NOT_ADMIN`; `LAST_ADMIN`.
+    /// Locally for what is no handle. `FORBIDDEN` for whoever is no admin, and for who made the group;
+    /// `NOT_MEMBER`; `NOT_ADMIN`; `LAST_ADMIN`.
     pub async fn demote(&self, group: &str, agent: &str, idempotency_key: Option<&str>) -> ApiResult<()> {
         self.role("demote", group, agent, idempotency_key).await
     }
@@ -352,7 +457,10 @@ impl AgentChat {
         agent: &str,
         idempotency_key: Option<&str>,
     ) -> ApiResult<()> {
-        let path = path(change, &["groups", group, "members", &handle(agent), change])?;
+        let path = path(change, &["groups", group, "members", &checked_handle(change, agent)?, change])?;
         self.done(Call::new(change, Verb::Post, path).with_idempotency_key(idempotency_key)?).await
     }
 }
+
+/// Characters in the name of a group.
+const NAME: RangeInclusive<usize> = 1..=100;

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AgentChat, ApiResult};
+use super::{AgentChat, ApiResult, check};
 use crate::http::{ApiError, Call, Verb, path};
 use crate::wire::{MessageRow, Unreadable, rows};
 
@@ -124,13 +124,15 @@ impl AgentChat {
     /// Asks `GET /v1/messages/:conversation_id`.
     ///
     /// # Errors
-    /// As [`AgentChat::history`].
+    /// Locally for another limit: a server that cut it down would seem to have no more. As
+    /// [`AgentChat::history`].
     pub async fn history_limited(
         &self,
         conversation: &str,
         at: History<'_>,
         limit: u32,
     ) -> ApiResult<RowPage> {
+        check::count("history", "limit", limit.into(), 1..=200)?;
         let call = Call::new("history", Verb::Get, path("history", &["messages", conversation])?);
         let call = call.with_query("limit", limit);
         let call = match at {

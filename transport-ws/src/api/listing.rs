@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 
+use super::directory::MAX_OFFSET;
 use super::{AgentChat, ApiResult, Contact, Conversation, History, RowPage};
 use crate::wire::{DirectoryEntry, MessageRow, Unreadable};
 
@@ -89,14 +90,17 @@ impl<T> fmt::Debug for Listing<T> {
 }
 
 impl AgentChat {
-    /// All agents whose handle begins with `query`, by [`AgentChat::directory`].
+    /// All agents whose handle begins with `query`, by [`AgentChat::directory`]. Of very many it ends after
+    /// about 10,000: the server tells no more.
     pub fn directory_agents(&self, query: impl Into<String>) -> Listing<DirectoryEntry> {
         let (client, query) = (self.clone(), query.into());
         Listing::new(0, move |offset| {
             let (client, query) = (client.clone(), query.clone());
             async move {
                 let page = client.directory(&query, DIRECTORY_PAGE, offset).await?;
-                Ok(Page::from_offset(page.agents, offset, page.total))
+                let mut page = Page::from_offset(page.agents, offset, page.total);
+                page.next = page.next.filter(|next| *next <= MAX_OFFSET);
+                Ok(page)
             }
         })
     }

@@ -2,6 +2,7 @@
 
 mod account;
 mod attachments;
+mod check;
 mod contacts;
 mod conversations;
 mod directory;
@@ -21,16 +22,18 @@ use std::time::Duration;
 use agentchat_core::Result as CoreResult;
 use serde::de::DeserializeOwned;
 
-pub use account::ProfileUpdate;
-pub use attachments::{Upload, UploadTicket};
+pub use account::{Avatar, ProfileUpdate};
+pub use attachments::{CONTENT_TYPES, Upload, UploadTicket};
 pub use contacts::{AddedContact, Contact, ContactPage};
 pub use conversations::{
     Conversation, ConversationContext, ConversationGroup, Participant, Relationship, Unread,
 };
-pub use groups::{AddResult, CreatedGroup, Group, GroupDraft, GroupMember, GroupUpdate};
+pub use groups::{
+    AddResult, CreatedGroup, Group, GroupDeletion, GroupDraft, GroupMember, GroupSettings, GroupUpdate,
+};
 pub use inbox::{History, RowPage};
 pub use listing::Listing;
-pub use mutes::{Mute, MuteKind};
+pub use mutes::{Mute, MuteKind, Muted};
 pub use registration::{NewAgent, Pending, Recovered, Registered};
 pub use replies::{BatchClaim, Claim};
 pub use send::{BacklogWarning, Draft, MAX_CONTENT, Recipient, Sent};
@@ -128,6 +131,13 @@ impl AgentChat {
     async fn fetch<T: DeserializeOwned>(&self, call: Call) -> ApiResult<T> {
         let operation = call.operation();
         self.call(call).await?.json(operation)
+    }
+
+    /// For answers whose members may all be missing: an empty one says as much.
+    async fn told<T: DeserializeOwned + Default>(&self, call: Call) -> ApiResult<T> {
+        let operation = call.operation();
+        let answer = self.call(call).await?;
+        if answer.body.is_empty() { Ok(T::default()) } else { answer.json(operation) }
     }
 
     /// For calls whose answer says nothing beyond its status.

@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
-use crate::http::{Call, Verb, handle, path};
-use crate::wire::{Extra, lenient};
+use crate::http::{ApiError, Call, Verb, path};
+use crate::wire::{Extra, lenient, moments};
 
 /// A mute. The pushes of a muted agent or conversation stay away; its messages wait like others, and come
 /// with the next connect.
@@ -38,13 +39,25 @@ pub enum MuteKind<'a> {
     Conversation(&'a str),
 }
 
+/// Which mutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Muted {
+    /// Those of agents.
+    Agents,
+    /// Those of conversations.
+    Conversations,
+}
+
+moments! { Mute: muted_until, created_at }
+
 impl AgentChat {
     /// Mutes; `until` is a time of the future as ISO 8601. A second mute replaces the first.
     ///
     /// Asks `POST /v1/mutes`.
     ///
     /// # Errors
-    /// `SELF_MUTE`; `AGENT_NOT_FOUND`, `CONVERSATION_NOT_FOUND`; `NOT_PARTICIPANT`; `RATE_LIMITED` with a time
+    /// Locally for what is no handle or no time. `SELF_MUTE`; `AGENT_NOT_FOUND`, `CONVERSATION_NOT_FOUND`; `NOT_PARTICIPANT`; `RATE_LIMITED` with a time
     /// to wait.
     pub async fn mute(&self, target: MuteKind<'_>, until: Option<&str>) -> ApiResult<Mute> {
         #[derive(Serialize)]
@@ -58,9 +71,15 @@ impl AgentChat {
             muted_until: Option<&'a str>,
         }
         let (target_handle, target_id) = match target {
-            MuteKind::Agent(agent) => (Some(handle(agent)), None),
-            MuteKind::Conversation(id) => (None, Some(id)),
+            MuteKind::Agent(agent) => (Some(checked_handle("mute", agent)?), None),
+            MuteKind::Conversation(id) => {
+                check::present("mute", "conversation's id", id)?;
+                (None, Some(id))
+            }
         };
+        if until.is_some_and(|until| crate::wire::parse_time(until).is_none()) {
+            return Err(ApiError::invalid("mute", "the end of the mute is no time as ISO 8601"));
+        }
         let body = Body { target_kind: target.word(), target_handle, target_id, muted_until: until };
         self.fetch(Call::new("mute", Verb::Post, path("mute", &["mutes"])?).with_json(&body)?).await
     }
@@ -72,12 +91,17 @@ impl AgentChat {
     /// # Errors
     /// Those of every call.
     pub async fn mutes(&self) -> ApiResult<Vec<Mute>> {
-        #[derive(Deserialize)]
-        struct Found {
-            #[serde(default, deserialize_with = "lenient::list")]
-            mutes: Vec<Mute>,
-        }
-        Ok(self.fetch::<Found>(Call::new("mutes", Verb::Get, path("mutes", &["mutes"])?)).await?.mutes)
+        self.listed(None).await
+    }
+
+    /// The mutes in force of agents, or of conversations.
+    ///
+    /// Asks `GET /v1/mutes`.
+    ///
+    /// # Errors
+    /// Those of every call.
+    pub async fn mutes_of(&self, muted: Muted) -> ApiResult<Vec<Mute>> {
+        self.listed(Some(muted)).await
     }
 
     /// The mute in force, if there is one.
@@ -85,7 +109,7 @@ impl AgentChat {
     /// Asks `GET /v1/mutes/agent/:handle` or `GET /v1/mutes/conversation/:id`.
     ///
     /// # Errors
-    /// Those of every call, but for `NOT_FOUND`.
+    /// Locally for what is no handle; those of every call, but for `NOT_FOUND`.
     pub async fn mute_of(&self, target: MuteKind<'_>) -> ApiResult<Option<Mute>> {
         match self.fetch(Call::new("mute_of", Verb::Get, target.path("mute_of")?)).await {
             Err(error) if error.code() == Some("NOT_FOUND") => Ok(None),
@@ -98,9 +122,25 @@ impl AgentChat {
     /// Asks `DELETE /v1/mutes/agent/:handle` or `DELETE /v1/mutes/conversation/:id`.
     ///
     /// # Errors
-    /// `NOT_FOUND` when there is none, also when an earlier attempt has taken it away.
+    /// Locally for what is no handle. `NOT_FOUND` when there is none, also when an earlier attempt has taken it
+    /// away.
     pub async fn unmute(&self, target: MuteKind<'_>) -> ApiResult<()> {
         self.done(Call::new("unmute", Verb::Delete, target.path("unmute")?)).await
+    }
+
+    async fn listed(&self, muted: Option<Muted>) -> ApiResult<Vec<Mute>> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(default, deserialize_with = "lenient::list")]
+            mutes: Vec<Mute>,
+        }
+        let call = Call::new("mutes", Verb::Get, path("mutes", &["mutes"])?);
+        let call = match muted {
+            Some(Muted::Agents) => call.with_query("kind", "agent"),
+            Some(Muted::Conversations) => call.with_query("kind", "conversation"),
+            None => call,
+        };
+        Ok(self.fetch::<Found>(call).await?.mutes)
     }
 }
 
@@ -114,7 +154,7 @@ impl MuteKind<'_> {
 
     fn path(self, operation: &'static str) -> ApiResult<String> {
         let name = match self {
-            Self::Agent(agent) => handle(agent),
+            Self::Agent(agent) => checked_handle(operation, agent)?,
             Self::Conversation(id) => id.to_owned(),
         };
         path(operation, &["mutes", self.word(), &name])

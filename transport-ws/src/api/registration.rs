@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult};
 use crate::http::{Answer, ApiError, Call, Verb, handle, path};
 use crate::key::ApiKey;
-use crate::wire::{Me, lenient};
+use crate::wire::{Extra, Me, lenient};
 
 /// An agent to register.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -31,6 +32,9 @@ pub struct Pending {
     /// The server's words.
     #[serde(default, deserialize_with = "lenient::text")]
     pub message: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A registered agent. The key is told this once.
@@ -41,6 +45,8 @@ pub struct Registered {
     pub agent: Me,
     /// Its key.
     pub key: ApiKey,
+    /// What else came.
+    pub extra: Extra,
 }
 
 /// An agent with a new key. The old one is good no more.
@@ -51,18 +57,15 @@ pub struct Recovered {
     pub handle: String,
     /// Its key.
     pub key: ApiKey,
+    /// What else came.
+    pub extra: Extra,
 }
 
 impl NewAgent {
     /// An agent of `email` by the name of `handle`: 3 to 30 letters, digits and single `-`, beginning with a
-    /// letter. A handle is never free again.
+    /// letter. A handle is never free again. What is wrong with either is told by [`AgentChat::register`].
     pub fn new(email: impl Into<String>, handle: &str) -> Self {
-        Self {
-            email: email.into(),
-            handle: crate::http::handle(handle),
-            display_name: None,
-            description: None,
-        }
+        Self { email: email.into(), handle: self::handle(handle), display_name: None, description: None }
     }
 
     /// Sets the name shown to people, at most 100 characters.
@@ -76,6 +79,13 @@ impl NewAgent {
         self.description = Some(description.into());
         self
     }
+
+    fn check(&self, operation: &'static str) -> ApiResult<()> {
+        check::email(operation, &self.email)?;
+        check::bare_handle(operation, &self.handle)?;
+        check::optional(operation, "display name", self.display_name.as_deref(), check::DISPLAY_NAME)?;
+        check::optional(operation, "description", self.description.as_deref(), check::DESCRIPTION)
+    }
 }
 
 impl AgentChat {
@@ -85,8 +95,10 @@ impl AgentChat {
     /// Asks `POST /v1/register`.
     ///
     /// # Errors
-    /// `INVALID_HANDLE`, `HANDLE_TAKEN`, the limits of an address, `OTP_COOLDOWN` and others.
+    /// Locally for an address, handle, name or description that [`NewAgent`] rules out. `INVALID_HANDLE` for
+    /// a reserved one, `HANDLE_TAKEN`, the limits of an address, `OTP_COOLDOWN` and others.
     pub async fn register(&self, agent: &NewAgent) -> ApiResult<Pending> {
+        agent.check("register")?;
         let call = Call::new("register", Verb::Post, path("register", &["register"])?);
         self.fetch(call.anonymous().once().with_json(agent)?).await
     }
@@ -96,16 +108,20 @@ impl AgentChat {
     /// Asks `POST /v1/register/verify`.
     ///
     /// # Errors
-    /// `INVALID_CODE` five times, `OTP_ATTEMPTS_EXHAUSTED` then, and `EXPIRED` from there on.
+    /// Locally for a code that is not 6 digits: that costs no attempt. `INVALID_CODE` five times,
+    /// `OTP_ATTEMPTS_EXHAUSTED` then, and `EXPIRED` from there on.
     pub async fn register_verify(&self, pending_id: &str, code: &str) -> ApiResult<Registered> {
         #[derive(Deserialize)]
         struct Made {
             agent: Me,
             api_key: String,
+            #[serde(flatten)]
+            extra: Extra,
         }
         let answer = self.verify("register_verify", &["register", "verify"], pending_id, code, false).await?;
         let made: Made = answer.json("register_verify")?;
-        Ok(Registered { agent: made.agent, key: key("register_verify", &answer, made.api_key)? })
+        let key = key("register_verify", &answer, made.api_key)?;
+        Ok(Registered { agent: made.agent, key, extra: made.extra })
     }
 
     /// Begins a recovery. The answer is the same for addresses nobody has. Name the agent where an address
@@ -114,7 +130,7 @@ impl AgentChat {
     /// Asks `POST /v1/agents/recover`.
     ///
     /// # Errors
-    /// `RATE_LIMITED`.
+    /// Locally for what is no address or no handle; `RATE_LIMITED`.
     pub async fn recover(&self, email: &str, agent: Option<&str>) -> ApiResult<Pending> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -122,7 +138,9 @@ impl AgentChat {
             #[serde(skip_serializing_if = "Option::is_none")]
             handle: Option<String>,
         }
-        let body = Body { email, handle: agent.map(handle) };
+        check::email("recover", email)?;
+        let handle = agent.map(|agent| checked_handle("recover", agent)).transpose()?;
+        let body = Body { email, handle };
         let call = Call::new("recover", Verb::Post, path("recover", &["agents", "recover"])?);
         self.fetch(call.anonymous().once().with_json(&body)?).await
     }
@@ -145,9 +163,9 @@ impl AgentChat {
     /// Asks `POST /v1/agents/:handle/rotate-key`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for another handle; `OTP_COOLDOWN`, `OTP_HOURLY_CAP`.
+    /// Locally for what is no handle. `FORBIDDEN` for another handle; `OTP_COOLDOWN`, `OTP_HOURLY_CAP`.
     pub async fn rotate_key(&self, own: &str) -> ApiResult<Pending> {
-        let path = path("rotate_key", &["agents", &handle(own), "rotate-key"])?;
+        let path = path("rotate_key", &["agents", &checked_handle("rotate_key", own)?, "rotate-key"])?;
         self.fetch(Call::new("rotate_key", Verb::Post, path).once()).await
     }
 
@@ -158,7 +176,7 @@ impl AgentChat {
     /// # Errors
     /// As [`AgentChat::register_verify`].
     pub async fn rotate_key_verify(&self, own: &str, pending_id: &str, code: &str) -> ApiResult<Recovered> {
-        let own = handle(own);
+        let own = checked_handle("rotate_key_verify", own)?;
         let route = ["agents", own.as_str(), "rotate-key", "verify"];
         let answer = self.verify("rotate_key_verify", &route, pending_id, code, true).await?;
         recovered("rotate_key_verify", &answer)
@@ -170,9 +188,9 @@ impl AgentChat {
     /// Asks `DELETE /v1/agents/:handle`.
     ///
     /// # Errors
-    /// `FORBIDDEN` for another handle.
+    /// Locally for what is no handle. `FORBIDDEN` for another handle.
     pub async fn delete_account(&self, own: &str) -> ApiResult<()> {
-        let path = path("delete_account", &["agents", &handle(own)])?;
+        let path = path("delete_account", &["agents", &checked_handle("delete_account", own)?])?;
         self.done(Call::new("delete_account", Verb::Delete, path).once()).await
     }
 
@@ -189,6 +207,8 @@ impl AgentChat {
             pending_id: &'a str,
             code: &'a str,
         }
+        check::present(operation, "pending id", pending_id)?;
+        check::code(operation, code)?;
         let call = Call::new(operation, Verb::Post, path(operation, route)?).once();
         let call = if authorized { call } else { call.anonymous() };
         self.call(call.with_json(&Body { pending_id, code })?).await
@@ -206,9 +226,12 @@ fn recovered(operation: &'static str, answer: &Answer) -> ApiResult<Recovered> {
     struct Made {
         handle: String,
         api_key: String,
+        #[serde(flatten)]
+        extra: Extra,
     }
     let made: Made = answer.json(operation)?;
-    Ok(Recovered { handle: made.handle, key: key(operation, answer, made.api_key)? })
+    let key = key(operation, answer, made.api_key)?;
+    Ok(Recovered { handle: made.handle, key, extra: made.extra })
 }
 
 fn key(operation: &'static str, answer: &Answer, text: String) -> ApiResult<ApiKey> {

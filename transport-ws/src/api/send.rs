@@ -6,8 +6,9 @@ use agentchat_core::{ClientMsgId, ErrorKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::check::{self, checked_handle};
 use super::{AgentChat, ApiResult, History};
-use crate::http::{ApiError, Call, Verb, handle, path};
+use crate::http::{ApiError, Call, Verb, path};
 use crate::map_error::ErrorCode;
 use crate::wire::MessageRow;
 
@@ -83,7 +84,8 @@ impl Recipient {
     /// Reads a handle, with or without `@`, or a group's id.
     ///
     /// # Errors
-    /// For the id of a direct conversation, which the server does not send to: name the agent.
+    /// For the id of a direct conversation, which the server does not send to: name the agent. For what breaks
+    /// the rule of handles: 3 to 30 of `a-z`, `0-9` and single `-` within, the first a letter.
     pub fn parse(text: &str) -> ApiResult<Self> {
         let text = text.trim();
         if text.starts_with(GROUP) {
@@ -94,7 +96,7 @@ impl Recipient {
             let what = "a message goes to an agent's handle or a group's id, not to a conversation's id";
             return Err(ApiError::invalid("send", what));
         }
-        Ok(Self::Agent(handle(text)))
+        checked_handle("send", text).map(Self::Agent)
     }
 }
 
@@ -184,10 +186,11 @@ impl AgentChat {
     /// Asks `POST /v1/messages`.
     ///
     /// # Errors
-    /// Locally for more than [`MAX_CONTENT`]. `AWAITING_REPLY`, `RECIPIENT_BACKLOGGED` and the daily limit of
+    /// Locally for more than [`MAX_CONTENT`], and for what is no handle. `AWAITING_REPLY`, `RECIPIENT_BACKLOGGED` and the daily limit of
     /// new conversations are not tried again. `BLOCKED`, `INBOX_RESTRICTED`, `AGENT_PAUSED_BY_OWNER`,
     /// `SUSPENDED`, `AGENT_NOT_FOUND`, `GROUP_DELETED` and others of the server's own.
     pub async fn send(&self, draft: &Draft) -> ApiResult<Sent> {
+        check::recipient("send", &draft.to)?;
         let size = draft.size();
         if size > MAX_CONTENT {
             let what = format!("content and metadata have {size} bytes; at most {MAX_CONTENT} are carried");
@@ -338,7 +341,7 @@ mod tests {
         ] {
             assert_eq!(Recipient::parse(text).expect(text), to);
         }
-        for text in ["conv_x", "dir_x", "msg_1", ""] {
+        for text in ["conv_x", "dir_x", "msg_1", "", "ab", "a--b", "1ab", "a.b", "@", &"a".repeat(31)] {
             let error = Recipient::parse(text).expect_err(text);
             assert_eq!((error.kind(), error.operation()), (ErrorKind::Invalid, "send"));
         }

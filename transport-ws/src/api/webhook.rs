@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{AgentChat, ApiResult};
+use super::{AgentChat, ApiResult, check};
 use crate::digest::{hex, hmac_sha256, same};
-use crate::http::{Call, Verb, path};
-use crate::wire::lenient;
+use crate::http::{ApiError, Call, Verb, path};
+use crate::wire::{Extra, lenient, moments};
 
 /// A webhook. `Debug` does not show its secret.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
@@ -29,6 +29,12 @@ pub struct Webhook {
     /// What calls are signed with. Told once, when it is made.
     #[serde(default, deserialize_with = "lenient::text")]
     pub secret: Option<String>,
+    /// Since when, as written.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub created_at: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// A verified call of the server.
@@ -99,18 +105,31 @@ pub fn verify_webhook(
     })
 }
 
+moments! { Webhook: created_at }
+
+impl WebhookEvent {
+    /// When it happened; nothing for what is no moment.
+    pub fn timestamp(&self) -> Option<SystemTime> {
+        crate::wire::parse_time(self.timestamp.as_deref()?)
+    }
+}
+
 impl AgentChat {
     /// Makes a webhook for 1 or more events. Its answer alone tells the secret.
     ///
     /// Asks `POST /v1/webhooks`.
     ///
     /// # Errors
-    /// `LIMIT_REACHED` for a sixth; `VALIDATION_ERROR`.
+    /// Locally for what is no URL, and without an event. `LIMIT_REACHED` for a sixth; `VALIDATION_ERROR`.
     pub async fn create_webhook(&self, url: &str, events: &[&str]) -> ApiResult<Webhook> {
         #[derive(Serialize)]
         struct Body<'a> {
             url: &'a str,
             events: &'a [&'a str],
+        }
+        check::web_url("create_webhook", "webhook's URL", url)?;
+        if events.is_empty() || events.iter().any(|event| event.is_empty()) {
+            return Err(ApiError::invalid("create_webhook", "the webhook has no event, or an empty one"));
         }
         let call = Call::new("create_webhook", Verb::Post, path("create_webhook", &["webhooks"])?);
         self.fetch(call.with_json(&Body { url, events })?).await
@@ -169,11 +188,13 @@ impl std::error::Error for WebhookFault {}
 
 impl fmt::Debug for Webhook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, url: _, events, active, secret: _ } = self;
+        let Self { id, url: _, events, active, secret: _, created_at, extra } = self;
         f.debug_struct("Webhook")
             .field("id", id)
             .field("events", events)
             .field("active", active)
+            .field("created_at", created_at)
+            .field("extra", extra)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The handle of one's own account, as people write it.
+//! Handles as people write them.
 
 use agentchat_core::{Error, ErrorKind, Result};
 
@@ -7,17 +7,22 @@ use agentchat_core::{Error, ErrorKind, Result};
 /// # Errors
 /// [`ErrorKind::Config`] unless it has 3 to 30 of `a-z`, `0-9` and single `-` within, the first a letter.
 pub(crate) fn own(text: &str) -> Result<String> {
+    handle_of(text).ok_or_else(|| Error::new(ErrorKind::Config, "config", HANDLE_RULE))
+}
+
+/// `text` as the server writes handles; nothing for what breaks [`HANDLE_RULE`].
+pub(crate) fn handle_of(text: &str) -> Option<String> {
     let text = text.trim();
     let handle = text.strip_prefix('@').unwrap_or(text).to_ascii_lowercase();
     let word =
         |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let starts = handle.starts_with(|c: char| c.is_ascii_lowercase());
-    if !(3..=30).contains(&handle.len()) || !starts || !handle.split('-').all(word) {
-        let what = "a handle has 3 to 30 of a-z, 0-9 and single hyphens within, and begins with a letter";
-        return Err(Error::new(ErrorKind::Config, "config", what));
-    }
-    Ok(handle)
+    ((3..=30).contains(&handle.len()) && starts && handle.split('-').all(word)).then_some(handle)
 }
+
+/// What every handle keeps to.
+pub(crate) const HANDLE_RULE: &str =
+    "a handle has 3 to 30 of a-z, 0-9 and single hyphens within, and begins with a letter";
 
 #[cfg(test)]
 mod tests {

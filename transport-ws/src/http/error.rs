@@ -75,6 +75,8 @@ pub struct Backlogged {
     pub undelivered_count: Option<u64>,
 }
 
+crate::wire::moments! { AwaitingReply: waiting_since }
+
 impl ApiError {
     /// A call that is refused before anything is sent.
     pub(crate) fn invalid(operation: &'static str, message: impl Into<String>) -> Self {

@@ -98,6 +98,7 @@ tool_args!(OneAgent);
 #[serde(deny_unknown_fields)]
 struct List {
     /// How many at most; 50 unless told.
+    // Other clients advertise 200, of which the endpoint gives 100: no more is promised than it keeps.
     #[schemars(range(min = 1, max = 100))]
     limit: Option<u32>,
     /// How many to pass over: what came before.

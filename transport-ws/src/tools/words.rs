@@ -6,7 +6,7 @@ use agentchat_core::{Error, ErrorKind, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use crate::config::own;
+use crate::config::{HANDLE_RULE, own};
 
 /// Text with a schema of its own.
 macro_rules! word {
@@ -37,6 +37,8 @@ word!(Handle: {
     "minLength": 3,
     "maxLength": 31,
     "pattern": "^@?[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*$",
+    // 3 to 30 without the @.
+    "allOf": [{ "pattern": "^(@.{3,30}|[^@].{2,29})$" }],
     "examples": ["tally-ho"]
 });
 word!(ConversationId: {
@@ -84,15 +86,12 @@ word!(Moment: {
 });
 
 impl Handle {
-    /// As the wire has it. A length of 3 to 30 without the `@` is more than a pattern says.
+    /// As the wire has it.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`].
     pub(super) fn name(&self) -> Result<String> {
-        own(&self.0).map_err(|_| {
-            let what = "a handle has 3 to 30 of a-z, 0-9 and single hyphens within, and begins with a letter";
-            Error::new(ErrorKind::Invalid, "arguments", what)
-        })
+        own(&self.0).map_err(|_| Error::new(ErrorKind::Invalid, "arguments", HANDLE_RULE))
     }
 }
 

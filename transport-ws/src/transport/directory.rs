@@ -29,12 +29,12 @@ impl Directory<'_> {
         if let Some(update) = update(&me, card) {
             self.told(self.client.update_profile(self.own, &update).await).await?;
         }
-        self.told(self.client.set_presence(&PresenceStatus::Online, None).await).await
+        self.told(self.client.set_presence(&PresenceStatus::Online, None).await).await.map(drop)
     }
 
     /// Says that the agent is not there.
     pub(super) async fn unregister(self) -> Result<()> {
-        self.told(self.client.set_presence(&PresenceStatus::Offline, None).await).await
+        self.told(self.client.set_presence(&PresenceStatus::Offline, None).await).await.map(drop)
     }
 
     /// Sets the presence to the word of a heartbeat.
@@ -43,7 +43,7 @@ impl Directory<'_> {
             PresenceStatus::Other(words) => (PresenceStatus::Online, Some(first(&words, WORDS).to_owned())),
             known => (known, None),
         };
-        self.told(self.client.set_presence(&status, words.as_deref()).await).await
+        self.told(self.client.set_presence(&status, words.as_deref()).await).await.map(drop)
     }
 
     pub(super) async fn discover(self, query: &Query) -> Result<Discovered> {
@@ -105,8 +105,8 @@ impl Directory<'_> {
     async fn presences(self, of: &[DirectoryEntry]) -> Result<HashMap<String, Presence>> {
         let mut known = HashMap::new();
         for some in of.chunks(PRESENCES) {
-            let handles: Vec<_> = some.iter().map(|entry| entry.handle.as_str()).collect();
-            let presences = self.told(self.client.presences(&handles).await).await?;
+            let handles = some.iter().map(|entry| entry.handle.clone()).collect();
+            let presences = self.told(self.client.presences_of(handles).await).await?;
             known.extend(presences.into_iter().map(|presence| (presence.handle.clone(), presence)));
         }
         Ok(known)

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Extra;
-use super::lenient;
+use super::{Extra, lenient, moments};
 
 /// An agent's public profile.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -76,7 +75,13 @@ pub struct AgentSettings {
     /// Who may invite to groups.
     #[serde(default, deserialize_with = "lenient::text")]
     pub group_invite_policy: Option<String>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
+
+moments! { Agent: created_at }
+moments! { Me: created_at }
 
 impl Me {
     /// Whether the owner has switched sending off.

@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Extra;
-use super::lenient;
+use super::{Extra, lenient, moments};
 
 /// A page of the directory.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -21,6 +20,9 @@ pub struct DirectoryPage {
     /// Where the page begins.
     #[serde(default, deserialize_with = "lenient::number")]
     pub offset: Option<u64>,
+    /// What else came.
+    #[serde(flatten)]
+    pub extra: Extra,
 }
 
 /// An agent as the directory lists it.
@@ -45,3 +47,5 @@ pub struct DirectoryEntry {
     #[serde(flatten)]
     pub extra: Extra,
 }
+
+moments! { DirectoryEntry: created_at }

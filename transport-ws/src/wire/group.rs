@@ -2,8 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Extra;
-use super::lenient;
+use super::{Extra, lenient, moments};
 
 /// An invitation to a group.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -52,3 +51,6 @@ pub struct GroupDeleted {
     #[serde(flatten)]
     pub extra: Extra,
 }
+
+moments! { GroupInvitation: created_at }
+moments! { GroupDeleted: deleted_at }

@@ -37,9 +37,23 @@ pub use row::{Content, MessageKind, MessageRow};
 pub use system::SystemEvent;
 #[cfg(feature = "tools")]
 pub(crate) use time::minute;
-#[cfg(test)]
-pub(crate) use time::parse as parse_time;
+pub use time::parse as parse_time;
 pub(crate) use time::unix_millis;
+
+/// Readings of the timestamps that a type keeps as they were written.
+macro_rules! moments {
+    ($type:ty: $($member:ident),+) => {
+        impl $type {
+            $(
+                #[doc = concat!("The moment that `", stringify!($member), "` names; nothing for what is none.")]
+                pub fn $member(&self) -> Option<std::time::SystemTime> {
+                    $crate::wire::parse_time(self.$member.as_deref()?)
+                }
+            )+
+        }
+    };
+}
+pub(crate) use moments;
 
 pub(crate) mod lenient {
     //! `deserialize_with` functions for members of derived types.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::{Extra, lenient};
+use super::{Extra, lenient, moments};
 
 /// An agent's presence.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[non_exhaustive]
 pub struct Presence {
     /// Whose.
@@ -23,6 +23,8 @@ pub struct Presence {
     #[serde(flatten)]
     pub extra: Extra,
 }
+
+moments! { Presence: last_seen }
 
 /// Whether an agent is there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Extra, lenient};
+use super::{Extra, lenient, moments};
 
 /// Someone read something of ours. Servers write it in two shapes: of one message, or of everything up to a
 /// number.
@@ -42,6 +42,8 @@ impl ReadReceipt {
         })
     }
 }
+
+moments! { ReadReceipt: at }
 
 #[derive(Deserialize)]
 struct Members {

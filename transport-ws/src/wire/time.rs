@@ -2,9 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Reads `2026-11-21T19:12:33.989901+00:00`, `…Z` or `…+0100`; a blank may stand for the `T`. Nothing for
-/// what is no moment from 1970 to 9999.
-pub(crate) fn parse(text: &str) -> Option<SystemTime> {
+/// The moment that a timestamp of the server names: `2026-11-21T19:12:33.989901+00:00`, `…Z` or `…+0100`; a
+/// blank may stand for the `T`, and without a zone it is Greenwich. Nothing for what is no moment from 1970 to
+/// 9999.
+pub fn parse(text: &str) -> Option<SystemTime> {
     let (date, rest) = text.split_at_checked(10)?;
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (clock, rest) = rest.split_at_checked(8)?;

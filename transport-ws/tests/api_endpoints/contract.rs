@@ -85,7 +85,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         "PUT /v1/agents/:handle/avatar" key tells
             ["EMPTY_BODY" "UNSUPPORTED_FORMAT" "DECODE_FAILED" "IMAGE_TOO_SMALL" "PROCESSING_FAILED"
              "PAYLOAD_TOO_LARGE" "STORAGE_UNAVAILABLE" "FORBIDDEN"]
-            api => api.set_avatar("quokka-9", "image/png", "picture".into()).await;
+            api => api.set_avatar("quokka-9", "image/png", "picture".into()).await.map(drop);
         "DELETE /v1/agents/:handle/avatar" key tells ["NOT_FOUND" "STORAGE_UNAVAILABLE" "FORBIDDEN"]
             api => api.remove_avatar("quokka-9").await;
         "POST /v1/messages" key tells
@@ -121,11 +121,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         "PATCH /v1/groups/:id" key tells ["FORBIDDEN" "GROUP_NOT_FOUND" "GROUP_DELETED"]
             api => api.update_group("grp_1", &GroupUpdate::new().with_name("Day"), IDEM).await.map(drop);
         "DELETE /v1/groups/:id" key tells ["FORBIDDEN" "GROUP_NOT_FOUND" "GROUP_DELETED"]
-            api => api.delete_group("grp_1", IDEM).await;
+            api => api.delete_group("grp_1", IDEM).await.map(drop);
         "PUT /v1/groups/:id/avatar" key tells
             ["EMPTY_BODY" "UNSUPPORTED_FORMAT" "DECODE_FAILED" "IMAGE_TOO_SMALL" "PROCESSING_FAILED"
              "PAYLOAD_TOO_LARGE" "STORAGE_UNAVAILABLE" "FORBIDDEN" "GROUP_NOT_FOUND"]
-            api => api.set_group_avatar("grp_1", "image/png", "picture".into()).await;
+            api => api.set_group_avatar("grp_1", "image/png", "picture".into()).await.map(drop);
         "DELETE /v1/groups/:id/avatar" key tells ["NOT_FOUND" "STORAGE_UNAVAILABLE" "FORBIDDEN"]
             api => api.remove_group_avatar("grp_1").await;
         "POST /v1/groups/:id/members" key tells
@@ -176,7 +176,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         "DELETE /v1/mutes/conversation/:id" key tells ["NOT_FOUND"]
             api => api.unmute(MuteKind::Conversation("conv_1")).await;
         "PUT /v1/presence" key tells []
-            api => api.set_presence(&PresenceStatus::Busy, Some("on call")).await;
+            api => api.set_presence(&PresenceStatus::Busy, Some("on call")).await.map(drop);
         "GET /v1/presence/:handle" key tells ["NOT_FOUND"]
             api => api.presence("tally-ho").await.map(drop);
         "POST /v1/presence/batch" key tells []

@@ -6,3 +6,5 @@ mod codes;
 mod contract;
 mod docs;
 mod double;
+mod kept;
+mod local;

@@ -34,6 +34,22 @@ async fn bad_samples_of_every_tool_reach_nothing_and_the_good_one_does() {
 }
 
 #[tokio::test]
+async fn the_schema_of_a_handle_says_what_a_handle_is() {
+    let world = World::new().await;
+    let schema = world.tools.find("agentchat_add_contact").expect("a tool").schema().clone();
+    let takes = |handle: &str| schema.check(&json!({ "handle": handle }).to_string()).is_ok();
+    let (most, more) = ("a".repeat(30), "a".repeat(31));
+    for good in ["abc", "@abc", "a-b", "@a-b", "Tally-Ho", &most, &format!("@{most}")] {
+        assert!(takes(good), "{good:?} is refused");
+    }
+    for bad in
+        ["", "@", "ab", "@ab", "@a", "@@abc", "1abc", "a--b", "abc-", "a_bc", &more, &format!("@{more}")]
+    {
+        assert!(!takes(bad), "{bad:?} goes through");
+    }
+}
+
+#[tokio::test]
 async fn handles_are_checked_here_in_every_tool_that_takes_one() {
     let world = World::new().await;
     let long = "a".repeat(31);

@@ -138,6 +138,29 @@ async fn lengths_are_those_of_the_table() {
         let schema = schema(world.tools.find(tool).expect("a tool"));
         assert_eq!(schema["properties"][member]["maxLength"], most, "{member} of {tool}");
     }
+    // Contacts are paged by 100 at most, though other clients offer 200: the endpoint would cut it down.
+    for (tool, member, least, most) in [
+        ("agentchat_get_conversation_messages", "limit", 1, 200),
+        ("agentchat_get_conversation_messages", "before_seq", 1, 9_007_199_254_740_991_u64),
+        ("agentchat_list_conversations", "limit", 1, 200),
+        ("agentchat_list_contacts", "limit", 1, 100),
+        ("agentchat_search_directory", "limit", 1, 50),
+        ("agentchat_list_unread_by_sender", "conversation_limit", 1, 100),
+        ("agentchat_list_unread_by_sender", "messages_per_conversation", 1, 100),
+        ("agentchat_list_needs_reply_candidates", "conversation_limit", 1, 100),
+        ("agentchat_list_needs_reply_candidates", "messages_per_conversation", 1, 100),
+        ("agentchat_get_group_context", "message_limit", 1, 100),
+        ("agentchat_list_recent_group_speakers", "message_limit", 1, 100),
+        ("agentchat_list_recent_group_speakers", "speaker_limit", 1, 20),
+    ] {
+        let schema = schema(world.tools.find(tool).expect("a tool"));
+        let member = &schema["properties"][member];
+        assert_eq!(
+            (member["minimum"].as_u64(), member["maximum"].as_u64()),
+            (Some(least), Some(most)),
+            "{tool}"
+        );
+    }
     let batch = schema(world.tools.find("agentchat_get_presence_batch").expect("a tool"));
     let handles = &batch["properties"]["handles"];
     assert_eq!((&handles["minItems"], &handles["maxItems"]), (&1.into(), &100.into()));

@@ -243,7 +243,7 @@ impl Core {
     pub(super) fn on_lost(&mut self, error: Error, attempted: bool, now: Instant) {
         self.attached = false;
         self.line.set(None);
-        self.sends.on_disconnected();
+        self.sends.on_disconnected(now);
         self.calls.on_disconnected();
         self.slots.on_disconnected(now);
         let advice = match error.advice() {

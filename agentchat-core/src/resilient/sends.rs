@@ -17,7 +17,7 @@ use crate::delivery::Receipt;
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{ClientMsgId, ConversationId};
 use crate::message::Outbound;
-use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Queued, State, Ticket};
+use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Pending, Queued, State, Ticket};
 
 /// Messages on their way out, with their senders.
 #[derive(Debug)]
@@ -181,8 +181,11 @@ impl Sends {
         self.outbox.on_connected();
     }
 
-    pub(super) fn on_disconnected(&mut self) {
+    pub(super) fn on_disconnected(&mut self, now: Instant) {
         self.outbox.on_disconnected();
+        for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
+            self.end_overdue(ticket, now);
+        }
     }
 
     /// What to send now.
@@ -287,7 +290,7 @@ impl Sends {
     }
 
     pub(super) fn parked_messages(&self) -> Vec<Parked> {
-        let all = self.outbox.pending().filter(|pending| self.ended || pending.state == State::Parked);
+        let all = self.outbox.pending().filter(|pending| self.is_parked(pending));
         all.map(|pending| Parked {
             message: (**pending.message).clone(),
             attempts: pending.attempts,
@@ -310,7 +313,7 @@ impl Sends {
         for pending in self.outbox.pending() {
             stats.queued_messages += 1;
             stats.in_flight += usize::from(pending.state == State::InFlight);
-            stats.parked += usize::from(self.ended || pending.state == State::Parked);
+            stats.parked += usize::from(self.is_parked(&pending));
         }
         stats.queued_bytes = max_bytes - self.outbox.capacity().1;
     }
@@ -325,6 +328,9 @@ impl Sends {
     }
 
     fn settle_in(&mut self, ticket: Ticket, waiter: Waiter, now: Instant) {
+        if self.outbox.get(ticket).is_some_and(|pending| self.is_parked(&pending)) {
+            self.outbox.keep(ticket);
+        }
         self.tickets.insert(waiter.number, ticket);
         self.waiters.entry(ticket).or_default().push(waiter);
         let parked = self.outbox.get(ticket).filter(|pending| pending.state == State::Parked);
@@ -376,7 +382,7 @@ impl Sends {
     }
 
     /// Whether it is parked, or behind one that is.
-    fn is_stuck(&self, pending: &crate::session::outbox::Pending<'_>) -> bool {
+    fn is_stuck(&self, pending: &Pending<'_>) -> bool {
         match pending.state {
             State::Parked => true,
             State::Waiting => self.outbox.pending().any(|other| {
@@ -386,8 +392,16 @@ impl Sends {
         }
     }
 
+    /// Whether it is for the caller to decide about it: who waits for it is told first that it was given up.
+    fn is_parked(&self, pending: &Pending<'_>) -> bool {
+        self.ended || (pending.state == State::Parked && !self.waiters.contains_key(&pending.ticket))
+    }
+
     fn find_parked(&self, id: &ClientMsgId) -> Option<Ticket> {
-        let mut all = self.outbox.pending().filter(|pending| self.ended || pending.state == State::Parked);
+        let mut all = self.outbox.pending().filter(|pending| self.is_parked(pending));
         all.find(|pending| pending.message.client_msg_id == *id).map(|pending| pending.ticket)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,6 @@ impl Sends {
         let stays = !heard && (waiters.is_empty() || pending.owned || pending.attempts > 0);
         self.observer.given_up(&pending, &error, stays);
         if stays {
-            self.outbox.keep(ticket);
             return;
         }
         self.give_back(ticket, &error, now);

@@ -54,7 +54,7 @@ impl Stage {
         Self { network, script, store: Flaky::default(), session, events }
     }
 
-    async fn lose(&self) {
+    async fn lose(&mut self) {
         self.script.change(|script| script.unreachable = true);
         self.network.cut();
         let away = async {

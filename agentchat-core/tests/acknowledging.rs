@@ -3,7 +3,8 @@
 mod support;
 
 use agentchat_core::{
-    CloseMode, ErrorKind, Event, Handler, Loopback, Request, ServeOptions, SubscribeOptions,
+    Body, CloseMode, Connector, Delivery, ErrorKind, Event, EventStream, Handler, Loopback, Outbound,
+    Request, Resilient, ResilientOptions, ServeOptions, SubscribeOptions, Transport,
 };
 use futures_util::StreamExt;
 use support::{SECOND, Scripted, soon, start, text};
@@ -77,4 +78,50 @@ async fn a_slow_acknowledgement_delays_no_handler_and_the_next_ones_go_together(
     let sizes: Vec<_> = connector.read(|script| script.acked.iter().map(Vec::len).collect());
     assert_eq!(sizes.iter().sum::<usize>(), 50);
     assert!(sizes.len() <= 3, "{sizes:?}");
+}
+
+async fn session(connector: impl Connector) -> (Resilient, EventStream) {
+    let options = ResilientOptions::new().with_skip_own(false);
+    let session = soon(Resilient::connect(connector, options)).await.expect("connected");
+    let events = soon(session.subscribe(SubscribeOptions::own())).await.expect("subscribed").events;
+    (session, events)
+}
+
+async fn next(events: &mut EventStream) -> Delivery {
+    loop {
+        if let Event::Message(delivery) = soon(events.next()).await.expect("goes on").expect("no error") {
+            return delivery;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_while_a_session_closes_is_acknowledged_or_refused() {
+    let network = Loopback::new();
+    let connector = Scripted::new(&network, "bob");
+    connector.change(|script| script.ack_takes = SECOND);
+    let (bob, mut events) = session(connector.clone()).await;
+    let mut tags = Vec::new();
+    for text in ["1", "2", "3", "4"] {
+        bob.send(&Outbound::new(bob.address().clone(), Body::text(text))).await.expect("sent");
+        tags.push([next(&mut events).await.tag]);
+    }
+    bob.ack(&tags[0]).await.expect("settled");
+    let settling = async {
+        tokio::time::sleep(SECOND / 2).await;
+        connector.change(|script| script.close_hangs = true);
+        bob.ack(&tags[1]).await.expect("the first is on its way");
+        tokio::time::sleep(SECOND).await;
+        bob.ack(&tags[2]).await.expect("the second is on its way");
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(connector.read(|script| script.closes), 1, "everything is acknowledged");
+        bob.ack(&tags[3]).await.expect_err("nobody acknowledges it any more")
+    };
+    let (closed, late) = soon(async { tokio::join!(bob.close(CloseMode::Detach), settling) }).await;
+    assert_eq!(closed.expect_err("the attachment does not close").kind(), ErrorKind::Timeout);
+    assert_eq!(late.kind(), ErrorKind::Closed);
+    connector.change(|script| script.close_hangs = false);
+    let (_again, mut events) = session(connector).await;
+    let left = next(&mut events).await;
+    assert_eq!(left.body.as_str(), Some("4"), "what was told to be settled does not come again");
 }

@@ -1,5 +1,6 @@
 //! The session as a whole: what has happened, and what to do next. Knows no clock, socket or task.
 
+mod closing;
 mod keeping;
 
 use std::sync::Arc;
@@ -66,6 +67,8 @@ struct Closing {
     until: Instant,
     reply: oneshot::Sender<Result<()>>,
     begun: bool,
+    /// The last acknowledgements are sent.
+    sealed: bool,
 }
 
 /// What the driver has to do.
@@ -160,9 +163,13 @@ impl Core {
     }
 
     /// # Errors
-    /// `Closed` once the session has ended; closing it is not its end yet.
+    /// `Closed` once the session has ended; closing it is not its end before the last acknowledgements are sent.
     pub(super) fn check_ended(&self, operation: &'static str) -> Result<()> {
-        if self.ended.is_some() { self.check_open(operation) } else { Ok(()) }
+        if self.ended.is_some() || self.closing.as_ref().is_some_and(|closing| closing.sealed) {
+            self.check_open(operation)
+        } else {
+            Ok(())
+        }
     }
 
     /// Address and capabilities, which do not change from the first subscription on.
@@ -243,7 +250,7 @@ impl Core {
     pub(super) fn on_lost(&mut self, error: Error, attempted: bool, now: Instant) {
         self.attached = false;
         self.line.set(None);
-        self.sends.on_disconnected();
+        self.sends.on_disconnected(now);
         self.calls.on_disconnected();
         self.slots.on_disconnected(now);
         let advice = match error.advice() {
@@ -310,7 +317,7 @@ impl Core {
         }
         let (reply, closed) = oneshot::channel();
         let until = crate::clock::after(now, self.options.drain_timeout);
-        self.closing = Some(Closing { mode, until, reply, begun: false });
+        self.closing = Some(Closing { mode, until, reply, begun: false, sealed: false });
         self.sends.stop_intake(&closing("send"));
         Some(closed)
     }

@@ -394,12 +394,14 @@ impl Driver {
         let result = match self.attached.take() {
             Some((transport, mut acks)) => {
                 acks.finish_soon();
+                // What is settled while the last ones are under way goes with them.
                 let flushed = async {
-                    while !acks.is_empty() {
+                    while !self.shared.lock().is_last_ack_sent(&mut acks) {
                         acks.work().await;
                     }
                 };
                 let flushed = timeout_at(until, flushed).await.is_ok() && acks.lost() == 0;
+                self.shared.lock().seal();
                 // What reads on is told by the session why it ends.
                 self.jobs = FuturesUnordered::new();
                 let closed = timeout(self.options.call_timeout, transport.close(mode)).await;

@@ -65,6 +65,14 @@ use crate::transport::{ConnectionState, Connector, KeyedValue, ReplayRange, Subs
 /// - **Sending**: messages wait in an outbox of bounded size. Those of one conversation are sent one
 ///   after the other, also over lost connections. A message that fails for good goes back to its sender
 ///   as an error; one that nobody waits for any more is [parked](Resilient::parked).
+/// - **A message that fails is not overtaken**: what was handed in behind it in its conversation before its
+///   sender could know goes back with an error that says so ([`Reached::No`](crate::Reached::No), its cause
+///   is the earlier failure). Send it again to go on without that one. Where nobody waits for it, it is
+///   [parked](Resilient::parked) and holds back the rest until it is [resumed](Resilient::resume) or
+///   [discarded](Resilient::discard).
+/// - **Repeating**: a message that is handed in again joins the one in the outbox. Dropping the repetition, or
+///   the end of its time, takes nothing from what was [detached](Sending::detach), parked, or left by an
+///   earlier session.
 /// - **Other calls** wait for a connection and are repeated until their time is over.
 /// - **Reading**: a subscription goes on over new connections. What comes again is recognised: a message
 ///   is handed out once for each subscription. It is acknowledged when it is settled.
@@ -158,7 +166,8 @@ impl Resilient {
     ///
     /// # Errors
     /// The message comes back with [`ErrorKind::Backpressure`] when there is no room or others wait for
-    /// it, else with what [`Transport::send`] would answer at once.
+    /// it, else with what [`Transport::send`] would answer at once. What becomes of it later the [`Sending`]
+    /// tells; when an earlier message of its conversation fails before, as [`Resilient`] says for sending.
     pub fn try_send(&self, message: Outbound) -> std::result::Result<Sending, Box<(Outbound, Error)>> {
         if let Err(error) = self.check(&message) {
             return Err(Box::new((message, error)));
@@ -170,7 +179,8 @@ impl Resilient {
         Ok(Sending::new(Arc::clone(&self.shared), place))
     }
 
-    /// The messages that were given up while nobody waited for them, oldest first; once the session has
+    /// The messages that were given up while nobody waited for them, or that stood behind one whose sender was
+    /// told that it failed, oldest first; once the session has
     /// ended, everything it could not send. They take room in the outbox, which bounds their number. With a
     /// store they are there again after a restart.
     pub fn parked(&self) -> Vec<Parked> {
@@ -257,7 +267,9 @@ impl Transport for Resilient {
     }
 
     /// Waits for room in the outbox and then for the network's answer, over as many connections as it
-    /// takes. Sends of the same message that are under way together share one answer.
+    /// takes. Sends of the same message that are under way together share one answer. Sends of one conversation
+    /// that are under way together go out in the order they began, and when one fails, those behind it fail
+    /// with it.
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
         self.check(message)?;
         observed(spans::send(message), direct::send(&self.shared, message, self.options.call_timeout)).await

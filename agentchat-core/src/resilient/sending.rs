@@ -54,10 +54,10 @@ impl Sending {
     }
 
     /// Lets the message go on with nobody waiting for it. If it is given up, it is kept as
-    /// [parked](super::Resilient::parked). To have it survive the process, wait for [`Sending::kept`] before.
+    /// [parked](super::Resilient::parked); if it was before, the log tells. To have it survive the process, wait for [`Sending::kept`] before.
     pub fn detach(mut self) {
         if let Some((number, mut outcome)) = self.place.take() {
-            self.shared.change(|core, _| core.sends.forget(number));
+            self.shared.change(|core, _| core.sends.detach(number));
             // It was given up just before, while somebody still waited: nobody else will tell.
             if let Ok(Err(error)) = outcome.try_recv() {
                 tracing::warn!(

@@ -1,9 +1,9 @@
 //! The outbox and who waits for what becomes of its messages. Knows no clock.
 
+mod failing;
 mod keeping;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -14,10 +14,10 @@ use super::observer::Observer;
 use super::state::{Parked, SessionStats};
 use crate::clock::after;
 use crate::delivery::Receipt;
-use crate::error::{Advice, Error, ErrorKind, Reached, Result};
+use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{ClientMsgId, ConversationId};
 use crate::message::Outbound;
-use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Queued, State, Ticket};
+use crate::session::outbox::{Action, Attempt, Outbox, Outcome, Pending, Queued, State, Ticket};
 
 /// Messages on their way out, with their senders.
 #[derive(Debug)]
@@ -89,7 +89,8 @@ impl Sends {
         now: Instant,
         wall: SystemTime,
     ) -> std::result::Result<Place, Box<(Outbound, Error)>> {
-        if !self.queue.is_empty() && !self.outbox.knows(&message.client_msg_id) {
+        let may_wait = !self.outbox.knows(&message.client_msg_id) && !self.outbox.is_too_large(&message);
+        if !self.queue.is_empty() && may_wait {
             let error = Error::new(ErrorKind::Backpressure, "send", "others wait for room in the outbox");
             return Err(Box::new((message, error)));
         }
@@ -129,7 +130,7 @@ impl Sends {
         if let Some(error) =
             pending.error.filter(|_| pending.state == State::Parked).map(|error| error.copy())
         {
-            self.outbox.discard(ticket);
+            self.give_back(ticket, &error, now);
             return Some(Err(error));
         }
         let (waiter, place) = self.waiter(now, None);
@@ -157,8 +158,7 @@ impl Sends {
         self.admit(now, wall);
     }
 
-    /// The sender does not want to know what becomes of its message.
-    pub(super) fn forget(&mut self, number: u64) -> Option<Ticket> {
+    fn forget(&mut self, number: u64) -> Option<Ticket> {
         let ticket = self.tickets.remove(&number)?;
         let waiters = self.waiters.get_mut(&ticket)?;
         let at = waiters.iter().position(|waiter| waiter.number == number)?;
@@ -170,12 +170,22 @@ impl Sends {
         Some(ticket)
     }
 
+    /// The sender leaves its message to the outbox.
+    pub(super) fn detach(&mut self, number: u64) {
+        if let Some(ticket) = self.forget(number) {
+            self.outbox.keep(ticket);
+        }
+    }
+
     pub(super) fn on_connected(&mut self) {
         self.outbox.on_connected();
     }
 
-    pub(super) fn on_disconnected(&mut self) {
+    pub(super) fn on_disconnected(&mut self, now: Instant) {
         self.outbox.on_disconnected();
+        for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
+            self.end_overdue(ticket, now);
+        }
     }
 
     /// What to send now.
@@ -189,7 +199,7 @@ impl Sends {
             }
             match action? {
                 Action::Start(attempt) => return Some(attempt),
-                Action::Parked(ticket, error) => self.parked(ticket, error),
+                Action::Parked(ticket, error) => self.parked(ticket, error, now),
             }
             self.admit(now, wall);
         }
@@ -209,7 +219,7 @@ impl Sends {
                     let _ = waiter.reply.send(Ok(receipt.clone()));
                 }
             }
-            Outcome::Parked(error) => self.parked(ticket, error),
+            Outcome::Parked(error) => self.parked(ticket, error, now),
             Outcome::Retry(at) => {
                 self.retried(ticket, Some(at.saturating_duration_since(now)));
                 self.end_overdue(ticket, now);
@@ -237,9 +247,10 @@ impl Sends {
         }
         for ticket in self.waiters.keys().copied().collect::<Vec<_>>() {
             let pending = self.outbox.get(ticket);
-            let (reached, kept) =
-                pending.map_or((Reached::Unknown, false), |pending| (pending.reached, pending.kept));
-            if !stored {
+            let (reached, kept, owned) = pending.map_or((Reached::Unknown, false, false), |pending| {
+                (pending.reached, pending.kept, pending.owned)
+            });
+            if !stored && !owned {
                 self.outbox.discard(ticket);
             }
             for waiter in self.take_waiters(ticket) {
@@ -279,7 +290,7 @@ impl Sends {
     }
 
     pub(super) fn parked_messages(&self) -> Vec<Parked> {
-        let all = self.outbox.pending().filter(|pending| self.ended || pending.state == State::Parked);
+        let all = self.outbox.pending().filter(|pending| self.is_parked(pending));
         all.map(|pending| Parked {
             message: (**pending.message).clone(),
             attempts: pending.attempts,
@@ -302,7 +313,7 @@ impl Sends {
         for pending in self.outbox.pending() {
             stats.queued_messages += 1;
             stats.in_flight += usize::from(pending.state == State::InFlight);
-            stats.parked += usize::from(self.ended || pending.state == State::Parked);
+            stats.parked += usize::from(self.is_parked(&pending));
         }
         stats.queued_bytes = max_bytes - self.outbox.capacity().1;
     }
@@ -317,6 +328,9 @@ impl Sends {
     }
 
     fn settle_in(&mut self, ticket: Ticket, waiter: Waiter, now: Instant) {
+        if self.outbox.get(ticket).is_some_and(|pending| self.is_parked(&pending)) {
+            self.outbox.keep(ticket);
+        }
         self.tickets.insert(waiter.number, ticket);
         self.waiters.entry(ticket).or_default().push(waiter);
         let parked = self.outbox.get(ticket).filter(|pending| pending.state == State::Parked);
@@ -324,7 +338,7 @@ impl Sends {
         if let Some(error) = parked.and_then(|pending| pending.error.cloned())
             && !self.outbox.resume(ticket, now)
         {
-            self.parked(ticket, error);
+            self.parked(ticket, error, now);
         }
     }
 
@@ -346,23 +360,6 @@ impl Sends {
         waiters
     }
 
-    /// A message was given up: its senders get the error and it leaves. Without senders it stays.
-    fn parked(&mut self, ticket: Ticket, error: Arc<Error>) {
-        let waiters = self.take_waiters(ticket);
-        if let Some(pending) = self.outbox.get(ticket) {
-            self.observer.given_up(&pending, &error, waiters.is_empty());
-        }
-        if waiters.is_empty() {
-            return;
-        }
-        self.outbox.discard(ticket);
-        let copies: Vec<Error> = waiters.iter().skip(1).map(|_| error.copy()).collect();
-        let original = Arc::try_unwrap(error).unwrap_or_else(|shared| shared.copy());
-        for (waiter, error) in waiters.into_iter().zip(std::iter::once(original).chain(copies)) {
-            let _ = waiter.reply.send(Err(error));
-        }
-    }
-
     fn retried(&self, ticket: Ticket, wait: Option<Duration>) {
         if let Some(pending) = self.outbox.get(ticket) {
             self.observer.retried(&pending, wait);
@@ -377,69 +374,15 @@ impl Sends {
                 Ok(queued) => self.settle_in(queued.ticket(), waiter, now),
                 Err(refused) => {
                     self.expiry.remove(&(waiter.until, waiter.number));
+                    self.give_back_waiting(refused.message.conversation.as_ref(), 0, &refused.error, now);
                     let _ = waiter.reply.send(Err(refused.error));
                 }
             }
         }
     }
 
-    /// Ends the waits whose time is over. What is under way may still be accepted, and is waited for.
-    fn expire(&mut self, now: Instant) {
-        while let Some((at, number)) = self.expiry.first().copied().filter(|(at, _)| *at <= now) {
-            self.expiry.remove(&(at, number));
-            let Some(ticket) = self.tickets.get(&number).copied() else {
-                let at = self.queue.iter().position(|(_, waiter)| waiter.number == number);
-                if let Some((_, waiter)) = at.and_then(|at| self.queue.remove(at)) {
-                    let _ = waiter.reply.send(Err(overdue(Reached::No)));
-                }
-                continue;
-            };
-            let Some(pending) = self.outbox.get(ticket) else { continue };
-            if pending.state == State::InFlight {
-                let again = after(now, AGAIN);
-                for waiter in self.waiters.get_mut(&ticket).into_iter().flatten() {
-                    if waiter.number == number {
-                        (waiter.until, waiter.overdue) = (again, true);
-                    }
-                }
-                self.expiry.insert((again, number));
-                continue;
-            }
-            let (reached, last) = (pending.reached, pending.error.map(|error| error.copy()));
-            let error = overdue(reached);
-            let error = match last {
-                Some(last) => error.with_source(last),
-                None => error,
-            };
-            // Those who joined later have time left: the message goes on for them.
-            let alone = self.waiters.get(&ticket).is_none_or(|waiters| waiters.len() == 1);
-            if alone {
-                self.observer.given_up(&pending, &error, false);
-                self.outbox.discard(ticket);
-                if let Some(waiter) = self.take_waiters(ticket).pop() {
-                    let _ = waiter.reply.send(Err(error));
-                }
-            } else if let Some(waiters) = self.waiters.get_mut(&ticket) {
-                self.tickets.remove(&number);
-                if let Some(at) = waiters.iter().position(|waiter| waiter.number == number) {
-                    let _ = waiters.swap_remove(at).reply.send(Err(error));
-                }
-            }
-        }
-    }
-
-    /// The attempt that overdue senders still waited for has failed: another one is not theirs to wait for.
-    fn end_overdue(&mut self, ticket: Ticket, now: Instant) {
-        let overdue = self.waiters.get_mut(&ticket).into_iter().flatten().filter(|waiter| waiter.overdue);
-        for waiter in overdue {
-            self.expiry.remove(&(waiter.until, waiter.number));
-            waiter.until = now;
-            self.expiry.insert((now, waiter.number));
-        }
-    }
-
     /// Whether it is parked, or behind one that is.
-    fn is_stuck(&self, pending: &crate::session::outbox::Pending<'_>) -> bool {
+    fn is_stuck(&self, pending: &Pending<'_>) -> bool {
         match pending.state {
             State::Parked => true,
             State::Waiting => self.outbox.pending().any(|other| {
@@ -449,17 +392,16 @@ impl Sends {
         }
     }
 
+    /// Whether it is for the caller to decide about it: who waits for it is told first that it was given up.
+    fn is_parked(&self, pending: &Pending<'_>) -> bool {
+        self.ended || (pending.state == State::Parked && !self.waiters.contains_key(&pending.ticket))
+    }
+
     fn find_parked(&self, id: &ClientMsgId) -> Option<Ticket> {
-        let mut all = self.outbox.pending().filter(|pending| self.ended || pending.state == State::Parked);
+        let mut all = self.outbox.pending().filter(|pending| self.is_parked(pending));
         all.find(|pending| pending.message.client_msg_id == *id).map(|pending| pending.ticket)
     }
 }
 
-fn overdue(reached: Reached) -> Error {
-    Error::new(ErrorKind::Timeout, "send", "the message could not be sent within the send timeout")
-        .with_reached(reached)
-        .with_advice(Advice::Backoff)
-}
-
-/// When to look again whether an attempt that is under way has ended.
-const AGAIN: Duration = Duration::from_secs(1);
+#[cfg(test)]
+mod tests;

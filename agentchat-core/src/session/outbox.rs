@@ -142,6 +142,11 @@ impl Outbox {
         self.ids.contains_key(&message.client_msg_id) || self.has_room(cost(message))
     }
 
+    /// Whether there is never room for `message`.
+    pub(crate) fn is_too_large(&self, message: &Outbound) -> bool {
+        cost(message) > self.limits.max_bytes
+    }
+
     /// Whether a message of this id is in the queue.
     pub(crate) fn knows(&self, id: &ClientMsgId) -> bool {
         self.ids.contains_key(id)
@@ -155,11 +160,24 @@ impl Outbox {
     }
 
     /// A sender stopped waiting for `ticket` before it learned the outcome. Returns whether the message left
-    /// the queue: it does when no attempt was made and nobody else waits for it.
+    /// the queue: it does when no attempt was made, nobody else waits for it and it is not the queue's own.
     pub(crate) fn withdraw(&mut self, ticket: Ticket) -> bool {
         let Some(entry) = self.entries.get_mut(&ticket) else { return false };
         entry.holders = entry.holders.saturating_sub(1);
-        entry.holders == 0 && entry.attempts == 0 && self.remove(ticket).is_some()
+        entry.holders == 0 && entry.attempts == 0 && !entry.owned && self.remove(ticket).is_some()
+    }
+
+    /// The message is the queue's own from now on: whoever joins it and stops waiting takes nothing away.
+    pub(crate) fn keep(&mut self, ticket: Ticket) {
+        if let Some(entry) = self.entries.get_mut(&ticket) {
+            entry.owned = true;
+        }
+    }
+
+    /// What stands behind `ticket` in its conversation, in order.
+    pub(crate) fn behind(&self, ticket: Ticket) -> Vec<Ticket> {
+        let conversation = self.entries.get(&ticket).and_then(|entry| entry.message.conversation.as_ref());
+        self.lanes.behind(conversation, ticket)
     }
 
     /// Tries a parked message again, with a fresh count of attempts and the original deadline. Returns

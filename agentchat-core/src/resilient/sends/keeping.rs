@@ -58,7 +58,7 @@ impl Sends {
                     let _ = kept.send(());
                 }
             }
-            Stored::Parked(ticket, error) => self.parked(ticket, error),
+            Stored::Parked(ticket, error) => self.parked(ticket, error, now),
             Stored::Nothing => {}
         }
     }

@@ -35,6 +35,15 @@ impl Slots {
         settled
     }
 
+    /// What is to be acknowledged now.
+    pub(in crate::resilient) fn take_acks(&mut self) -> Vec<AckTag> {
+        let mut acks = std::mem::take(&mut self.acks);
+        for slot in self.open.values_mut() {
+            acks.append(&mut slot.acks);
+        }
+        acks
+    }
+
     pub(super) fn after_settling(&mut self, number: Option<u64>, now: Instant) {
         if let Some(slot) = number.and_then(|number| self.open.get_mut(&number)) {
             slot.inbox.after_settling(now);

@@ -133,6 +133,8 @@ pub(crate) struct Pending<'a> {
     pub(crate) error: Option<&'a Arc<Error>>,
     /// Whether the store is known to hold it.
     pub(crate) kept: bool,
+    /// Whether it stays though nobody waits for it.
+    pub(crate) owned: bool,
 }
 
 #[derive(Debug)]
@@ -145,6 +147,8 @@ pub(super) struct Entry {
     pub(super) tries: u32,
     /// How many senders wait for it.
     pub(super) holders: usize,
+    /// The queue itself answers for it: an earlier session left it, or its sender did.
+    pub(super) owned: bool,
     pub(super) may_have_arrived: bool,
     pub(super) deadline: Option<Instant>,
     pub(super) backoff: Backoff,
@@ -170,6 +174,7 @@ impl Entry {
             attempts: 0,
             tries: 0,
             holders: 1,
+            owned: false,
             may_have_arrived: false,
             deadline,
             backoff: Backoff::new(retry),
@@ -198,6 +203,7 @@ impl Entry {
             reached: self.reached(),
             error: self.error.as_ref(),
             kept: self.noted.is_some(),
+            owned: self.owned,
         }
     }
 }

@@ -39,7 +39,8 @@ impl Outbox {
             let deadline = left.map(|left| now + left.min(FAR));
             let cost = cost(&message);
             let mut entry = Entry::new(message, cost, deadline, self.retry, position);
-            (entry.holders, entry.attempts, entry.noted) = (0, attempts, Some(attempts));
+            (entry.holders, entry.owned) = (0, true);
+            (entry.attempts, entry.noted) = (attempts, Some(attempts));
             let reason = reason.map(|reason| {
                 let text = reason.text.strip_prefix("send: ").unwrap_or(&reason.text);
                 Arc::new(Error::new(reason.kind, "send", text).with_reached(reason.reached))
@@ -68,10 +69,15 @@ impl Outbox {
 
     /// Sets aside what was restored and cannot be sent.
     pub(crate) fn refuse(&mut self, ticket: Ticket, error: Error) {
-        if self.get(ticket).is_some_and(|pending| !matches!(pending.state, State::InFlight | State::Parked)) {
-            self.park(ticket, error);
+        if self.set_aside(ticket, error).is_some() {
             self.unreported.insert(ticket);
         }
+    }
+
+    /// Parks what is not under way nor parked already; whoever asks for it tells of it.
+    pub(crate) fn set_aside(&mut self, ticket: Ticket, error: Error) -> Option<Arc<Error>> {
+        let state = self.entries.get(&ticket)?.state;
+        if matches!(state, State::InFlight | State::Parked) { None } else { self.park(ticket, error) }
     }
 
     /// The next change for the store to make, where there is one.

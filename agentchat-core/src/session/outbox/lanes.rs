@@ -1,6 +1,7 @@
 //! One line per conversation; only its first may be sent.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use super::entry::Ticket;
 use crate::id::ConversationId;
@@ -22,6 +23,12 @@ impl Lanes {
     pub(super) fn is_first(&self, conversation: Option<&ConversationId>, ticket: Ticket) -> bool {
         let lane = conversation.and_then(|conversation| self.0.get(conversation));
         lane.is_none_or(|lane| lane.first() == Some(&ticket))
+    }
+
+    /// Who stands behind `ticket` in its line, in order.
+    pub(super) fn behind(&self, conversation: Option<&ConversationId>, ticket: Ticket) -> Vec<Ticket> {
+        let lane = conversation.and_then(|conversation| self.0.get(conversation));
+        lane.into_iter().flat_map(|lane| lane.range((Excluded(ticket), Unbounded))).copied().collect()
     }
 
     /// Takes `ticket` out of its line. Returns who is first now.

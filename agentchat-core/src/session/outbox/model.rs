@@ -74,6 +74,7 @@ struct Item {
     before: u32,
     tries: u32,
     holders: usize,
+    owned: bool,
     unknown: bool,
     deadline: Option<Instant>,
     /// The count of attempts under which the store is known to hold it.
@@ -117,6 +118,7 @@ impl Pair {
             }
             Op::Late { which, receipt } => self.late(which, receipt),
             Op::Withdraw(which) => self.withdraw(which),
+            Op::Keep(which) => self.keep(which),
             Op::Resume(which) => self.resume(which),
             Op::Discard(which) => self.discard(which),
             Op::Disconnect => {
@@ -299,11 +301,17 @@ impl Pair {
         let Some(at) = self.pick(which, |_| true) else { return };
         let item = &mut self.items[at];
         item.holders = item.holders.saturating_sub(1);
-        let leaves = item.holders == 0 && item.attempts == 0;
+        let leaves = item.holders == 0 && item.attempts == 0 && !item.owned;
         assert_eq!(self.outbox.withdraw(item.ticket), leaves);
         if leaves {
             self.end(at);
         }
+    }
+
+    fn keep(&mut self, which: usize) {
+        let Some(at) = self.pick(which, |_| true) else { return };
+        self.outbox.keep(self.items[at].ticket);
+        self.items[at].owned = true;
     }
 
     fn resume(&mut self, which: usize) {
@@ -359,7 +367,7 @@ impl Pair {
             assert_eq!(**pending.message, item.message);
             let unknown = item.unknown || item.state == State::InFlight;
             assert_eq!(pending.reached == Reached::Unknown, unknown);
-            assert_eq!(pending.kept, item.noted.is_some());
+            assert_eq!((pending.kept, pending.owned), (item.noted.is_some(), item.owned));
             let expected = match item.state {
                 State::Ready if self.is_kept_back(at) => State::Keeping,
                 // The note that it may be tried goes on when the connection is lost.

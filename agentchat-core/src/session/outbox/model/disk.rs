@@ -57,6 +57,7 @@ impl Pair {
             before: 0,
             tries: 0,
             holders: 1,
+            owned: false,
             unknown: false,
             deadline: left.map(|left| self.now + left),
             noted: self.outbox.entries[&ticket].noted,
@@ -195,7 +196,8 @@ impl Pair {
             self.pushed(ticket, send.message, lane);
             let dedup = self.dedup;
             let item = self.item(ticket);
-            (item.attempts, item.before, item.holders) = (send.attempts, send.attempts, 0);
+            (item.attempts, item.before) = (send.attempts, send.attempts);
+            (item.holders, item.owned) = (0, true);
             item.noted = Some(send.attempts);
             item.unknown = match &error {
                 Some(error) => error.reached() == Reached::Unknown,

@@ -29,6 +29,7 @@ pub(super) enum Op {
         receipt: bool,
     },
     Withdraw(usize),
+    Keep(usize),
     Resume(usize),
     Discard(usize),
     Disconnect,
@@ -84,7 +85,8 @@ pub(super) fn decode(dice: &mut Dice) -> Op {
             deadline: (dice.u8(0..4) == 0).then(|| dice.u64(0..40_000)),
         },
         8 => Op::Repeat { which: which(dice), altered: dice.bool() },
-        9..16 => Op::Poll(dice.usize(1..5)),
+        9 => Op::Keep(which(dice)),
+        10..16 => Op::Poll(dice.usize(1..5)),
         16..22 => Op::Answer {
             which: which(dice),
             answer: match dice.u8(0..10) {
@@ -171,6 +173,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         6 => (any::<usize>(), answer).prop_map(|(which, answer)| Op::Answer { which, answer }),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(which, receipt)| Op::Late { which, receipt }),
         1 => any::<usize>().prop_map(Op::Withdraw),
+        1 => any::<usize>().prop_map(Op::Keep),
         1 => any::<usize>().prop_map(Op::Resume),
         1 => any::<usize>().prop_map(Op::Discard),
         1 => Just(Op::Disconnect),

@@ -27,7 +27,9 @@ pub use http::ApiError;
 pub use key::ApiKey;
 pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
-pub use transport::{AgentChatConnector, AgentChatPollConnector, AgentChatTransport, Invitations, Invited};
+pub use transport::{
+    AgentChatConnector, AgentChatPollConnector, AgentChatTransport, Invitations, Invited, ReceiveStats,
+};
 #[cfg(feature = "test-server")]
 pub mod testing;
 #[cfg(feature = "tools")]

@@ -206,7 +206,8 @@ async fn c55_dead_peer() {
 #[tokio::test]
 async fn c56_unknown_frames_and_c57_an_oversize_one() {
     let world = World::new().await;
-    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
+    let connector = world.connector("bob");
+    let (alice, bob) = (world.attach("alice").await, connector.connect().await.expect("attached"));
     let mut events = read(&bob).await;
     backlog(&mut events).await;
     for text in [r#"{"type":"zebra.event","payload":{}}"#, "no json", "[]", "{}", r#"{"type":"message.new"}"#]
@@ -215,6 +216,7 @@ async fn c56_unknown_frames_and_c57_an_oversize_one() {
     }
     say(&alice, &bob, "a").await;
     assert_eq!(word(&message(&mut events).await), "a");
+    assert_eq!(connector.receive_stats().unreadable_frames, 4, "a kind that is not known is no fault");
     let huge = format!(r#"{{"type":"zebra","payload":"{}"}}"#, "x".repeat(3 * 1024 * 1024));
     world.server.push_text("bob", &huge);
     assert_eq!(ending(&mut events).await.kind(), ErrorKind::Disconnected);

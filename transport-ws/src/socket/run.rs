@@ -53,6 +53,10 @@ pub(crate) async fn run(
             message = socket.next(), if may_read => {
                 let end = read_ready(socket, message, session, &mut news).err();
                 let more = news.rows.len() >= AT_ONCE;
+                let unreadable = session.take_unreadable();
+                if unreadable > 0 {
+                    shared.counts.unreadable_frames(unreadable);
+                }
                 shared.arrive(&mut news.rows);
                 if std::mem::take(&mut news.invited) {
                     shared.invited.notify_one();

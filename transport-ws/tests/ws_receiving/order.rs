@@ -2,7 +2,7 @@
 
 use transport_ws::testing::{Profile, PushFault};
 
-use crate::ws_support::{World, backlog, is_quiet, message, numbers, read, say, within, word, words};
+use crate::ws_support::{World, backlog, is_quiet, message, numbers, read, say, word, words};
 
 /// A backlog, and a live message that is pushed before the server drains.
 async fn live_before_the_drain(profile: Profile) {

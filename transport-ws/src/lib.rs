@@ -29,6 +29,7 @@ pub use map_error::ErrorCode;
 pub use mapping::{MAX_ANY_BODY, MAX_BODY};
 pub use transport::{
     AgentChatConnector, AgentChatPollConnector, AgentChatTransport, Frames, Invitations, Invited, Pushed,
+    ReceiveStats,
 };
 pub use wire::Context;
 #[cfg(feature = "test-server")]

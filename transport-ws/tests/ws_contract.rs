@@ -7,7 +7,9 @@ mod ws_support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentchat_core::{Address, Body, CloseMode, Connector, ErrorKind, Outbound, SubscribeOptions};
+use agentchat_core::{
+    Address, AgentCard, Body, CloseMode, Connector, ErrorKind, Event, Outbound, SubscribeOptions,
+};
 use futures_util::StreamExt;
 use scripted::{Scripted, answer, json, pushed, quiet};
 use tokio_tungstenite::tungstenite::protocol::Message;
@@ -15,7 +17,7 @@ use transport_ws::api::GroupDraft;
 use transport_ws::testing::{HttpFault, Profile, PushFault};
 use transport_ws::wire::{ServerFrame, SystemEvent};
 use transport_ws::{AgentChat, ErrorCode};
-use ws_support::{World, backlog, connector, ending, message, next, read, say, within, word};
+use ws_support::{World, backlog, ending, message, next, read, say, within, word};
 
 const BOTH: [Profile; 2] = [Profile::Current, Profile::Legacy];
 
@@ -63,33 +65,54 @@ async fn c61_no_ack_if_not_negotiated() {
 
 #[tokio::test]
 async fn c74_sync_not_array() {
-    for profile in BOTH {
-        for body in [r#"{"messages":[]}"#, "null", "7", "\"[]\"", "[", ""] {
-            let world = World::of(profile).await;
-            let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
-            let no_list = HttpFault::answer(200, "application/json", body);
-            world.server.faults().repeat("GET /v1/messages/sync", 3, no_list);
-            let mut events = read(&bob).await;
-            assert!(backlog(&mut events).await.is_empty(), "{profile:?} {body}");
-            assert_eq!(world.requests("GET", "/v1/messages/sync"), 1, "the loop ends: {profile:?} {body}");
-            say(&alice, &bob, "live").await;
-            assert_eq!(word(&message(&mut events).await), "live", "the socket stays: {profile:?} {body}");
-            // That the list is unusable is told to whoever asks for it.
-            let error = client(&world, "bob").sync(None).await.expect_err("no list");
-            assert_eq!(error.kind(), ErrorKind::Protocol);
-        }
-    }
+    let cases = BOTH.into_iter().flat_map(|profile| {
+        [r#"{"messages":[]}"#, "null", "7", "\"[]\"", "[", ""].map(|body| (profile, body))
+    });
+    futures_util::future::join_all(cases.map(|(profile, body)| async move {
+        let world = World::of(profile).await;
+        stored(&world, 3).await;
+        let connector = world.connector("bob");
+        let (alice, bob) = (world.attach("alice").await, connector.connect().await.expect("attached"));
+        let no_list = HttpFault::answer(200, "application/json", body);
+        world.server.faults().repeat("GET /v1/messages/sync", 100, no_list);
+        // The error is told in place of an end of the backlog.
+        let mut events = read(&bob).await;
+        let error = within(async {
+            loop {
+                match events.next().await.expect("it ends with an error") {
+                    Ok(event) => assert_ne!(event, Event::CaughtUp, "{profile:?} {body}"),
+                    Err(error) => return error,
+                }
+            }
+        })
+        .await;
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{profile:?} {body}: {error:?}");
+        let asked = world.requests("GET", "/v1/messages/sync");
+        assert!((2..10).contains(&asked), "the loop ends: {asked} requests, {profile:?} {body}");
+        assert_eq!(connector.receive_stats().unreadable_lists, asked as u64);
+        assert_eq!(world.server.sockets("bob"), 1, "the socket stays: {profile:?} {body}");
+        // Nothing is lost by it.
+        world.server.faults().clear();
+        let mut events = read(&bob).await;
+        assert_eq!(ws_support::words(&backlog(&mut events).await), ["0", "1", "2"], "{profile:?} {body}");
+        say(&alice, &bob, "live").await;
+        assert_eq!(word(&message(&mut events).await), "live", "{profile:?} {body}");
+    }))
+    .await;
 }
 
 #[tokio::test]
 async fn c76_invites_polled() {
     for profile in BOTH {
         let world = World::of(profile).await;
-        let (alice, bob) = (client(&world, "alice"), client(&world, "bob"));
-        let live = world.attach("bob").await;
+        let (alice, bob) = (client(&world, "alice"), world.connector("bob"));
+        let mut told = bob.invitations();
+        let live = bob.connect().await.expect("attached");
         let made = alice.create_group(&GroupDraft::new("Night shift").with_member("bob"), None).await;
         let group = made.expect("made").group.id;
-        // It was pushed and is polled: the same invitation, by its id.
+        // It is pushed, and told for that.
+        let invited = within(told.next()).await;
+        assert_eq!((invited.invitation.group_id.as_str(), invited.joined), (group.as_str(), false));
         let frames = world.server.journal().into_iter().filter_map(|entry| match entry {
             transport_ws::testing::JournalEntry::Sent { text, .. } => Some(ServerFrame::read(text)),
             _ => None,
@@ -100,15 +123,21 @@ async fn c76_invites_polled() {
                 _ => None,
             })
             .collect();
-        let polled = bob.invitations().await.expect("asked");
-        let mut ids: Vec<&str> = polled.iter().map(|invitation| invitation.id.as_str()).collect();
-        assert_eq!(pushed, ids, "{profile:?}");
-        ids.extend(pushed.iter().map(String::as_str));
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!((ids.len(), polled[0].group_id.as_str()), (1, group.as_str()), "one event");
-        bob.accept_invitation(ids[0], None).await.expect("accepted");
-        assert!(bob.invitations().await.expect("asked").is_empty());
+        assert_eq!(pushed, [invited.invitation.id.as_str()], "{profile:?}");
+        // It is polled when the agent registers and when it connects: one event all the same.
+        let asked = world.requests("GET", "/v1/groups/invites");
+        live.register(&AgentCard::new("bob", "").expect("a card")).await.expect("registered");
+        within(live.close(CloseMode::Detach)).await.expect("closed");
+        world.server.until_sockets("bob", 0).await;
+        let second = alice.create_group(&GroupDraft::new("Day shift").with_member("bob"), None).await;
+        let second = second.expect("made").group.id;
+        let live = bob.connect().await.expect("attached");
+        // Nobody pushed this one.
+        let invited = within(told.next()).await;
+        assert_eq!(invited.invitation.group_id, second, "{profile:?}: the first one is not told again");
+        assert!(world.requests("GET", "/v1/groups/invites") >= asked + 2, "it was asked each time");
+        assert!(told.ready().is_none(), "{profile:?}");
+        bob.client().accept_invitation(&invited.invitation.id, None).await.expect("accepted");
         drop(live);
     }
 }
@@ -117,12 +146,10 @@ async fn c76_invites_polled() {
 async fn c83_gap_without_rest() {
     for profile in BOTH {
         let world = World::of(profile).await;
-        let alice = world.attach("alice").await;
-        let config = world.config("bob").with_attempt_timeout(Duration::from_secs(1));
-        let bob = connector(config).connect().await.expect("attached");
+        let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
         let mut events = read(&bob).await;
         backlog(&mut events).await;
-        // There is no REST to ask: every question is left unanswered.
+        // There is no REST to ask: every question is left unanswered, for as long as a call takes by default.
         world.server.faults().repeat("GET /v1/messages/*", 10, HttpFault::hang());
         world.server.faults().pushes([PushFault::Pass, PushFault::Drop, PushFault::Pass]);
         for text in ["0", "1", "2"] {
@@ -130,10 +157,14 @@ async fn c83_gap_without_rest() {
         }
         assert_eq!(word(&message(&mut events).await), "0", "{profile:?}");
         let begun = Instant::now();
+        let gap = next(&mut events).await;
+        assert!(matches!(gap, Event::Gap { expected: 2, got: 3, .. }), "{profile:?}: {gap:?}");
         assert_eq!(word(&message(&mut events).await), "2", "{profile:?}: what is behind the gap comes");
-        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(2_500), "{profile:?}: {:?}", begun.elapsed());
+        let begun = Instant::now();
         say(&alice, &bob, "3").await;
         assert_eq!(word(&message(&mut events).await), "3", "the same gap is not waited for again");
+        assert!(begun.elapsed() < Duration::from_millis(1_500), "{profile:?}: {:?}", begun.elapsed());
     }
 }
 
@@ -214,7 +245,7 @@ async fn c44_frames_before_ok_not_dispatched() {
     let mut events = bob.subscribe(SubscribeOptions::own()).await.expect("read").events;
     assert_eq!(word(&message(&mut events).await), "early", "afterwards, once");
     let more = tokio::time::timeout(Duration::from_millis(300), events.next()).await;
-    assert!(!matches!(more, Ok(Some(Ok(agentchat_core::Event::Message(_))))), "{more:?}");
+    assert!(!matches!(more, Ok(Some(Ok(Event::Message(_))))), "{more:?}");
 }
 
 #[tokio::test]
@@ -239,16 +270,21 @@ async fn c84_buffer_cap() {
         }),
     )
     .await;
-    let bob = within(server.connector().connect()).await.expect("attached");
+    let connector = server.connector();
+    let bob = within(connector.connect()).await.expect("attached");
     let options = SubscribeOptions::own().with_max_unsettled(10_000);
     let mut events = bob.subscribe(options).await.expect("read").events;
-    assert_eq!(next(&mut events).await, agentchat_core::Event::CaughtUp);
+    assert_eq!(next(&mut events).await, Event::CaughtUp);
     assert_eq!(word(&message(&mut events).await), "1");
+    let gap = next(&mut events).await;
+    assert!(matches!(gap, Event::Gap { expected: 2, got: 3, .. }), "{gap:?}");
     let mut found = Vec::new();
     while found.len() < 501 {
         found.push(word(&message(&mut events).await).parse::<u64>().expect("a number"));
     }
     assert_eq!(found, (3..=503).collect::<Vec<_>>());
+    let stats = connector.receive_stats();
+    assert_eq!((stats.overflows, stats.gaps), (1, 1), "it is told");
 }
 
 /// Waits for `bob` who is away: so many messages of `alice`.

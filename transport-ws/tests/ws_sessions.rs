@@ -107,6 +107,28 @@ async fn c47_a_refusal_that_rest_does_not_confirm_is_a_lost_connection() {
 }
 
 #[tokio::test]
+async fn c47_fatal_4401_4403_http401_when_rest_confirms_it() {
+    for code in [4401, 4403] {
+        let world = World::new().await;
+        let bob = world.connector("bob");
+        bob.connect().await.expect("attached").close(CloseMode::Detach).await.expect("closed");
+        world.server.rotate_key("bob");
+        world.server.faults().close_next_socket(code, "");
+        let error = bob.connect().await.expect_err("the key is old");
+        assert!(error.kind() == ErrorKind::Unauthorized && error.is_fatal(), "{code}: {error:?}");
+    }
+    for status in [401, 403] {
+        let world = World::new().await;
+        let bob = world.connector("bob");
+        bob.connect().await.expect("attached").close(CloseMode::Detach).await.expect("closed");
+        world.server.rotate_key("bob");
+        world.server.faults().on("GET /v1/ws", HttpFault::status(status));
+        let error = bob.connect().await.expect_err("the key is old");
+        assert!(error.kind() == ErrorKind::Unauthorized && error.is_fatal(), "{status}: {error:?}");
+    }
+}
+
+#[tokio::test]
 async fn c48_other_codes_are_a_lost_connection() {
     for code in [1000, 1001, 1006, 1011, 1012, 1013, 4000] {
         let world = World::new().await;
@@ -214,7 +236,8 @@ async fn c55_dead_peer() {
 #[tokio::test]
 async fn c56_unknown_frames_and_c57_an_oversize_one() {
     let world = World::new().await;
-    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
+    let connector = world.connector("bob");
+    let (alice, bob) = (world.attach("alice").await, connector.connect().await.expect("attached"));
     let mut events = read(&bob).await;
     backlog(&mut events).await;
     for text in [r#"{"type":"zebra.event","payload":{}}"#, "no json", "[]", "{}", r#"{"type":"message.new"}"#]
@@ -223,6 +246,7 @@ async fn c56_unknown_frames_and_c57_an_oversize_one() {
     }
     say(&alice, &bob, "a").await;
     assert_eq!(word(&message(&mut events).await), "a");
+    assert_eq!(connector.receive_stats().unreadable_frames, 4, "a kind that is not known is no fault");
     let huge = format!(r#"{{"type":"zebra","payload":"{}"}}"#, "x".repeat(3 * 1024 * 1024));
     world.server.push_text("bob", &huge);
     assert_eq!(ending(&mut events).await.kind(), ErrorKind::Disconnected);

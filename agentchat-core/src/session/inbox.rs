@@ -418,9 +418,15 @@ impl Inbox {
     }
 
     /// What has happened.
+    /// A network that looks after order itself gave up a gap.
+    pub(crate) fn on_gap(&mut self) {
+        self.stats.gaps += 1;
+    }
+
     pub(crate) fn stats(&self) -> InboxStats {
         let order = self.order.stats();
-        InboxStats { late: order.late, gaps: order.gaps, gaps_filled: order.gaps_filled, ..self.stats }
+        let gaps = self.stats.gaps + order.gaps;
+        InboxStats { late: order.late, gaps, gaps_filled: order.gaps_filled, ..self.stats }
     }
 }
 

@@ -42,6 +42,7 @@ pub use webhook::{Webhook, WebhookEvent, WebhookFault, verify_webhook};
 use crate::config::AgentChatConfig;
 use crate::http::{Answer, ApiError, Call, HttpClient, HttpHooks, Manner, RetryPolicy};
 use crate::key::ApiKey;
+use crate::transport::Sends;
 
 /// The result of a call of the AgentChat API.
 pub type ApiResult<T> = Result<T, ApiError>;
@@ -57,6 +58,8 @@ pub struct AgentChat {
     manner: Manner,
     sync_page: u32,
     history_page: u32,
+    /// Who is to know the numbers of one's own messages.
+    sends: Option<Sends>,
     #[cfg(feature = "tools")]
     heard: Option<crate::tools::Heard>,
 }
@@ -72,6 +75,7 @@ impl AgentChat {
             manner: Manner { key: config.key().cloned(), ..Manner::default() },
             sync_page: config.sync_page(),
             history_page: config.history_page(),
+            sends: None,
             #[cfg(feature = "tools")]
             heard: None,
         })
@@ -80,6 +84,8 @@ impl AgentChat {
     /// The same client with another key: the one that a registration, recovery or rotation gave.
     pub fn with_key(mut self, key: ApiKey) -> Self {
         self.manner.key = Some(key);
+        // It may be of another account.
+        self.sends = None;
         self
     }
 
@@ -99,6 +105,12 @@ impl AgentChat {
     /// The same client, watched.
     pub fn with_hooks(mut self, hooks: Arc<dyn HttpHooks>) -> Self {
         self.manner.hooks = Some(hooks);
+        self
+    }
+
+    /// The same client, which tells the numbers of what it sends.
+    pub(crate) fn with_sends(mut self, sends: Sends) -> Self {
+        self.sends = Some(sends);
         self
     }
 

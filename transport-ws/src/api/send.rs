@@ -209,6 +209,10 @@ impl AgentChat {
             .ok()
             .filter(|row| row.id().is_some())
             .ok_or_else(|| ApiError::unreadable("send", &answer, "the answer is no message"))?;
+        if let (Some(sends), Some(conversation), Some(seq)) = (&self.sends, row.conversation_id(), row.seq())
+        {
+            sends.note(conversation, seq);
+        }
         Ok(Sent {
             replayed: answer.status == 200,
             backlog: answer.backlog_warning.as_deref().and_then(BacklogWarning::read),

@@ -39,11 +39,23 @@ pub(crate) struct DialError {
 }
 
 /// Opens a socket and waits until it is live. Ends by the configured deadlines. Dropping the future closes
-/// what was opened.
-pub(crate) async fn dial(config: &AgentChatConfig, tls: &Arc<ClientConfig>) -> Result<Greeted, DialError> {
+/// what was opened. What came over a socket that was never live is put into `early`.
+pub(crate) async fn dial(
+    config: &AgentChatConfig,
+    tls: &Arc<ClientConfig>,
+    early: &mut Vec<MessageRow>,
+) -> Result<Greeted, DialError> {
     let request = request(config, config.handshake()).map_err(lost)?;
     let socket = open(config, tls, request).await?;
-    greet(config, socket).await
+    let mut session = SocketSession::new(Times::of(config), config.handshake(), Instant::now());
+    let greeted = greet(config, socket, &mut session).await;
+    match greeted {
+        Ok((socket, acks, early)) => Ok(Greeted { socket, session, acks, early }),
+        Err(error) => {
+            *early = session.take_early();
+            Err(error)
+        }
+    }
 }
 
 /// Opens a socket as far as the upgrade and closes it again, without a key: no session begins by it, and no
@@ -85,10 +97,13 @@ async fn open(
     }
 }
 
-async fn greet(config: &AgentChatConfig, mut socket: Socket) -> Result<Greeted, DialError> {
-    let now = Instant::now();
-    let mut session = SocketSession::new(Times::of(config), config.handshake(), now);
-    let by = now + config.hello_timeout();
+/// Returns the socket, whether acknowledgements were granted, and what came before that was said.
+async fn greet(
+    config: &AgentChatConfig,
+    mut socket: Socket,
+    session: &mut SocketSession,
+) -> Result<(Socket, bool, Vec<MessageRow>), DialError> {
+    let by = Instant::now() + config.hello_timeout();
     if config.handshake() == Handshake::Hello {
         let key = config.key().ok_or_else(|| lost(no_key()))?;
         let frame = hello(key, &[ACK], config.client_identity());
@@ -140,7 +155,7 @@ async fn greet(config: &AgentChatConfig, mut socket: Socket) -> Result<Greeted, 
             }
         }
         if let Some(acks) = acks {
-            return Ok(Greeted { socket, session, acks, early });
+            return Ok((socket, acks, early));
         }
     }
 }

@@ -56,6 +56,10 @@ pub(crate) async fn run(
                 let end = read_ready(socket, message, session, &mut news).err();
                 let more = news.len() >= AT_ONCE;
                 pushes.tell(news.pushed.drain(..));
+                let unreadable = session.take_unreadable();
+                if unreadable > 0 {
+                    shared.counts.unreadable_frames(unreadable);
+                }
                 shared.arrive(&mut news.rows);
                 if std::mem::take(&mut news.invited) {
                     shared.invited.notify_one();

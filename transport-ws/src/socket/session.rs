@@ -20,6 +20,8 @@ pub(crate) struct SocketSession {
     /// Until when the pong to our last ping may take.
     pong_by: Option<Instant>,
     passed_over: u64,
+    /// How many of those were no frame, until they are told of.
+    unreadable: u64,
 }
 
 /// The deadlines of a socket.
@@ -53,10 +55,11 @@ pub(crate) enum Action {
 
 #[derive(Debug)]
 enum State {
-    /// Messages that arrive before the answer to the greeting wait.
-    Greeting(Vec<MessageRow>),
+    /// Messages that arrive before the answer to the greeting wait, of so many bytes.
+    Greeting(Vec<MessageRow>, usize),
     Live,
-    Over,
+    /// What had arrived early and went to nobody is still to be had.
+    Over(Vec<MessageRow>),
 }
 
 /// What several frames of a live session bring.
@@ -92,12 +95,13 @@ impl SocketSession {
         Self {
             times,
             handshake,
-            state: State::Greeting(Vec::new()),
+            state: State::Greeting(Vec::new(), 0),
             opened: now,
             heard: now,
             next_ping: now + times.ping,
             pong_by: None,
             passed_over: 0,
+            unreadable: 0,
         }
     }
 
@@ -105,32 +109,46 @@ impl SocketSession {
     pub(crate) fn on_frame(&mut self, frame: ServerFrame, now: Instant) -> Vec<Action> {
         self.on_sign_of_life(now);
         match (frame, &mut self.state) {
-            (_, State::Over) => Vec::new(),
-            (ServerFrame::HelloOk { capabilities }, State::Greeting(_)) => {
+            (_, State::Over(_)) => Vec::new(),
+            (ServerFrame::HelloOk { capabilities }, State::Greeting(..)) => {
                 self.go_live(capabilities.iter().any(|it| it == ACK))
             }
-            (ServerFrame::Message(row), State::Greeting(early)) => {
-                // Whoever proved itself by a header may be live without a word. Others may have sent nothing
-                // yet that anybody asked for: what is beyond the bound is still on the server.
-                if early.len() < EARLY {
-                    early.push(row);
-                }
+            (ServerFrame::Message(row), State::Greeting(early, bytes)) => {
+                *bytes += row.len();
+                early.push(row);
+                let too_much = early.len() > EARLY || *bytes > EARLY_BYTES;
                 match self.handshake {
+                    // Whoever proved itself by a header may be live without a word.
                     Handshake::Header => self.go_live(false),
+                    Handshake::Hello if too_much => self.close(1008, TOO_EARLY),
                     Handshake::Hello => Vec::new(),
                 }
             }
             (ServerFrame::Message(row), State::Live) => vec![Action::Message(row)],
             (ServerFrame::Invitation(_), State::Live) => vec![Action::Invited],
-            (ServerFrame::Refused { .. }, State::Greeting(_)) => {
-                self.state = State::Over;
+            (ServerFrame::Refused { .. }, State::Greeting(..)) => {
+                self.state = State::Over(Vec::new());
                 vec![Action::Refused]
             }
             (frame, State::Live) if is_news(&frame) => vec![Action::Pushed(frame)],
-            _ => {
+            (frame, _) => {
                 self.passed_over += 1;
+                self.unreadable += u64::from(matches!(frame, ServerFrame::Unreadable(_)));
                 Vec::new()
             }
+        }
+    }
+
+    /// How many frames could not be read since this was asked last.
+    pub(crate) fn take_unreadable(&mut self) -> u64 {
+        std::mem::take(&mut self.unreadable)
+    }
+
+    /// What arrived before the answer to the greeting, when there is none.
+    pub(crate) fn take_early(&mut self) -> Vec<MessageRow> {
+        match &mut self.state {
+            State::Greeting(early, _) | State::Over(early) => std::mem::take(early),
+            State::Live => Vec::new(),
         }
     }
 
@@ -178,13 +196,13 @@ impl SocketSession {
     pub(crate) fn deadline(&self) -> Instant {
         let alive = self.pong_by.unwrap_or(self.next_ping).min(self.heard + self.times.idle);
         match self.state {
-            State::Greeting(_) => alive.min(self.opened + self.patience()),
-            State::Live | State::Over => alive,
+            State::Greeting(..) => alive.min(self.opened + self.patience()),
+            State::Live | State::Over(_) => alive,
         }
     }
 
     pub(crate) fn on_tick(&mut self, now: Instant) -> Vec<Action> {
-        if matches!(self.state, State::Greeting(_)) && now >= self.opened + self.patience() {
+        if matches!(self.state, State::Greeting(..)) && now >= self.opened + self.patience() {
             return match self.handshake {
                 // An older server answers nothing to a good key.
                 Handshake::Header => self.go_live(false),
@@ -197,7 +215,7 @@ impl SocketSession {
         if self.pong_by.is_some_and(|by| now >= by) {
             return self.close(1011, "ping timeout");
         }
-        if self.pong_by.is_none() && now >= self.next_ping && !matches!(self.state, State::Over) {
+        if self.pong_by.is_none() && now >= self.next_ping && !matches!(self.state, State::Over(_)) {
             self.next_ping = now + self.times.ping;
             self.pong_by = Some(now + self.times.pong);
             return vec![Action::Ping];
@@ -219,17 +237,19 @@ impl SocketSession {
     }
 
     fn go_live(&mut self, acks: bool) -> Vec<Action> {
-        let State::Greeting(early) = std::mem::replace(&mut self.state, State::Live) else {
+        let State::Greeting(early, _) = std::mem::replace(&mut self.state, State::Live) else {
             return Vec::new();
         };
         std::iter::once(Action::Live { acks }).chain(early.into_iter().map(Action::Message)).collect()
     }
 
     fn close(&mut self, code: u16, reason: &'static str) -> Vec<Action> {
-        if matches!(self.state, State::Over) {
-            return Vec::new();
-        }
-        self.state = State::Over;
+        let early = match &mut self.state {
+            State::Over(_) => return Vec::new(),
+            State::Greeting(early, _) => std::mem::take(early),
+            State::Live => Vec::new(),
+        };
+        self.state = State::Over(early);
         vec![Action::Close { code, reason }]
     }
 }
@@ -241,8 +261,12 @@ fn is_news(frame: &ServerFrame) -> bool {
 
 /// The capability of acknowledging single messages.
 pub(crate) const ACK: &str = "ack";
-/// Messages kept that arrive before the answer to the greeting.
-const EARLY: usize = 64;
+/// Messages kept that arrive before the answer to the greeting: as many as a server drains by itself. Older
+/// servers bring them once.
+const EARLY: usize = 10_000;
+/// The same in bytes.
+const EARLY_BYTES: usize = 16 * 1024 * 1024;
+const TOO_EARLY: &str = "too much before the greeting";
 /// How long a server that was given the key in a header has to refuse it.
 const HEADER_GRACE: Duration = Duration::from_secs(1);
 
@@ -283,6 +307,19 @@ mod tests {
         assert!(matches!(&actions[1], Action::Message(row) if row.id() == Some("m1")), "{actions:?}");
         assert_eq!(actions.len(), 2);
         assert!(session.on_frame(hello_ok(""), now).is_empty(), "live is live");
+    }
+
+    #[test]
+    fn what_comes_early_is_kept_up_to_a_bound_and_is_there_when_the_greeting_fails() {
+        let now = Instant::now();
+        let mut session = SocketSession::new(TIMES, Handshake::Hello, now);
+        for number in 0..EARLY {
+            assert!(session.on_frame(message(&number.to_string()), now).is_empty());
+        }
+        let actions = session.on_frame(message("last"), now);
+        assert!(matches!(actions[..], [Action::Close { reason: TOO_EARLY, .. }]), "{actions:?}");
+        assert_eq!(session.take_early().len(), EARLY + 1);
+        assert!(live(now).take_early().is_empty());
     }
 
     #[test]
@@ -383,7 +420,7 @@ mod tests {
             assert!(session.on_frame(ServerFrame::read(text.to_owned()), now).is_empty(), "{text}");
         }
         assert!(session.on_frame(ServerFrame::binary(), now).is_empty());
-        assert_eq!(session.passed_over(), 5);
+        assert_eq!((session.passed_over(), session.take_unreadable(), session.take_unreadable()), (5, 5, 0));
         assert!(matches!(session.on_frame(message("m"), now)[..], [Action::Message(_)]));
     }
 

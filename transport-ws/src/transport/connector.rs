@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use agentchat_core::agent::Role;
@@ -15,12 +15,14 @@ use async_trait::async_trait;
 use rustls::ClientConfig;
 
 use super::AgentChatTransport;
+use super::counts::{Counts, ReceiveStats};
 use super::follower::Follower;
 use super::frames::{Frames, Pushes};
 use super::invitations::{Invitations, Invites};
 use super::keeping::Keeping;
 use super::names::Names;
 use super::positions::Positions;
+use super::sends::Sends;
 use super::shared::{Leftover, Owner, Shared};
 use super::verdict::{ending_of, verdict};
 use crate::api::AgentChat;
@@ -28,6 +30,7 @@ use crate::config::AgentChatConfig;
 use crate::http::RetryPolicy;
 use crate::mapping::{MAX_ANY_BODY, SCHEME, address_of};
 use crate::socket::{CloseMeaning, dial, run};
+use crate::wire::MessageRow;
 
 /// Attaches the agent that an API key belongs to. Cheap to clone; clones share what they know.
 ///
@@ -53,6 +56,8 @@ struct Inner {
     acks: OnceLock<()>,
     /// How often in a row the server said that it got no greeting.
     unheard: AtomicU32,
+    counts: Arc<Counts>,
+    sends: Sends,
 }
 
 impl AgentChatConnector {
@@ -66,28 +71,33 @@ impl AgentChatConnector {
         }
         let client = AgentChat::new(&config)?.with_retry(RetryPolicy::none());
         let tls = crate::tls::config(&config)?;
-        let (handle, names) = (OnceLock::new(), Names::default());
-        let (leftover, positions) = (Leftover::default(), Positions::default());
-        let (store, keeping) = (None, OnceLock::new());
-        let invites = Invites::new(config.invitations());
-        let pushes = Pushes::default();
-        let (acks, unheard) = (OnceLock::new(), AtomicU32::new(0));
-        let inner = Inner {
+        Ok(Self::fresh(config, client, tls, None))
+    }
+
+    fn fresh(
+        config: AgentChatConfig,
+        client: AgentChat,
+        tls: Arc<ClientConfig>,
+        store: Option<Arc<dyn CursorStore>>,
+    ) -> Self {
+        let (invites, sends) = (Invites::new(config.invitations()), Sends::default());
+        Self(Arc::new(Inner {
             config,
-            client,
+            client: client.with_sends(sends.clone()),
             tls,
-            handle,
-            names,
-            leftover,
-            positions,
+            handle: OnceLock::new(),
+            names: Names::default(),
+            leftover: Leftover::default(),
+            positions: Positions::default(),
             store,
-            keeping,
+            keeping: OnceLock::new(),
             invites,
-            pushes,
-            acks,
-            unheard,
-        };
-        Ok(Self(Arc::new(inner)))
+            pushes: Pushes::default(),
+            acks: OnceLock::new(),
+            unheard: AtomicU32::new(0),
+            counts: Arc::default(),
+            sends,
+        }))
     }
 
     /// The same, fresh, with a place to keep how far each conversation is settled.
@@ -104,21 +114,7 @@ impl AgentChatConnector {
     /// that the server says are gone, or not this agent's to read, are cleared.
     pub fn with_cursor_store(self, store: Arc<dyn CursorStore>) -> Self {
         let Inner { config, client, tls, .. } = &*self.0;
-        Self(Arc::new(Inner {
-            config: config.clone(),
-            client: client.clone(),
-            tls: Arc::clone(tls),
-            handle: OnceLock::new(),
-            names: Names::default(),
-            leftover: Leftover::default(),
-            positions: Positions::default(),
-            store: Some(store),
-            keeping: OnceLock::new(),
-            invites: Invites::new(config.invitations()),
-            pushes: Pushes::default(),
-            acks: OnceLock::new(),
-            unheard: AtomicU32::new(0),
-        }))
+        Self::fresh(config.clone(), client.clone(), Arc::clone(tls), Some(store))
     }
 
     /// The server says that it got no greeting. A slow line makes it say so, and an outage; one that says it
@@ -147,6 +143,11 @@ impl AgentChatConnector {
     /// The API under the agent's key, for what the transport does not wrap. Calls are tried once.
     pub fn client(&self) -> &AgentChat {
         &self.0.client
+    }
+
+    /// What its attachments have met that is not as it should be.
+    pub fn receive_stats(&self) -> ReceiveStats {
+        self.0.counts.snapshot()
     }
 
     /// What an attachment without a socket shares with those that have one.
@@ -208,7 +209,13 @@ impl Connector for AgentChatConnector {
         let address = address_of(&own).ok_or_else(unusable)?;
         let keeping = self.keeping(&own).await?;
         // Boxed, since what is handed to a task has its room there twice.
-        let greeted = match dial(&inner.config, &inner.tls).await {
+        let mut early = Vec::new();
+        let dialled = dial(&inner.config, &inner.tls, &mut early).await;
+        if inner.acks.get().is_none() && dialled.as_ref().is_err_and(|it| it.meaning == CloseMeaning::Lost) {
+            // An older server does not bring it again.
+            inner.keep_early(early);
+        }
+        let greeted = match dialled {
             Ok(greeted) => {
                 inner.unheard.store(0, Ordering::Relaxed);
                 Box::new(greeted)
@@ -228,7 +235,9 @@ impl Connector for AgentChatConnector {
         }
         let keeping = keeping.filter(|_| !acks);
         let shared = Shared::new(acks, Arc::clone(&inner.leftover), inner.positions.clone());
-        let shared = Arc::new(shared.with_keeping(keeping.clone()));
+        let shared = shared.with_keeping(keeping.clone()).with_counts(Arc::clone(&inner.counts));
+        let shared = Arc::new(shared);
+        inner.sends.tell(&shared);
         let kept = keeping.is_some();
         let within = inner.config.pong_timeout();
         let (client, task_shared, task_own) = (inner.client.clone(), Arc::clone(&shared), Arc::clone(&own));
@@ -276,6 +285,18 @@ impl Connector for AgentChatConnector {
     }
 }
 
+impl Inner {
+    /// Keeps what came over a socket that was never live for the next one.
+    fn keep_early(&self, rows: Vec<MessageRow>) {
+        let mut leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
+        if leftover.len() < EARLY {
+            let places = rows.iter().filter_map(|row| Some((row.conversation_id()?, row.seq()?)));
+            self.positions.arrived(places);
+            leftover.extend(rows);
+        }
+    }
+}
+
 impl fmt::Debug for AgentChatConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentChatConnector")
@@ -313,3 +334,5 @@ pub(super) fn unusable() -> Error {
 const UNHEARD: u32 = 3;
 /// How long the store may take for what was settled before a connection was lost.
 const FLUSHING: Duration = Duration::from_secs(1);
+/// Rows kept of sockets that were never live, about: as many as a server drains to one.
+const EARLY: usize = 10_000;

@@ -32,9 +32,9 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let State::Ready(reading) = &mut self.0
-            && let Some(delivery) = reading.ready()
+            && let Some(event) = reading.ready()
         {
-            return Poll::Ready(Some(Ok(Event::Message(delivery))));
+            return Poll::Ready(Some(Ok(event)));
         }
         let mut waiting = match mem::replace(&mut self.0, State::Over) {
             State::Ready(reading) => Box::pin(reading.next()) as BoxFuture<'static, Next>,

@@ -2,56 +2,121 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::time::sleep;
 
+use super::order::Ask;
 use super::shared::Shared;
-use crate::api::{AgentChat, History};
+use crate::api::{AgentChat, ApiResult, History};
+use crate::http::ApiError;
 use crate::wire::MessageRow;
 
-/// The missing rows that history has.
+/// What history has in a stretch of a conversation.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) rows: Vec<MessageRow>,
+    /// The numbers of those that need not be handed out.
+    pub(crate) done: Vec<u64>,
+    /// Before this number history has nothing else.
+    pub(crate) to: u64,
+}
+
+/// What history has after the number `after` and before the number `before`, or as far as one look goes.
 pub(super) async fn missing(
     client: &AgentChat,
     conversation: &str,
     after: u64,
     before: u64,
     acks: bool,
-) -> Vec<MessageRow> {
-    let (mut found, mut after) = (Vec::new(), after);
-    for _ in 0..HISTORY_PAGES {
-        // Whatever goes wrong: the rows behind the hole must not wait for it.
-        let Ok(page) = client.history(conversation, History::After(after)).await else { break };
+) -> ApiResult<Found> {
+    let (mut found, mut after) = (Found { to: before, ..Found::default() }, after);
+    for pages in 1.. {
+        let page = client.history(conversation, History::After(after)).await?;
         let last = page.readable().filter_map(MessageRow::seq).max();
         let is_last = page.is_last();
-        // Where messages are acknowledged, one that is not stored any more has been settled.
-        let open = |row: &MessageRow| !acks || row.status().is_none_or(|status| status == "stored");
-        let rows = page.rows.into_iter().filter_map(std::result::Result::ok);
-        found.extend(rows.filter(|row| row.seq().is_some_and(|seq| seq < before) && open(row)));
+        for row in page.rows.into_iter().filter_map(Result::ok) {
+            let Some(seq) = row.seq().filter(|seq| *seq < before) else { continue };
+            // Where messages are acknowledged, one that is not stored any more has been settled.
+            match acks && row.status().is_some_and(|status| status != "stored") {
+                true => found.done.push(seq),
+                false => found.rows.push(row),
+            }
+        }
         match last {
-            Some(last) if !is_last && last > after && last.saturating_add(1) < before => after = last,
+            Some(last) if !is_last && last > after && last.saturating_add(1) < before => {
+                if pages == HISTORY_PAGES {
+                    found.to = last.saturating_add(1);
+                    break;
+                }
+                after = last;
+            }
             _ => break,
         }
     }
-    found
+    Ok(found)
 }
 
-/// What was written to an earlier socket and did not arrive there is in history only.
-pub(super) async fn lost_between_sockets(client: AgentChat, shared: Arc<Shared>) -> Vec<MessageRow> {
-    let due = shared.take_due();
+/// Asks history, and once more where it may only have stumbled. Nothing where it cannot be read.
+pub(super) async fn asked(client: AgentChat, ask: Ask, acks: bool) -> (u64, Option<Found>) {
+    let asking = || missing(&client, &ask.conversation, ask.after, ask.before, acks);
+    let mut found = asking().await;
+    if found.as_ref().is_err_and(is_worth_another) {
+        sleep(AGAIN).await;
+        found = asking().await;
+    }
+    if let Err(error) = &found {
+        tracing::debug!(name: "history.unread", %error, "what is missing could not be looked for");
+    }
+    (ask.number, found.ok())
+}
+
+/// What was written to an earlier socket and did not arrive there is in history only. Returns what it has,
+/// and where there may be more: from which number on, by conversations.
+pub(super) async fn lost_between_sockets(
+    client: &AgentChat,
+    shared: &Arc<Shared>,
+) -> (Vec<MessageRow>, HashMap<String, u64>) {
+    let due = shared.due();
     let looking = futures_util::stream::iter(due.clone())
-        .map(|(conversation, next)| {
-            let client = client.clone();
-            async move { missing(&client, &conversation, next.saturating_sub(1), u64::MAX, false).await }
+        .map(|(conversation, next)| async move {
+            let mut found = missing(client, &conversation, next.saturating_sub(1), u64::MAX, false).await;
+            for pause in PAUSES {
+                if !found.as_ref().is_err_and(is_worth_another) {
+                    break;
+                }
+                sleep(pause).await;
+                found = missing(client, &conversation, next.saturating_sub(1), u64::MAX, false).await;
+            }
+            (conversation, found)
         })
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>();
-    tokio::select! {
-        _ = shared.ended() => {
-            shared.give_back_due(due);
-            Vec::new()
+    let looked = tokio::select! {
+        _ = shared.ended() => return Default::default(),
+        looked = looking => looked,
+    };
+    let (mut rows, mut rest, mut unread) = (Vec::new(), HashMap::new(), Vec::new());
+    for (conversation, found) in looked {
+        match found {
+            Ok(found) => {
+                rows.extend(found.rows);
+                if found.to < u64::MAX {
+                    rest.insert(conversation, found.to);
+                }
+            }
+            Err(error) if is_worth_another(&error) => {
+                tracing::debug!(name: "history.unread", %error, "what is missing could not be looked for");
+                unread.extend(due.iter().find(|(name, _)| *name == conversation).cloned());
+            }
+            // It is gone, or not for this agent to read any more.
+            Err(_) => {}
         }
-        found = looking => found.into_iter().flatten().collect(),
     }
+    // What could not be read is looked for over the next attachment: live messages do not wait for it.
+    shared.looked(rest.iter().map(|(name, next)| (name.clone(), *next)).collect(), unread);
+    (rows, rest)
 }
 
 /// Rows of each conversation by their numbers, in the places that its rows have.
@@ -68,7 +133,15 @@ pub(super) fn in_place(mut rows: Vec<MessageRow>) -> Vec<MessageRow> {
     rows
 }
 
+fn is_worth_another(error: &ApiError) -> bool {
+    agentchat_core::Advice::Never != error.advice()
+}
+
 /// Conversations that are looked at together.
-const AT_ONCE: usize = 8;
-/// Pages of history that are read to close one hole.
+pub(super) const AT_ONCE: usize = 8;
+/// Pages of history that are read at one look.
 const HISTORY_PAGES: usize = 10;
+/// How soon a history that stumbled is asked again about a hole.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How often, and how late, it is asked again about what was lost between two sockets.
+const PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(600)];

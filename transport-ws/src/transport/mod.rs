@@ -6,6 +6,7 @@
 //! common with the socket's task. `positions`, `lost` and `keeping` make good what older servers forget.
 
 mod connector;
+mod counts;
 mod directory;
 mod ending;
 mod events;
@@ -21,6 +22,7 @@ mod poll;
 mod positions;
 mod reading;
 mod senders;
+mod sends;
 pub(crate) mod shared;
 mod text_map;
 mod verdict;
@@ -38,6 +40,7 @@ use async_trait::async_trait;
 use tokio::time::{sleep, timeout};
 
 pub use connector::AgentChatConnector;
+pub use counts::ReceiveStats;
 use directory::Directory;
 use events::Events;
 pub(crate) use frames::Pushes;
@@ -48,6 +51,7 @@ use names::Names;
 pub use poll::AgentChatPollConnector;
 pub(crate) use poll::INTERVAL as POLL_INTERVAL;
 use reading::{Reading, in_server_numbers, message_of, tag};
+pub(crate) use sends::Sends;
 use shared::{Owner, Shared};
 use verdict::confirmed;
 
@@ -108,6 +112,9 @@ impl AgentChatTransport {
             if error.error_code() == Some(ErrorCode::AwaitingReply)
                 && let Ok(Some(row)) = self.client.find_sent(draft.to(), draft.client_msg_id()).await
             {
+                if let (Some(server), Some(seq)) = (row.conversation_id(), row.seq()) {
+                    self.shared.note_own(server, seq);
+                }
                 return Ok(Sent::found(row));
             }
             return Err(confirmed(&self.client, &self.own, without_names(error, draft.to())).await);
@@ -201,16 +208,9 @@ impl Transport for AgentChatTransport {
         self.shared.check("send")?;
         let draft = to_draft(message)?;
         let sent = self.shared.under("send", self.send_draft(&draft)).await?;
-        if let Some(server) = sent.row.conversation_id() {
-            if let Some(seq) = sent.row.seq() {
-                self.shared.note_sent(server, seq);
-                if let Some(keeping) = &self.shared.keeping {
-                    keeping.sent(server, seq);
-                }
-            }
-            if let Some(name) = &message.conversation {
-                self.names.note(name.as_str(), server);
-            }
+        // Its number was told to the reader by the client itself.
+        if let (Some(server), Some(name)) = (sent.row.conversation_id(), &message.conversation) {
+            self.names.note(name.as_str(), server);
         }
         receipt(&sent)
     }

@@ -3,12 +3,21 @@
 //! The server counts within *its* conversations. One of them may carry several of core's (a sender may name
 //! its own), so only here, where the server's id is still there, can a missing number be told from one that
 //! went to another conversation.
+//!
+//! A hole is looked for in history a moment after it shows, and passed when history has been read, or when it
+//! has been waited for long enough, whatever history does. What history has after that goes on late.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod line;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::line::Line;
+use super::lost::Found;
 use super::text_map::TextMap;
 use crate::wire::MessageRow;
 
@@ -17,298 +26,287 @@ use crate::wire::MessageRow;
 pub(crate) struct Order {
     lines: TextMap<String, Line>,
     uses: u64,
+    /// Conversations that have a hole, oldest first.
+    open: BTreeMap<Hole, String>,
+    /// Those of them that history is still to be asked about.
+    fresh: BTreeSet<Hole>,
+    holes: u64,
+    /// What history is to be asked for.
+    to_ask: VecDeque<Ask>,
+    /// What it was asked for, by their numbers.
+    asked: BTreeMap<u64, Ask>,
+    asks: u64,
+    /// What waits, in bytes.
+    bytes: usize,
 }
 
-/// A row may be handed on.
+/// What goes on.
 #[derive(Debug)]
-pub(crate) struct Passed {
-    pub(crate) row: MessageRow,
-    /// Later ones of its conversation went before it.
-    pub(crate) late: bool,
+pub(crate) enum Passed {
+    /// A row may be handed on. `late`: later ones of its conversation went before it.
+    Row { row: MessageRow, late: bool },
+    /// Numbers from `expected` on, and before `got`, were given up.
+    Gap { conversation: String, expected: u64, got: u64 },
 }
 
-#[derive(Debug)]
-struct Line {
-    next: u64,
-    held: BTreeMap<u64, MessageRow>,
-    /// Numbers at or above `next` that will not come: one's own messages.
-    own: BTreeSet<u64>,
-    /// Since when something is missing.
-    since: Option<Instant>,
-    asked: bool,
-    used: u64,
+/// A question to history: what a conversation has after one number and before another.
+#[derive(Debug, Clone)]
+pub(crate) struct Ask {
+    pub(crate) number: u64,
+    pub(crate) conversation: String,
+    pub(crate) after: u64,
+    pub(crate) before: u64,
+}
+
+/// Since when something is missing, and a number to tell holes of one moment apart.
+type Hole = (Instant, u64);
+
+impl Passed {
+    pub(crate) fn into_row(self) -> Option<MessageRow> {
+        match self {
+            Self::Row { row, .. } => Some(row),
+            Self::Gap { .. } => None,
+        }
+    }
 }
 
 impl Order {
-    /// A row of the backlog: it is in its place already.
-    pub(crate) fn backlog(&mut self, row: MessageRow) -> Passed {
-        if let (Some(conversation), Some(seq)) = (row.conversation_id(), row.seq()) {
-            self.line(conversation, seq, |line| line.next = line.next.max(seq + 1));
+    /// A row of the backlog: it is in its place already. What waited and belongs before it goes before it.
+    pub(crate) fn backlog(&mut self, row: MessageRow, out: &mut impl Extend<Passed>) {
+        let (Some(conversation), Some(seq)) = (row.conversation_id(), row.seq()) else {
+            out.extend(Some(Passed::Row { row, late: false }));
+            return;
+        };
+        let (due, idle) = self.place(conversation, seq, |line| {
+            let before = (line.next, line.is_idle());
+            if line.is_idle() {
+                line.next = line.next.max(seq.saturating_add(1));
+            }
+            before
+        });
+        if idle {
+            out.extend(Some(Passed::Row { row, late: seq < due }));
+            return;
         }
-        Passed { row, late: false }
+        let conversation = conversation.to_owned();
+        let Some(line) = self.lines.get_mut(&conversation) else { return };
+        // What is missing between them does not wait at the server: it was settled, or is one's own.
+        if let Some(upto) = seq.checked_sub(1) {
+            line.pass_upto(upto, None, &mut self.bytes, out);
+        }
+        let twins = line.take(seq, row.id(), &mut self.bytes);
+        let late = seq < line.next;
+        line.next = line.next.max(seq.saturating_add(1));
+        out.extend(Some(Passed::Row { row, late }));
+        out.extend(twins.into_iter().map(|row| Passed::Row { row, late: true }));
+        line.advance(&mut self.bytes, out);
+        self.settle(&conversation);
     }
 
-    /// A row that arrived. Without a number it passes at once.
-    pub(crate) fn row(&mut self, row: MessageRow, now: Instant, out: &mut impl Extend<Passed>) {
+    /// A row that arrived. Without a number it passes at once. Returns whether too much waits, so that some
+    /// of it was let go.
+    pub(crate) fn row(&mut self, row: MessageRow, now: Instant, out: &mut impl Extend<Passed>) -> bool {
         let (Some(conversation), Some(seq)) = (row.conversation_id(), row.seq()) else {
-            out.extend(Some(Passed { row, late: false }));
-            return;
+            out.extend(Some(Passed::Row { row, late: false }));
+            return false;
         };
-        let place = |line: &mut Line| {
-            let (due, idle) = (line.next, line.held.is_empty() && line.own.is_empty());
+        let (due, idle) = self.place(conversation, seq, |line| {
+            let (due, idle) = (line.next, line.is_idle());
             if seq <= due && idle {
-                line.next = due.max(seq + 1);
+                line.next = due.max(seq.saturating_add(1));
             }
             (due, idle)
-        };
-        let (due, idle) = self.line(conversation, seq, place);
+        });
         if seq <= due && idle {
             // Nearly every row: it is due, and nothing waits for it.
-            out.extend(Some(Passed { row, late: seq < due }));
-            return;
+            out.extend(Some(Passed::Row { row, late: seq < due }));
+            return false;
         }
-        let Some(line) = self.lines.get_mut(conversation) else { return };
+        let conversation = conversation.to_owned();
+        let Some(line) = self.lines.get_mut(&conversation) else { return false };
+        let mut overflows = false;
         if seq <= line.next {
             let late = seq < line.next;
-            line.next = line.next.max(seq + 1);
-            out.extend(Some(Passed { row, late }));
-            line.advance(now, out);
-            return;
-        }
-        line.held.insert(seq, row);
-        if line.held.len() > HELD {
-            line.flush(out);
+            line.next = line.next.max(seq.saturating_add(1));
+            out.extend(Some(Passed::Row { row, late }));
+            line.advance(&mut self.bytes, out);
         } else {
-            line.since.get_or_insert(now);
+            line.hold(seq, row, now, &mut self.bytes);
+            if line.held() > HELD {
+                overflows = true;
+                line.pass_upto(u64::MAX, Some(&conversation), &mut self.bytes, out);
+            }
         }
+        self.settle(&conversation);
+        while self.bytes > HELD_BYTES
+            && let Some((_, oldest)) = self.open.first_key_value()
+        {
+            overflows = true;
+            let conversation = oldest.clone();
+            self.give_up(&conversation, u64::MAX, out);
+        }
+        overflows
     }
 
     /// A message of one's own has this number; it is not pushed.
-    pub(crate) fn sent(&mut self, conversation: &str, seq: u64, now: Instant, out: &mut impl Extend<Passed>) {
+    pub(crate) fn sent(&mut self, conversation: &str, seq: u64, out: &mut impl Extend<Passed>) {
         let Some(line) = self.lines.get_mut(conversation) else { return };
-        if seq >= line.next && line.own.len() < HELD {
-            line.own.insert(seq);
-            line.advance(now, out);
+        if line.note_done(seq) {
+            line.advance(&mut self.bytes, out);
+            self.settle(conversation);
         }
     }
 
-    /// When [`Order::overdue`] has something to tell.
+    /// When [`Order::on_time`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let waiting = self.lines.values().filter(|line| !line.asked).filter_map(|line| line.since);
-        waiting.min().map(|since| since + PATIENCE)
+        let ((since, _), _) = self.open.first_key_value()?;
+        let pass = *since + PATIENCE;
+        Some(self.fresh.first().map_or(pass, |(since, _)| pass.min(*since + GRACE)))
     }
 
-    /// A conversation whose missing rows are to be looked for in history: those after the number `after`
-    /// and before the number `before`. It is told once; answer with [`Order::history`].
-    pub(crate) fn overdue(&mut self, now: Instant) -> Option<(String, u64, u64)> {
-        let late = |line: &Line| !line.asked && line.since.is_some_and(|since| since + PATIENCE <= now);
-        let (conversation, line) = self.lines.iter_mut().find(|(_, line)| late(line))?;
-        line.asked = true;
-        let before = *line.held.keys().next()?;
-        Some((conversation.clone(), line.next - 1, before))
-    }
-
-    /// What history has of the missing rows, or nothing where it could not be read. What is missing then
-    /// does not come any more.
-    pub(crate) fn history(
-        &mut self,
-        conversation: &str,
-        rows: Vec<MessageRow>,
-        out: &mut impl Extend<Passed>,
-    ) {
-        let Some(line) = self.lines.get_mut(conversation) else { return };
-        for row in rows {
-            match row.seq() {
-                Some(seq) if seq >= line.next => drop(line.held.entry(seq).or_insert(row)),
-                _ => {}
+    /// Lets go what has waited long enough, and notes what history is to be asked for.
+    pub(crate) fn on_time(&mut self, now: Instant, out: &mut impl Extend<Passed>) {
+        while let Some(hole) = self.fresh.first().copied()
+            && hole.0 + GRACE <= now
+        {
+            self.fresh.remove(&hole);
+            let Some(conversation) = self.open.get(&hole) else { continue };
+            let Some(line) = self.lines.get(conversation) else { continue };
+            if let Some(before) = line.last_held()
+                && self.to_ask.len() < ASKS
+            {
+                self.asks += 1;
+                let (conversation, after) = (conversation.clone(), line.next.saturating_sub(1));
+                self.to_ask.push_back(Ask { number: self.asks, conversation, after, before });
             }
         }
-        line.flush(out);
+        while let Some((hole, conversation)) = self.open.first_key_value()
+            && hole.0 + PATIENCE <= now
+        {
+            let conversation = conversation.clone();
+            let waited = |line: &Line| line.last_held_since(now.checked_sub(PATIENCE)?);
+            let upto = self.lines.get(&conversation).and_then(waited).unwrap_or(u64::MAX);
+            self.give_up(&conversation, upto, out);
+        }
+    }
+
+    /// What history is to be asked for next; answer with [`Order::history`].
+    pub(crate) fn next_ask(&mut self) -> Option<Ask> {
+        let ask = self.to_ask.pop_front()?;
+        self.asked.insert(ask.number, ask.clone());
+        Some(ask)
+    }
+
+    /// What history has of what it was asked for, or nothing where it could not be read: what is missing may
+    /// still come then, until it has been waited for long enough.
+    pub(crate) fn history(
+        &mut self,
+        number: u64,
+        found: Option<Found>,
+        now: Instant,
+        out: &mut impl Extend<Passed>,
+    ) {
+        let (Some(ask), Some(found)) = (self.asked.remove(&number), found) else { return };
+        let Some(line) = self.lines.get_mut(&ask.conversation) else {
+            out.extend(found.rows.into_iter().map(|row| Passed::Row { row, late: true }));
+            return;
+        };
+        for seq in found.done {
+            line.note_known(seq);
+        }
+        for row in found.rows {
+            match row.seq() {
+                Some(seq) if seq >= line.next => line.hold(seq, row, now, &mut self.bytes),
+                _ => out.extend(Some(Passed::Row { row, late: true })),
+            }
+        }
+        let is_all = found.to >= ask.before;
+        let upto = if is_all { ask.before } else { found.to.saturating_sub(1) };
+        if line.next <= upto {
+            line.pass_upto(upto, Some(&ask.conversation), &mut self.bytes, out);
+            line.advance(&mut self.bytes, out);
+        }
+        if !is_all && let Some(hole) = line.hole.take() {
+            // The rest is asked for anew.
+            self.open.remove(&hole);
+            self.fresh.remove(&hole);
+        }
+        self.settle(&ask.conversation);
+    }
+
+    /// Where numbers are missing that history was not heard about: conversations, and the first number that
+    /// is missing.
+    pub(crate) fn unfilled(&self) -> Vec<(String, u64)> {
+        let open = self.open.values();
+        let open = open.filter_map(|name| Some((name.clone(), self.lines.get(name)?.next)));
+        let asks = self.asked.values().chain(&self.to_ask);
+        asks.map(|ask| (ask.conversation.clone(), ask.after.saturating_add(1))).chain(open).collect()
     }
 
     /// The rows that wait, out of their conversations.
     pub(crate) fn take_held(&mut self) -> Vec<MessageRow> {
-        self.lines.values_mut().flat_map(|line| std::mem::take(&mut line.held).into_values()).collect()
+        (self.open, self.fresh, self.bytes) = Default::default();
+        self.lines.values_mut().flat_map(Line::take_all).collect()
+    }
+
+    /// Lets go what waits in a conversation up to a number, without what is missing before.
+    fn give_up(&mut self, conversation: &str, upto: u64, out: &mut impl Extend<Passed>) {
+        if let Some(line) = self.lines.get_mut(conversation) {
+            line.pass_upto(upto, Some(conversation), &mut self.bytes, out);
+            line.advance(&mut self.bytes, out);
+        }
+        self.settle(conversation);
+    }
+
+    /// Notes whether a conversation has a hole, and since when. What has waited as long as before is behind
+    /// the same hole, which was asked about; what came later is behind another one.
+    fn settle(&mut self, conversation: &str) {
+        let Some(line) = self.lines.get_mut(conversation) else { return };
+        let since = line.since();
+        if let Some(hole) = line.hole {
+            if Some(hole.0) == since {
+                return;
+            }
+            self.open.remove(&hole);
+            self.fresh.remove(&hole);
+        }
+        line.hole = since.map(|since| {
+            self.holes += 1;
+            (since, self.holes)
+        });
+        if let Some(hole) = line.hole {
+            self.open.insert(hole, conversation.to_owned());
+            self.fresh.insert(hole);
+        }
     }
 
     /// Works on the line of a conversation, which begins with `first` if it does not exist.
-    fn line<T>(&mut self, conversation: &str, first: u64, work: impl FnOnce(&mut Line) -> T) -> T {
+    fn place<T>(&mut self, conversation: &str, first: u64, work: impl FnOnce(&mut Line) -> T) -> T {
         self.uses += 1;
         if let Some(line) = self.lines.get_mut(conversation) {
             line.used = self.uses;
             return work(line);
         }
-        if self.lines.len() >= LINES {
-            let idle = self.lines.iter().filter(|(_, line)| line.held.is_empty());
+        // There may be more of them, which wait; afterwards they become fewer again.
+        for _ in LINES..(self.lines.len() + 1).min(LINES + 2) {
+            let idle = self.lines.iter().filter(|(_, line)| line.hole.is_none());
             let oldest = idle.min_by_key(|(_, line)| line.used).map(|(name, _)| name.clone());
             oldest.and_then(|name| self.lines.remove(&name));
         }
-        let line = self.lines.entry(conversation.to_owned()).or_insert(Line {
-            next: first,
-            held: BTreeMap::new(),
-            own: BTreeSet::new(),
-            since: None,
-            asked: false,
-            used: self.uses,
-        });
+        let line = self.lines.entry(conversation.to_owned()).or_insert_with(|| Line::new(first, self.uses));
         work(line)
     }
 }
 
-impl Line {
-    fn advance(&mut self, now: Instant, out: &mut impl Extend<Passed>) {
-        if self.held.is_empty() && self.own.is_empty() {
-            (self.since, self.asked) = (None, false);
-            return;
-        }
-        let before = self.next;
-        loop {
-            if let Some(row) = self.held.remove(&self.next) {
-                out.extend(Some(Passed { row, late: false }));
-            } else if !self.own.remove(&self.next) {
-                break;
-            }
-            self.next += 1;
-        }
-        self.own = self.own.split_off(&self.next);
-        if self.held.is_empty() {
-            (self.since, self.asked) = (None, false);
-        } else if self.next != before {
-            // A hole was closed; another one is open, for which there is new patience.
-            (self.since, self.asked) = (Some(now), false);
-        }
-    }
-
-    fn flush(&mut self, out: &mut impl Extend<Passed>) {
-        for (seq, row) in std::mem::take(&mut self.held) {
-            self.next = seq + 1;
-            out.extend(Some(Passed { row, late: false }));
-        }
-        self.own = self.own.split_off(&self.next);
-        (self.since, self.asked) = (None, false);
-    }
-}
-
-/// How long a missing number is waited for before history is asked.
+/// How long a missing number is waited for before history is asked: pushes may overtake each other a little.
+pub(crate) const GRACE: Duration = Duration::from_millis(100);
+/// How long it is waited for at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// Rows of one conversation that wait for an earlier one; beyond, they go on without it.
 const HELD: usize = 500;
-/// Conversations whose numbers are remembered.
+/// The same of all conversations together, in bytes; beyond, those that wait longest go on.
+const HELD_BYTES: usize = 8 * 1024 * 1024;
+/// Conversations whose numbers are remembered, besides those that wait for something.
 const LINES: usize = 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(conversation: &str, seq: u64) -> MessageRow {
-        let json = format!(r#"{{"id":"m{seq}","conversation_id":"{conversation}","seq":{seq}}}"#);
-        MessageRow::parse(json).expect("a row")
-    }
-
-    /// What passes as these arrive.
-    fn arrive(order: &mut Order, seqs: &[u64], now: Instant) -> Vec<u64> {
-        let mut out = Vec::new();
-        seqs.iter().for_each(|seq| order.row(row("c", *seq), now, &mut out));
-        numbers(&out)
-    }
-
-    fn numbers(out: &[Passed]) -> Vec<u64> {
-        out.iter().filter_map(|passed| passed.row.seq()).collect()
-    }
-
-    #[test]
-    fn c78_in_order_and_c79_reorder_pass_without_history() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        assert_eq!(arrive(&mut order, &[5, 6, 8], now), [5, 6]);
-        assert_eq!(arrive(&mut order, &[7], now), [7, 8]);
-        assert_eq!(order.deadline(), None);
-    }
-
-    #[test]
-    fn c80_gap_filled_and_c81_gap_unfillable() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        arrive(&mut order, &[5, 8], now);
-        assert!(order.overdue(now + PATIENCE - Duration::from_millis(1)).is_none());
-        assert_eq!(order.overdue(now + PATIENCE), Some(("c".to_owned(), 5, 8)));
-        assert_eq!(order.overdue(now + PATIENCE), None, "it is asked once");
-        let mut out = Vec::new();
-        order.history("c", vec![row("c", 6), row("c", 7), row("c", 8)], &mut out);
-        assert_eq!(numbers(&out), [6, 7, 8]);
-        assert!(arrive(&mut order, &[12], now).is_empty());
-        assert_eq!(order.overdue(now + PATIENCE), Some(("c".to_owned(), 8, 12)));
-        let mut out = Vec::new();
-        order.history("c", Vec::new(), &mut out);
-        assert_eq!(numbers(&out), [12]);
-        assert_eq!(order.deadline(), None, "the same hole is not waited for again");
-    }
-
-    #[test]
-    fn c84_buffer_cap_goes_on_ascending() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        arrive(&mut order, &[1], now);
-        let seqs: Vec<u64> = (3..=3 + HELD as u64).rev().collect();
-        let passed = arrive(&mut order, &seqs, now);
-        assert_eq!(passed, (3..=3 + HELD as u64).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn c85_every_gap_is_detected() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        for gap in [4, 7, 10] {
-            arrive(&mut order, &[gap - 3, gap - 2, gap], now);
-            assert_eq!(order.overdue(now + PATIENCE), Some(("c".to_owned(), gap - 2, gap)));
-            order.history("c", Vec::new(), &mut Vec::new());
-        }
-    }
-
-    #[test]
-    fn c86_late_lower_seq_passes_and_is_called_late() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        arrive(&mut order, &[10], now);
-        let mut out = Vec::new();
-        order.row(row("c", 9), now, &mut out);
-        assert!(out[0].late && out.len() == 1);
-        assert_eq!(arrive(&mut order, &[11], now), [11]);
-    }
-
-    #[test]
-    fn c87_own_send_leaves_no_gap_in_either_order() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        arrive(&mut order, &[3], now);
-        order.sent("c", 4, now, &mut Vec::new());
-        assert_eq!(arrive(&mut order, &[5], now), [5]);
-        // The answer to the send comes behind the peer's next message.
-        assert!(arrive(&mut order, &[7], now).is_empty());
-        let mut out = Vec::new();
-        order.sent("c", 6, now, &mut out);
-        assert_eq!(numbers(&out), [7]);
-    }
-
-    #[test]
-    fn c88_conversations_are_independent() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        arrive(&mut order, &[1, 3], now);
-        let mut out = Vec::new();
-        order.row(row("d", 40), now, &mut out);
-        order.row(row("d", 41), now, &mut out);
-        assert_eq!(numbers(&out), [40, 41]);
-    }
-
-    #[test]
-    fn a_closed_hole_gives_the_next_one_its_own_patience() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        arrive(&mut order, &[1, 3, 5], now);
-        let later = now + Duration::from_secs(1);
-        assert_eq!(arrive(&mut order, &[2], later), [2, 3]);
-        assert_eq!(order.deadline(), Some(later + PATIENCE));
-    }
-
-    #[test]
-    fn memory_of_conversations_is_bounded() {
-        let (mut order, now) = (Order::default(), Instant::now());
-        for number in 0..LINES + 50 {
-            order.row(row(&format!("c{number}"), 1), now, &mut Vec::new());
-        }
-        assert_eq!(order.lines.len(), LINES);
-    }
-}
+/// Questions to history that wait for their turn; beyond, holes are passed without.
+const ASKS: usize = 8192;

@@ -1,24 +1,26 @@
 //! One subscription: what waited, oldest first, then what arrives, each conversation in its order.
 
+mod backlog;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentchat_core::{AckTag, Delivery, Error, ErrorKind, Event, Reached, Result, SubscribeOptions};
-use futures_util::StreamExt;
+use agentchat_core::{
+    AckTag, ConversationId, Delivery, Error, ErrorKind, Event, Reached, Result, SubscribeOptions,
+};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, sleep_until};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::{Instant, sleep_until};
 
 use super::fates::Fate;
-use super::lost::{in_place, lost_between_sockets, missing};
+use super::lost::{AT_ONCE, Found, asked};
 use super::names::Names;
 use super::order::{Order, Passed};
 use super::senders::Senders;
 use super::shared::{Owner, Reads, Shared};
-use super::verdict::confirmed;
-use crate::api::{AgentChat, RowPage};
-use crate::http::Failure;
+use crate::api::AgentChat;
 use crate::mapping::from_row_of;
 use crate::wire::MessageRow;
 
@@ -40,7 +42,9 @@ pub(crate) struct Reading {
     senders: Senders,
     /// Where tags are written before they are made.
     tag: String,
-    asks: FuturesUnordered<BoxFuture<'static, (String, Vec<MessageRow>)>>,
+    asks: FuturesUnordered<BoxFuture<'static, (u64, Option<Found>)>>,
+    /// How often in a row the server answered no list.
+    unreadable: u32,
     number: u64,
     max_messages: usize,
     max_bytes: usize,
@@ -95,6 +99,7 @@ impl Reading {
             senders: Senders::default(),
             tag: String::new(),
             asks: FuturesUnordered::new(),
+            unreadable: 0,
             number,
             max_messages: options.max_unsettled,
             max_bytes: options.max_unsettled_bytes,
@@ -129,8 +134,8 @@ impl Reading {
             }
             let shared = Arc::clone(&self.shared);
             let settled = shared.arrived.notified();
-            if let Some(delivery) = self.ready() {
-                return Ok(Event::Message(delivery));
+            if let Some(event) = self.ready() {
+                return Ok(event);
             }
             if !self.ready.is_empty() {
                 // No credit, or somebody else reads, or it is over.
@@ -165,14 +170,22 @@ impl Reading {
         }
     }
 
-    /// The next message that is ready, if there is credit for it.
-    pub(crate) fn ready(&mut self) -> Option<Delivery> {
+    /// The next event that is ready, if there is credit for it.
+    pub(crate) fn ready(&mut self) -> Option<Event> {
         if self.over || self.shared.is_over() {
             return None;
         }
         while let Some(passed) = self.ready.front() {
-            let fate = match passed.row.id() {
-                Some(id) if passed.row.sender() != Some(&*self.own) => {
+            let row = match passed {
+                Passed::Row { row, .. } => row,
+                Passed::Gap { .. } if self.shared.inner().reader != self.number => return None,
+                Passed::Gap { .. } => match self.ready.pop_front().and_then(|gap| self.gap(gap)) {
+                    Some(gap) => return Some(gap),
+                    None => continue,
+                },
+            };
+            let fate = match row.id() {
+                Some(id) if row.sender() != Some(&*self.own) => {
                     let mut inner = self.shared.inner();
                     if inner.reader != self.number {
                         return None;
@@ -193,117 +206,41 @@ impl Reading {
                 }
                 _ => None,
             };
-            let passed = self.ready.pop_front()?;
-            let own = passed.row.id().is_some() && passed.row.sender() == Some(&*self.own);
+            let Some(Passed::Row { row, late }) = self.ready.pop_front() else { return None };
+            let own = row.id().is_some() && row.sender() == Some(&*self.own);
             match fate {
-                None if own => self.pass_over(&passed.row),
+                None if own => self.pass_over(&row),
                 None => {}
-                Some(fate) => match self.delivery(&passed, fate == Some(Fate::Loose)) {
-                    Some(delivery) => return Some(delivery),
-                    None => self.pass_over(&passed.row),
+                Some(fate) => match self.delivery(&row, late, fate == Some(Fate::Loose)) {
+                    Some(delivery) => return Some(Event::Message(delivery)),
+                    None => self.pass_over(&row),
                 },
             }
         }
         None
     }
 
+    /// Tells of a hole that was given up.
+    fn gap(&self, passed: Passed) -> Option<Event> {
+        let Passed::Gap { conversation, expected, got } = passed else { return None };
+        self.shared.counts.gap(expected, got);
+        Some(Event::Gap { conversation: ConversationId::new(conversation).ok()?, expected, got })
+    }
+
     /// Hands a row out; nothing for one that cannot be.
-    fn delivery(&mut self, passed: &Passed, redelivered: bool) -> Option<Delivery> {
-        let id = passed.row.id()?;
+    fn delivery(&mut self, row: &MessageRow, late: bool, redelivered: bool) -> Option<Delivery> {
+        let id = row.id()?;
         let senders = &mut self.senders;
         write_tag(&mut self.tag, &self.own, id);
         let tag = AckTag::new(&self.tag).ok()?;
-        let mut delivery = from_row_of(&passed.row, tag, |handle| senders.address(handle))?;
-        number_as_server(&mut delivery, &passed.row, &self.names);
-        (delivery.late, delivery.redelivered) = (passed.late, redelivered);
+        let mut delivery = from_row_of(row, tag, |handle| senders.address(handle))?;
+        number_as_server(&mut delivery, row, &self.names);
+        (delivery.late, delivery.redelivered) = (late, redelivered);
         self.shared.inner().fates.hand_out(&delivery.id, delivery.size());
         if let Some(keeping) = &self.shared.keeping {
-            keeping.handed(&passed.row);
+            keeping.handed(row);
         }
         Some(delivery)
-    }
-
-    /// Reads a page of what is on the server. Behind the last one, `then` is the phase.
-    async fn read_page(&mut self, then: Phase) -> Result<()> {
-        let cursor = self.cursor.clone();
-        let reading = async { self.client.sync(cursor.as_deref()).await.map_err(Error::from) };
-        let page = match self.shared.under("subscribe", reading).await {
-            Ok(page) => page,
-            // An answer that is no list would be none the next time either. What is pushed still comes.
-            Err(error) if is_unreadable(&error) => RowPage::default(),
-            Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
-        };
-        let advanced = page.cursor(page.len()).map(str::to_owned);
-        let stuck = advanced.is_none() || advanced == self.cursor;
-        if page.is_last() || stuck {
-            self.phase = then;
-        }
-        if advanced.is_some() {
-            self.cursor = advanced;
-        }
-        for row in page.rows.into_iter().filter_map(std::result::Result::ok) {
-            let passed = self.order.backlog(row);
-            self.ready.push_back(passed);
-        }
-        Ok(())
-    }
-
-    /// Waits until the server has written what waited, or so much that some of it must go on.
-    async fn await_drain(&mut self) -> Result<()> {
-        let mut patience = DRAIN_CHECKS;
-        let mut left = self.unsettled().await?;
-        loop {
-            let before = self.shared.inner().count;
-            tokio::select! {
-                _ = self.shared.ended() => return Ok(()),
-                () = sleep(QUIET) => {}
-            }
-            let (count, full) = {
-                let inner = self.shared.inner();
-                (inner.count, inner.is_window_full())
-            };
-            if full {
-                break;
-            }
-            if count != before {
-                continue;
-            }
-            let reading = async { self.client.sync(None).await.map_err(Error::from) };
-            let page = match self.shared.under("subscribe", reading).await {
-                Ok(page) => page,
-                Err(error) if is_unreadable(&error) => RowPage::default(),
-                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
-            };
-            patience -= 1;
-            if (page.is_empty() && self.shared.inner().count == count) || patience == 0 {
-                left.extend(page.rows.into_iter().filter_map(std::result::Result::ok));
-                self.phase = Phase::BacklogRead;
-                break;
-            }
-        }
-        if self.phase == Phase::BacklogRead && self.shared.keeping.is_none() {
-            left.extend(lost_between_sockets(self.client.clone(), Arc::clone(&self.shared)).await);
-        }
-        let rows = self.shared.take_arrivals().into_iter().chain(left).collect();
-        for row in in_place(rows) {
-            let passed = self.order.backlog(row);
-            self.ready.push_back(passed);
-        }
-        Ok(())
-    }
-
-    /// What history has and nobody settled. Nothing where nothing is kept, and the second time.
-    async fn unsettled(&mut self) -> Result<Vec<MessageRow>> {
-        if let Some(keeping) = self.shared.keeping.clone()
-            && self.unsettled.is_none()
-        {
-            let reading = keeping.reconcile(&self.client, &self.own);
-            self.unsettled = match self.shared.under("subscribe", reading).await {
-                Ok(rows) => Some(rows),
-                Err(error) => return Err(confirmed(&self.client, &self.own, error).await),
-            };
-        }
-        Ok(self.unsettled.as_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// A row that nobody is given.
@@ -317,35 +254,33 @@ impl Reading {
     async fn live(&mut self) {
         let now = Instant::now();
         for (conversation, seq) in self.shared.take_sent() {
-            self.order.sent(&conversation, seq, now, &mut self.ready);
+            self.order.sent(&conversation, seq, &mut self.ready);
         }
         self.shared.swap_arrivals(&mut self.taken);
+        let mut overflows = false;
         if !self.taken.is_empty() {
             let fates = &self.shared.inner().fates;
             for row in self.taken.drain(..) {
                 // One that was handed out before says nothing about the order.
                 if row.id().is_none_or(|id| fates.of(id).is_none()) {
-                    self.order.row(row, now, &mut self.ready);
+                    overflows |= self.order.row(row, now, &mut self.ready);
                 } else {
-                    self.ready.push_back(Passed { row, late: false });
+                    self.ready.push_back(Passed::Row { row, late: false });
                 }
             }
         }
+        if overflows {
+            self.shared.counts.overflow();
+        }
         // What one burst took must not be kept for as long as the agent lives.
         self.taken.shrink_to(KEPT);
+        self.look_for_holes(now);
         if !self.ready.is_empty() {
             return;
         }
         if std::mem::take(&mut self.shared.inner().missed) {
             (self.phase, self.cursor) = (Phase::Behind, None);
             return;
-        }
-        while let Some((conversation, after, before)) = self.order.overdue(now) {
-            let (client, acks) = (self.client.clone(), self.shared.acks);
-            self.asks.push(Box::pin(async move {
-                let rows = missing(&client, &conversation, after, before, acks).await;
-                (conversation, rows)
-            }));
         }
         if let Some((at, begun)) = self.rests
             && at <= now
@@ -358,10 +293,26 @@ impl Reading {
         tokio::select! {
             () = self.shared.arrived.notified() => {}
             _ = self.shared.ended() => {}
-            Some((conversation, rows)) = self.asks.next() => {
-                self.order.history(&conversation, rows, &mut self.ready);
+            Some((number, found)) = self.asks.next() => {
+                self.order.history(number, found, Instant::now(), &mut self.ready);
             }
             () = until(deadline) => {}
+        }
+    }
+
+    /// Lets go what waited long enough for something that is missing, and asks history. Also while messages
+    /// come without a pause.
+    fn look_for_holes(&mut self, now: Instant) {
+        self.order.on_time(now, &mut self.ready);
+        while self.asks.len() < AT_ONCE
+            && let Some(ask) = self.order.next_ask()
+        {
+            self.asks.push(Box::pin(asked(self.client.clone(), ask, self.shared.acks)));
+        }
+        while !self.asks.is_empty()
+            && let Some(Some((number, found))) = self.asks.next().now_or_never()
+        {
+            self.order.history(number, found, now, &mut self.ready);
         }
     }
 
@@ -383,7 +334,10 @@ impl Reading {
         drop(inner);
         self.shared.work.notify_one();
         if !self.shared.acks {
-            let rows: Vec<_> = self.ready.drain(..).map(|passed| passed.row).collect();
+            if self.shared.keeping.is_none() {
+                self.shared.still_due(self.order.unfilled());
+            }
+            let rows = self.ready.drain(..).filter_map(Passed::into_row).collect::<Vec<_>>();
             let rows = rows.into_iter().chain(self.order.take_held());
             // One that came twice may be settled by now.
             let rows: Vec<_> = rows.filter(|row| !self.is_settled(row)).collect();
@@ -435,14 +389,6 @@ fn number_as_server(delivery: &mut Delivery, row: &MessageRow, names: &Names) {
     }
 }
 
-fn is_unreadable(error: &Error) -> bool {
-    use std::error::Error as _;
-    error
-        .source()
-        .and_then(|source| source.downcast_ref::<crate::http::ApiError>())
-        .is_some_and(|error| error.failure() == Failure::Unreadable)
-}
-
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
@@ -452,10 +398,6 @@ async fn until(deadline: Option<Instant>) {
 
 /// Short: with usual names and ids a tag needs no memory of its own.
 const TAG: &str = "ac:";
-/// How long a server that drains by itself must write nothing before it counts as done.
-const QUIET: Duration = Duration::from_millis(150);
-/// How often it is asked whether it is.
-const DRAIN_CHECKS: u32 = 10;
 /// How long connections are kept for calls that come right after the beginning.
 const RESTS: Duration = Duration::from_millis(200);
 /// Rows that there is memory for between two bursts.

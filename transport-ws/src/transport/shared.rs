@@ -9,6 +9,7 @@ use agentchat_core::{ErrorKind, MessageId, Reached, Result};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::AbortHandle;
 
+use super::counts::Counts;
 use super::ending::Ending;
 use super::fates::{Fate, Fates};
 use super::keeping::Keeping;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     positions: Positions,
     /// Where the server brings nothing again, and a store was given.
     pub(crate) keeping: Option<Arc<Keeping>>,
+    pub(crate) counts: Arc<Counts>,
     /// What had come over earlier sockets, until the first reader has looked for what is missing behind it.
     due: Mutex<Vec<(String, u64)>>,
 }
@@ -100,7 +102,14 @@ impl Shared {
             due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
             positions,
             keeping: None,
+            counts: Arc::default(),
         }
+    }
+
+    /// Counts what is met where others of its connector count, too.
+    pub(crate) fn with_counts(mut self, counts: Arc<Counts>) -> Self {
+        self.counts = counts;
+        self
     }
 
     /// Keeps how far each conversation is settled.
@@ -110,30 +119,39 @@ impl Shared {
     }
 
     /// Conversations to be looked at for what was lost between two sockets, and the number due in each.
-    pub(crate) fn take_due(&self) -> Vec<(String, u64)> {
-        std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner))
+    pub(crate) fn due(&self) -> Vec<(String, u64)> {
+        self.lock_due().clone()
     }
 
-    /// They could not be looked at.
-    pub(crate) fn give_back_due(&self, due: Vec<(String, u64)>) {
-        self.positions.back_to(due);
+    /// They were looked at: `rest` is still to be, and `unread` over the next attachment.
+    pub(crate) fn looked(&self, rest: Vec<(String, u64)>, unread: Vec<(String, u64)>) {
+        *self.lock_due() = rest;
+        self.positions.back_to(unread);
     }
 
-    /// Keeps what nobody reads here any more for the next attachment.
+    /// A reader leaves holes in these, which begin with these numbers: the next one is to look for them.
+    pub(crate) fn still_due(&self, unfilled: Vec<(String, u64)>) {
+        self.lock_due().extend(unfilled);
+    }
+
+    fn lock_due(&self) -> MutexGuard<'_, Vec<(String, u64)>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what nobody reads here any more for the next attachment. All of it: an attachment takes over what
+    /// the one before it left, and reads no more from its socket while that is much.
     pub(crate) fn salvage(&self) {
         if self.acks {
             return;
         }
-        self.positions.back_to(self.take_due());
+        self.positions.back_to(std::mem::take(&mut *self.lock_due()));
         let mut rows = self.take_arrivals();
         {
             // One that came twice may be settled by now.
             let inner = self.inner();
             rows.retain(|row| row.id().is_none_or(|id| inner.fates.of(id) != Some(Fate::Settled)));
         }
-        let mut leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = ROWS.saturating_sub(leftover.len());
-        leftover.extend(rows.into_iter().take(room));
+        self.leftover.lock().unwrap_or_else(PoisonError::into_inner).extend(rows);
     }
 
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -210,7 +228,14 @@ impl Shared {
     }
 
     /// A message of one's own was given this number.
-    pub(crate) fn note_sent(&self, conversation: &str, seq: u64) {
+    pub(crate) fn note_own(&self, conversation: &str, seq: u64) {
+        self.note_sent(conversation, seq);
+        if let Some(keeping) = &self.keeping {
+            keeping.sent(conversation, seq);
+        }
+    }
+
+    fn note_sent(&self, conversation: &str, seq: u64) {
         let mut inner = self.inner();
         if inner.reading == Reads::Nothing {
             return;

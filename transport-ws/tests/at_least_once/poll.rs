@@ -181,7 +181,7 @@ async fn a_hole_is_waited_for_and_looked_for_like_over_a_socket() {
     let begun = Instant::now();
     say(&alice, &bob, "3").await;
     assert_eq!(word(&message(&mut events).await), "3");
-    assert!(begun.elapsed() > 1_500 * MS, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < 1_900 * MS, "long before the 2 s are over: {:?}", begun.elapsed());
     assert!(world.requests("GET", "/v1/messages/conv_") > 0, "history was asked");
 }
 

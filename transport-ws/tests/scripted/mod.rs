@@ -1,7 +1,7 @@
 //! A server that does what a test says and nothing else: REST as bytes, sockets as frames.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +24,17 @@ pub(crate) type Live = Arc<dyn Fn(usize, Line) -> BoxFuture<'static, ()> + Send 
 pub(crate) struct Scripted {
     pub(crate) base: String,
     heard: Arc<Mutex<Vec<(usize, String)>>>,
+    load: Arc<Load>,
     task: JoinHandle<()>,
+}
+
+/// Requests under way.
+#[derive(Default)]
+struct Load {
+    now: AtomicUsize,
+    most: AtomicUsize,
+    /// Each takes a moment.
+    slow: AtomicBool,
 }
 
 /// One socket of the server.
@@ -48,15 +58,19 @@ impl Scripted {
         let base = format!("http://{}", listener.local_addr().expect("an address"));
         let heard = Arc::<Mutex<Vec<_>>>::default();
         let (all, sockets) = (Arc::clone(&heard), Arc::new(AtomicUsize::new(0)));
+        let load = Arc::<Load>::default();
+        let loaded = Arc::clone(&load);
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (rest, live) = (Arc::clone(&rest), Arc::clone(&live));
                 let (sockets, heard) = (Arc::clone(&sockets), Arc::clone(&all));
-                connections.spawn(serve(stream, rest, live, sockets, heard));
+                let load = Arc::clone(&loaded);
+                while connections.try_join_next().is_some() {}
+                connections.spawn(async move { serve(stream, rest, live, sockets, heard, &load).await });
             }
         });
-        Self { base, heard, task }
+        Self { base, heard, load, task }
     }
 
     pub(crate) fn config(&self) -> AgentChatConfigBuilder {
@@ -65,6 +79,16 @@ impl Scripted {
 
     pub(crate) fn connector(&self) -> AgentChatConnector {
         AgentChatConnector::new(self.config().build().expect("valid")).expect("a connector")
+    }
+
+    /// Lets each request take a moment, so that those that are made at once are seen to be.
+    pub(crate) fn answer_slowly(&self) {
+        self.load.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// How many requests by REST were under way at once, at most.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.load.most.load(Ordering::Relaxed)
     }
 
     /// The frames that came after the greeting, each with the number of its socket.
@@ -155,6 +179,7 @@ async fn serve(
     live: Live,
     sockets: Arc<AtomicUsize>,
     heard: Arc<Mutex<Vec<(usize, String)>>>,
+    load: &Load,
 ) {
     let mut head = vec![0; 16 * 1024];
     let whole = loop {
@@ -172,6 +197,11 @@ async fn serve(
     }
     let mut words = whole.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    load.most.fetch_max(load.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+    if load.slow.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    load.now.fetch_sub(1, Ordering::Relaxed);
     let _ = stream.write_all(&rest(method, path)).await;
     // What came in is read, or the answer could be cut off by a reset.
     let _ = stream.shutdown().await;

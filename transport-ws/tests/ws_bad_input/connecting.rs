@@ -8,17 +8,19 @@ use transport_ws::testing::{HttpFault, Profile};
 
 use crate::key_log::no_key_is_told;
 use crate::scripted::{KEY, Line, Scripted, answer};
-use crate::ws_support::{World, backlog, message, read, say, within, word};
+use crate::ws_support::{World, backlog, message, read, say, within, word, words};
 use crate::{LONG, MILLI, keeps_the_key, told};
 
 #[tokio::test]
-async fn a_page_for_people_in_place_of_a_list_ends_the_backlog_and_nothing_else() {
+async fn a_page_for_people_in_place_of_a_list_is_asked_for_again_and_costs_no_message() {
     for profile in [Profile::Current, Profile::Legacy] {
         let world = World::of(profile).await;
         let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
+        say(&alice, &bob, "stored").await;
         world.server.faults().on("GET /v1/messages/sync", HttpFault::html(200));
         let mut events = read(&bob).await;
-        assert!(backlog(&mut events).await.is_empty(), "{profile:?}");
+        assert_eq!(words(&backlog(&mut events).await), ["stored"], "{profile:?}");
+        assert!(world.requests("GET", "/v1/messages/sync") >= 2, "{profile:?}: it was asked again");
         say(&alice, &bob, "live").await;
         assert_eq!(word(&message(&mut events).await), "live", "{profile:?}");
     }

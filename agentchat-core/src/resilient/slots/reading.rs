@@ -148,6 +148,9 @@ impl Slot {
             Some(Ok(other)) => {
                 // What came before it is told before it.
                 self.pump();
+                if matches!(other, Event::Gap { .. }) {
+                    self.inbox.on_gap();
+                }
                 self.tell(other.into());
             }
             Some(Err(error)) if error.ends_attachment() || error.is_fatal() => {
@@ -195,7 +198,8 @@ impl Slot {
         while let Some(action) = self.inbox.poll() {
             match action {
                 InboxAction::Deliver { mut delivery, late } => {
-                    delivery.late = late;
+                    // A network that looks after order itself knows better.
+                    delivery.late |= late;
                     if !late {
                         self.track(&delivery);
                     }

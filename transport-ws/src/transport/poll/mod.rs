@@ -18,10 +18,12 @@ use self::run::{Poller, twice};
 use self::walk::Walk;
 use super::AgentChatTransport;
 use super::connector::{capabilities, unusable};
+use super::counts::{Counts, ReceiveStats};
 use super::ending::Ending;
 use super::invitations::{Invitations, Invites};
 use super::names::Names;
 use super::positions::Positions;
+use super::sends::Sends;
 use super::shared::{Leftover, Owner, Shared};
 use super::verdict::{ending_of, verdict};
 use crate::api::AgentChat;
@@ -61,6 +63,8 @@ struct Inner {
     invites: Invites,
     /// Whose key it is, once it was told.
     own: OnceLock<Arc<str>>,
+    counts: Arc<Counts>,
+    sends: Sends,
 }
 
 impl AgentChatPollConnector {
@@ -72,9 +76,16 @@ impl AgentChatPollConnector {
         if config.key().is_none() {
             return Err(Error::new(ErrorKind::Config, "connect", "an agent needs an API key to attach"));
         }
-        let client = AgentChat::new(&config)?.with_retry(RetryPolicy::none());
+        let sends = Sends::default();
+        let client = AgentChat::new(&config)?.with_retry(RetryPolicy::none()).with_sends(sends.clone());
         let invites = Invites::new(config.invitations());
-        Ok(Self(Arc::new(Inner { config, client, names: Names::default(), invites, own: OnceLock::new() })))
+        let (names, own, counts) = (Names::default(), OnceLock::new(), Arc::default());
+        Ok(Self(Arc::new(Inner { config, client, names, invites, own, counts, sends })))
+    }
+
+    /// What its attachments have met that is not as it should be.
+    pub fn receive_stats(&self) -> ReceiveStats {
+        self.0.counts.snapshot()
     }
 
     /// The API under the agent's key, for what the transport does not wrap. Calls are tried once.
@@ -116,7 +127,9 @@ impl Connector for AgentChatPollConnector {
         let inner = &self.0;
         let own = self.handle().await?;
         let address = address_of(&own).ok_or_else(unusable)?;
-        let shared = Arc::new(Shared::new(true, Leftover::default(), Positions::default()));
+        let shared = Shared::new(true, Leftover::default(), Positions::default());
+        let shared = Arc::new(shared.with_counts(Arc::clone(&inner.counts)));
+        inner.sends.tell(&shared);
         let (fastest, slowest) = inner.config.poll_interval();
         let poller = Poller {
             client: inner.client.clone(),

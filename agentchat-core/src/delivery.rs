@@ -1,6 +1,9 @@
 //! What comes back: messages as received, and the network's word on messages sent.
 
+use std::fmt;
 use std::time::SystemTime;
+
+use bytes::Bytes;
 
 use crate::address::Address;
 use crate::header::Headers;
@@ -25,8 +28,8 @@ pub struct Delivery {
     /// Lines beside the body.
     pub headers: Headers,
     /// What the network itself says about the message, and no sender can write: mostly nothing. Headers are
-    /// the sender's, whatever they are called; to be trusted is this. The names are the transport's.
-    pub network: Headers,
+    /// the sender's, whatever they are called; to be trusted is this.
+    pub network: NetworkFacts,
     /// Where answers should go.
     pub reply_to: Option<Address>,
     /// The call that this asks or answers.
@@ -67,7 +70,7 @@ impl Delivery {
             conversation: None,
             body,
             headers: Headers::new(),
-            network: Headers::new(),
+            network: NetworkFacts::default(),
             reply_to: None,
             correlation_id: None,
             priority: Priority::Normal,
@@ -85,7 +88,7 @@ impl Delivery {
 
     /// What the message costs in memory, roughly: body, headers and the network's own words in bytes.
     pub fn size(&self) -> usize {
-        self.body.bytes.len() + self.headers.size() + self.network.size()
+        self.body.bytes.len() + self.headers.size() + self.network.as_bytes().len()
     }
 
     /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id. It
@@ -121,6 +124,34 @@ impl Delivery {
     /// Where an answer goes: `reply_to`, else the sender's inbox.
     pub fn answer_address(&self) -> Option<&Address> {
         self.reply_to.as_ref().or(self.sender.as_ref())
+    }
+}
+
+/// What a network says about a message, in its own format, which is its transport's to read. `Debug` shows how
+/// long it is: it may name people.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct NetworkFacts(Bytes);
+
+impl NetworkFacts {
+    /// For transports: what the network said, and nothing of the sender's.
+    pub fn new(bytes: impl Into<Bytes>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// What it says; empty when it says nothing.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for NetworkFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NetworkFacts({} bytes)", self.0.len())
     }
 }
 

@@ -53,7 +53,7 @@ pub use beacon::{Beacon, BeaconSight, BeaconState};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
 pub use config_section::ConfigSection;
-pub use delivery::{Delivery, Receipt, SendOutcome, Warning};
+pub use delivery::{Delivery, NetworkFacts, Receipt, SendOutcome, Warning};
 pub use directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, SearchBy, SearchRan};
 pub use env::EnvReader;
 pub use error::{Advice, Error, ErrorKind, Reached, Result};

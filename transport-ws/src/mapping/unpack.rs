@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use agentchat_core::{
     AckTag, Address, Body, ClientMsgId, ConversationId, CorrelationId, Delivery, Headers, MessageId,
+    NetworkFacts,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +15,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{BodyIn, CONTENT, JSON, OURS, Ours, SCHEME, SYSTEM, TEXT};
-use crate::wire::{Context, MessageRow};
+use crate::wire::MessageRow;
 
 /// Reads a message as AgentChat hands it out. Nothing for a row without a usable id. Other parts that are
 /// missing or cannot be read are left empty: other clients write other things, and their messages must
@@ -44,7 +45,7 @@ pub(crate) fn from_row_of(
     delivery.sender = row.sender().and_then(address);
     delivery.created = row.created();
     if let Some(context) = row.context_json() {
-        delivery.network.insert(Context::LINE, context);
+        delivery.network = NetworkFacts::new(row.bytes_of(Cow::Borrowed(context)));
     }
     let Some(ours) = ours else {
         delivery.conversation = row.conversation_id().and_then(|id| ConversationId::new(id).ok());

@@ -51,12 +51,10 @@ pub struct ContextConversation {
 }
 
 impl Context {
-    /// The line of [`Delivery::network`] that has it, as JSON text with all its members.
-    pub const LINE: &str = "agentchat.context";
-
-    /// What the server says about a message. Nothing on older servers, and for messages of other networks.
+    /// What the server says about a message, out of [`Delivery::network`], which is the JSON text with all its
+    /// members. Nothing on older servers, and for messages of other networks.
     pub fn of(delivery: &Delivery) -> Option<Self> {
-        Self::read(delivery.network.get(Self::LINE)?)
+        Self::read(std::str::from_utf8(delivery.network.as_bytes()).ok()?)
     }
 
     /// Whether the server found `handle` mentioned in the text.

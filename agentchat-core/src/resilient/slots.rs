@@ -233,7 +233,7 @@ impl Slots {
 
     /// Does what is due by time.
     pub(super) fn tick(&mut self, now: Instant) {
-        for slot in self.open.values_mut() {
+        for slot in self.open.values_mut().filter(|slot| slot.reader.is_some()) {
             if slot.inbox.deadline().is_some_and(|at| at <= now) {
                 slot.inbox.on_tick(now);
                 slot.refill(now);
@@ -272,7 +272,8 @@ impl Slots {
     }
 
     pub(super) fn deadline(&self, attached: bool) -> Option<Instant> {
-        let moments = self.open.values().flat_map(|slot| {
+        let read = self.open.values().filter(|slot| slot.reader.is_some());
+        let moments = read.flat_map(|slot| {
             let later = match slot.link {
                 Link::Later(at) if attached => Some(at),
                 _ => None,

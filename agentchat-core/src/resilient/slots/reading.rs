@@ -60,7 +60,8 @@ impl Slots {
         rows: Vec<Delivery>,
         now: Instant,
     ) {
-        if let Some(slot) = self.open.get_mut(&number) {
+        // Without a reader nothing is taken in: what it was read for was forgotten, and comes again to the next.
+        if let Some(slot) = self.open.get_mut(&number).filter(|slot| slot.reader.is_some()) {
             let filled = slot.inbox.stats().gaps_filled;
             slot.inbox.on_history(of, rows, now);
             if slot.inbox.stats().gaps_filled > filled {

@@ -94,11 +94,17 @@ struct Slot {
     owes: bool,
     backoff: Backoff,
     /// Read although there was no credit, so that the end of a backlog is seen: waits for credit.
-    stash: VecDeque<Box<Delivery>>,
+    stash: VecDeque<Stashed>,
     acks: Vec<AckTag>,
     asks: VecDeque<(ConversationId, u64, usize)>,
     room: usize,
     keep: Option<Box<keeping::Kept>>,
+}
+
+enum Stashed {
+    Message(Box<Delivery>),
+    /// The backlog has not ended before its last rows are taken in.
+    CaughtUp,
 }
 
 #[derive(Debug, Default)]

@@ -63,3 +63,27 @@ async fn what_history_answers_when_the_reader_has_left_is_handed_to_the_next_rea
         assert_eq!(names(&all), ["a1", "a2", "a3"], "after {pause:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_settled_is_known_to_a_next_reader_with_other_bounds_and_the_bounds_are_its_own() {
+    let stage = Stage::new();
+    let session = session(&stage).await;
+    let mut events = read(&session, SubscribeOptions::own()).await;
+    stage.push([row("a", 1)]);
+    stage.caught_up();
+    let all = rest(&mut events).await;
+    // Settled while there is no connection: it comes again.
+    stage.cut();
+    session.ack(&[all[0].1.clone()]).await.expect("settled");
+    drop(events);
+    sleep(SECOND).await;
+
+    let mut events = read(&session, SubscribeOptions::own().with_max_unsettled(2)).await;
+    stage.push([row("a", 1), row("b", 1), row("b", 2), row("b", 3)]);
+    stage.caught_up();
+    let all = rest(&mut events).await;
+    assert_eq!(names(&all), ["b1", "b2"], "a1 was handled; two may be unsettled");
+    assert_eq!(stage.acked(), ["a1@1"]);
+    session.ack(&[all[0].1.clone()]).await.expect("settled");
+    assert_eq!(names(&rest(&mut events).await), ["b3"]);
+}

@@ -35,6 +35,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 pub use connector::ResilientConnector;
+pub(crate) use driver::SILENT;
 pub use options::ResilientOptions;
 pub use sending::Sending;
 pub use session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};

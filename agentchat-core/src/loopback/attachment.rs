@@ -203,6 +203,7 @@ impl Transport for Attachment {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         let network = self.reach("subscribe").await?;
         let inbox = match options.inbox.clone() {
             Inbox::Own => self.address.clone(),

@@ -265,6 +265,7 @@ impl Transport for Resilient {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         match self.call(Call::Subscribe(options)).await? {
             Answer::Seated(address, seat) => {
                 let (_, shown) = self.shared.lock().facts();

@@ -52,6 +52,24 @@ impl StoreLimits {
         self
     }
 
+    /// Checks that something can be kept. A durable store does so when it is opened, one in memory at each call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the field and its limit.
+    pub fn check(&self) -> Result<()> {
+        let zeros = [
+            (self.max_sends == 0, "`max_sends` must be at least 1"),
+            (self.max_send_bytes == 0, "`max_send_bytes` must be at least 1"),
+            (self.max_cursors == 0, "`max_cursors` must be at least 1"),
+            (self.max_settled == 0, "`max_settled` must be at least 1"),
+            (self.max_settled_age.is_zero(), "`max_settled_age` must be longer than nothing"),
+        ];
+        match zeros.into_iter().find(|(is_zero, _)| *is_zero) {
+            None => Ok(()),
+            Some((_, what)) => Err(failure(ErrorKind::Invalid, "store.open", what)),
+        }
+    }
+
     /// Whether the new message `send` fits beside `count` messages of `bytes` that are held.
     pub(super) fn admit_send(
         &self,
@@ -60,6 +78,14 @@ impl StoreLimits {
         bytes: u64,
         parked: usize,
     ) -> Result<()> {
+        if send.size() > self.max_send_bytes {
+            let fault = format!(
+                "the message takes {} bytes of the store, and `max_send_bytes` is {}",
+                send.size(),
+                self.max_send_bytes
+            );
+            return Err(failure(ErrorKind::TooLarge, "outbox.save", fault));
+        }
         let total = bytes.saturating_add(send.size());
         if count < self.max_sends && total <= self.max_send_bytes {
             return Ok(());

@@ -105,6 +105,7 @@ impl Transport for Attached {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         let at = match &options.inbox {
             Inbox::Own => self.address().clone(),
             Inbox::Existing(address) => address.clone(),
@@ -151,8 +152,8 @@ impl Reader {
             if self.waited.take_if(|waited| !waited.iter().any(waits)).is_some() {
                 return Ok(Event::CaughtUp);
             }
-            let room = self.taken.len() < self.options.max_unsettled.max(1)
-                && self.taken.values().sum::<usize>() < self.options.max_unsettled_bytes.max(1);
+            let room = self.taken.len() < self.options.max_unsettled
+                && self.taken.values().sum::<usize>() < self.options.max_unsettled_bytes;
             if let Some(name) = names.iter().find(|name| room && waits(name)) {
                 let tag = Address::parse(format!("{}/{name}", self.at))?;
                 let file = self.line.io("subscribe", fs::read(self.line.path(&tag, "subscribe")?))?;

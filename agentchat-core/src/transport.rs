@@ -173,6 +173,7 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// The stream lives on its own: dropping the transport's last handle does not end it.
     ///
     /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for bounds of zero, which [`SubscribeOptions::check`] finds;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a fresh or existing inbox without the capability
     /// `extra_inbox`; [`NotFound`](crate::ErrorKind::NotFound) for an existing inbox whose time is over,
     /// here or as the stream's last item.

@@ -15,7 +15,8 @@ pub struct StoreLimits {
     pub max_send_bytes: u64,
     /// Cursors. Default 100,000.
     pub max_cursors: usize,
-    /// Settled ids; the oldest beyond it are forgotten. Default 100,000.
+    /// Settled ids; the oldest beyond it are forgotten. A session keeps two for each message: that it is handed
+    /// out, and that it is settled. Default 131,072, for the 65,536 messages that an inbox remembers.
     pub max_settled: usize,
     /// How long a settled id is kept. Default 7 days.
     pub max_settled_age: Duration,
@@ -119,7 +120,7 @@ impl Default for StoreLimits {
             max_sends: 10_000,
             max_send_bytes: 64 * 1024 * 1024,
             max_cursors: 100_000,
-            max_settled: 100_000,
+            max_settled: 2 * 65_536,
             max_settled_age: Duration::from_secs(7 * 24 * 3600),
         }
     }
@@ -176,7 +177,7 @@ mod tests {
     fn the_defaults_are_those_documented() {
         let limits = StoreLimits::default();
         assert_eq!((limits.max_sends, limits.max_send_bytes), (10_000, 67_108_864));
-        assert_eq!((limits.max_cursors, limits.max_settled), (100_000, 100_000));
+        assert_eq!((limits.max_cursors, limits.max_settled), (100_000, 131_072));
         assert_eq!(limits.max_settled_age, Duration::from_secs(604_800));
     }
 }

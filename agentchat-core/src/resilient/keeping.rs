@@ -203,7 +203,8 @@ mod tests {
             }
         }
         let stores = Stores::all_in(store);
-        let known = load(&stores, Instant::now() + Duration::from_secs(60)).await.expect("read").recall.of(&scope);
+        let known =
+            load(&stores, Instant::now() + Duration::from_secs(60)).await.expect("read").recall.of(&scope);
         assert_eq!((known.settled.len(), known.handed.len()), (remembered, 0));
         assert_eq!(known.settled.last(), Some(&format!("c{}", remembered + 3_999)));
     }

@@ -248,8 +248,8 @@ impl Transport for Attachment {
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
         self.check_state("put")?;
         let mut hub = self.reach("put").await?.lock();
-        hub.inbox(at).ok_or_else(|| gone("put"))?.put(key, value);
-        Ok(())
+        let limits = hub.limits;
+        hub.inbox(at).ok_or_else(|| gone("put"))?.put(key, value, limits)
     }
 
     async fn get(&self, at: &Address, key: &str) -> Result<Option<KeyedValue>> {

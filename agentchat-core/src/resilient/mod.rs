@@ -288,7 +288,8 @@ impl Transport for Resilient {
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
     /// acknowledges what is settled, and closes the attachment. Without a connection it waits for one, for as
     /// long: to send, and to acknowledge what was settled of an inbox whose subscription is still held. Of one
-    /// that was dropped nothing comes again here. Dropping the future does not stop it.
+    /// that was dropped nothing comes again here. Dropping the future does not stop it, and closing again, in
+    /// whichever mode, waits for its end and succeeds.
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) for what was left: how many messages were not sent is in its

@@ -58,10 +58,10 @@ impl Attached {
     }
 
     /// `spool://inbox` is a directory and `spool://inbox/message` a file in it. No name leads elsewhere.
-    fn path(&self, address: &Address, operation: &'static str) -> Result<PathBuf> {
+    fn path(&self, address: &str, operation: &'static str) -> Result<PathBuf> {
         self.live(operation)?;
         let legal = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
-        let name = address.as_str().strip_prefix("spool://").filter(|name| name.chars().all(legal));
+        let name = address.strip_prefix("spool://").filter(|name| name.chars().all(legal));
         let invalid = || Error::new(ErrorKind::Invalid, operation, "the address is not of a spool");
         name.map(|name| self.0.0.join(name)).ok_or_else(invalid)
     }
@@ -77,7 +77,7 @@ impl Attached {
 
     /// The messages of an inbox by name, which is by age.
     fn list(&self, inbox: &Address) -> Result<BTreeSet<String>> {
-        let files = self.io("subscribe", self.path(inbox, "subscribe")?.read_dir())?;
+        let files = self.io("subscribe", self.path(inbox.as_str(), "subscribe")?.read_dir())?;
         Ok(files.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect())
     }
 }
@@ -94,7 +94,8 @@ impl Transport for Attached {
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
         // Names sort by time. The file is renamed into its place: a reader sees all of it or nothing.
-        let (inbox, now) = (self.path(&message.to, "send")?, UNIX_EPOCH.elapsed().unwrap_or_default());
+        let inbox = self.path(message.to.as_str(), "send")?;
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default();
         let name = format!("{:020}-{}", now.as_nanos(), ClientMsgId::random());
         let draft = self.0.0.join(format!(".{name}"));
         self.io("send", inbox.read_dir())?;
@@ -111,7 +112,7 @@ impl Transport for Attached {
             _ => Address::of("spool", &format!("reply-{}", ClientMsgId::random()))?,
         };
         if let Inbox::Fresh { .. } = options.inbox {
-            self.io("subscribe", fs::create_dir(self.path(&at, "subscribe")?))?;
+            self.io("subscribe", fs::create_dir(self.path(at.as_str(), "subscribe")?))?;
         }
         let (line, taken, waited) = (self.clone(), HashMap::new(), Some(self.list(&at)?));
         let reader = Reader { line, at: at.clone(), options, taken, waited };
@@ -124,8 +125,7 @@ impl Transport for Attached {
         // A file that is gone was settled before.
         let settled = |cause: io::Error| if cause.kind() == Io::NotFound { Ok(()) } else { Err(cause) };
         tags.iter().try_for_each(|tag| {
-            let file = self.path(&Address::parse(tag.as_str())?, "ack")?;
-            self.io("ack", fs::remove_file(file).or_else(settled))
+            self.io("ack", fs::remove_file(self.path(tag.as_str(), "ack")?).or_else(settled))
         })
     }
 
@@ -158,7 +158,7 @@ impl Reader {
             let room = self.taken.len() < self.options.max_unsettled
                 && self.taken.values().sum::<usize>() < self.options.max_unsettled_bytes;
             if let Some(name) = names.iter().find(|name| room && waits(name)) {
-                let tag = Address::parse(format!("{}/{name}", self.at))?;
+                let tag = format!("{}/{name}", self.at);
                 let file = self.line.io("subscribe", fs::read(self.line.path(&tag, "subscribe")?))?;
                 self.taken.insert(name.clone(), file.len());
                 return read(&file, name, &tag).map(Event::Message);
@@ -182,11 +182,11 @@ fn write(message: &Outbound, sender: &Address) -> Vec<u8> {
     [&serde_json::to_vec(&parts).expect("texts are JSON"), &b"\n"[..], &message.body.bytes].concat()
 }
 
-fn read(file: &[u8], name: &str, tag: &Address) -> Result<Delivery> {
+fn read(file: &[u8], name: &str, tag: &str) -> Result<Delivery> {
     let strange = |_| Error::new(ErrorKind::Protocol, "subscribe", "a file in the inbox is no message");
     let mut halves = file.splitn(2, |byte| *byte == b'\n').map(<[u8]>::to_vec);
     let (parts, body) = (halves.next().unwrap_or_default(), Body::binary(halves.next().unwrap_or_default()));
-    let mut row = Delivery::new(MessageId::new(name)?, AckTag::new(tag.as_str())?, body);
+    let mut row = Delivery::new(MessageId::new(name)?, AckTag::new(tag)?, body);
     for (part, text) in serde_json::from_slice::<Vec<(String, String)>>(&parts).map_err(strange)? {
         match part.as_str() {
             "@id" => row.client_msg_id = Some(ClientMsgId::new(text)?),

@@ -62,7 +62,7 @@ impl Attached {
         self.live(operation)?;
         let legal = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
         let name = address.strip_prefix("spool://").filter(|name| name.chars().all(legal));
-        let invalid = || Error::new(ErrorKind::Invalid, operation, "the address is not of a spool");
+        let invalid = || Error::new(ErrorKind::Invalid, operation, "the address or tag is not of a spool");
         name.map(|name| self.0.0.join(name)).ok_or_else(invalid)
     }
 

@@ -11,6 +11,7 @@
 mod common;
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::ErrorKind as Io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,10 +30,10 @@ use common::{Failure, Scratch};
 #[derive(Debug, Clone)]
 struct Spool(PathBuf, Address);
 
-/// One attachment. It has ended for good once it is closed, or the spool's epoch is another one.
+/// One attachment. It has ended for good once it is closed, which it keeps last, or the spool's epoch is another
+/// one than that before.
 #[derive(Debug, Clone)]
-#[rustfmt::skip]
-struct Attached { spool: Spool, able: Capabilities, epoch: Vec<u8>, closed: Arc<AtomicBool> }
+struct Attached(Spool, Capabilities, Vec<u8>, Arc<AtomicBool>);
 
 #[async_trait]
 impl Connector for Spool {
@@ -43,61 +44,60 @@ impl Connector for Spool {
         let mut able = Capabilities::none(&["spool"]);
         (able.ack, able.order) = (AckGuarantee::Redelivers, OrderGuarantee::Conversation);
         (able.durable_inbox, able.extra_inbox) = (true, true);
-        Ok(Arc::new(Attached { spool: self.clone(), able, epoch, closed: Arc::default() }))
+        Ok(Arc::new(Attached(self.clone(), able, epoch, Arc::default())))
     }
 }
 
 impl Attached {
     fn live(&self, operation: &'static str) -> Result<()> {
-        let ended = |kind| Err(Error::new(kind, operation, "the attachment has ended"));
-        match fs::read(self.spool.0.join(EPOCH)) {
-            _ if self.closed.load(Ordering::SeqCst) => ended(ErrorKind::Closed),
-            Ok(epoch) if epoch == self.epoch => Ok(()),
-            _ => ended(ErrorKind::Disconnected),
-        }
+        let closed = self.3.load(Ordering::SeqCst);
+        let stands = fs::read(self.0.0.join(EPOCH)).is_ok_and(|epoch| epoch == self.2);
+        let kind = if closed { ErrorKind::Closed } else { ErrorKind::Disconnected };
+        let ended = || Error::new(kind, operation, "the attachment has ended");
+        (stands && !closed).then_some(()).ok_or_else(ended)
     }
 
     /// `spool://inbox` is a directory and `spool://inbox/message` a file in it. No name leads elsewhere.
-    fn path(&self, address: &Address, operation: &'static str) -> Result<PathBuf> {
+    fn path(&self, address: &str, operation: &'static str) -> Result<PathBuf> {
         self.live(operation)?;
         let legal = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
-        let name = address.as_str().strip_prefix("spool://").filter(|name| name.chars().all(legal));
-        let invalid = || Error::new(ErrorKind::Invalid, operation, "the address is not of a spool");
-        name.map(|name| self.spool.0.join(name)).ok_or_else(invalid)
+        let name = address.strip_prefix("spool://").filter(|name| name.chars().all(legal));
+        let invalid = || Error::new(ErrorKind::Invalid, operation, "the address or tag is not of a spool");
+        name.map(|name| self.0.0.join(name)).ok_or_else(invalid)
     }
 
     /// What the disk's answer means: nothing that is asked for can be missing but an inbox.
     fn io<T>(&self, operation: &'static str, answer: io::Result<T>) -> Result<T> {
         answer.or_else(|cause| {
             self.live(operation)?;
-            let missing = cause.kind() == io::ErrorKind::NotFound;
-            let kind = if missing { ErrorKind::NotFound } else { ErrorKind::Unexpected };
+            let kind = if cause.kind() == Io::NotFound { ErrorKind::NotFound } else { ErrorKind::Unexpected };
             Err(Error::new(kind, operation, "the spool refuses").with_source(cause))
         })
     }
 
     /// The messages of an inbox by name, which is by age.
     fn list(&self, inbox: &Address) -> Result<BTreeSet<String>> {
-        let files = self.io("subscribe", self.path(inbox, "subscribe")?.read_dir())?;
+        let files = self.io("subscribe", self.path(inbox.as_str(), "subscribe")?.read_dir())?;
         Ok(files.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect())
     }
 }
 
 #[async_trait]
-#[rustfmt::skip]
 impl Transport for Attached {
-    fn capabilities(&self) -> &Capabilities { &self.able }
-    fn address(&self) -> &Address { &self.spool.1 }
-    async fn register(&self, _: &AgentCard) -> Result<()> { Err(Error::unsupported("register", "a spool has none")) }
-    async fn unregister(&self) -> Result<()> { Err(Error::unsupported("unregister", "a spool has none")) }
-    async fn report(&self, _: &Heartbeat) -> Result<()> { Err(Error::unsupported("report", "a spool has none")) }
-    async fn discover(&self, _: &Query) -> Result<Discovered> { Err(Error::unsupported("discover", "a spool has none")) }
+    fn capabilities(&self) -> &Capabilities {
+        &self.1
+    }
+
+    fn address(&self) -> &Address {
+        &self.0.1
+    }
 
     async fn send(&self, message: &Outbound) -> Result<Receipt> {
         // Names sort by time. The file is renamed into its place: a reader sees all of it or nothing.
-        let (inbox, now) = (self.path(&message.to, "send")?, UNIX_EPOCH.elapsed().unwrap_or_default());
+        let inbox = self.path(message.to.as_str(), "send")?;
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default();
         let name = format!("{:020}-{}", now.as_nanos(), ClientMsgId::random());
-        let draft = self.spool.0.join(format!(".{name}"));
+        let draft = self.0.0.join(format!(".{name}"));
         self.io("send", inbox.read_dir())?;
         self.io("send", fs::write(&draft, write(message, self.address())))?;
         self.io("send", fs::rename(&draft, inbox.join(&name)))?;
@@ -105,13 +105,15 @@ impl Transport for Attached {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         let at = match &options.inbox {
             Inbox::Own => self.address().clone(),
             Inbox::Existing(address) => address.clone(),
             _ => Address::of("spool", &format!("reply-{}", ClientMsgId::random()))?,
         };
-        let fresh = matches!(options.inbox, Inbox::Fresh { .. });
-        if fresh { self.io("subscribe", fs::create_dir(self.path(&at, "subscribe")?))?; }
+        if let Inbox::Fresh { .. } = options.inbox {
+            self.io("subscribe", fs::create_dir(self.path(at.as_str(), "subscribe")?))?;
+        }
         let (line, taken, waited) = (self.clone(), HashMap::new(), Some(self.list(&at)?));
         let reader = Reader { line, at: at.clone(), options, taken, waited };
         let next = |mut reader: Reader| async { Ok(Some((reader.next().await?, reader))) };
@@ -120,15 +122,17 @@ impl Transport for Attached {
 
     async fn ack(&self, tags: &[AckTag]) -> Result<()> {
         self.live("ack")?;
-        for tag in tags {
-            let file = Address::parse(tag.as_str()).map_err(|_| Error::new(ErrorKind::Invalid, "ack", "a foreign tag"))?;
-            // A file that is gone was settled before.
-            let _ = fs::remove_file(self.path(&file, "ack")?);
-        }
-        Ok(())
+        // A file that is gone was settled before.
+        let settled = |cause: io::Error| if cause.kind() == Io::NotFound { Ok(()) } else { Err(cause) };
+        tags.iter().try_for_each(|tag| {
+            self.io("ack", fs::remove_file(self.path(tag.as_str(), "ack")?).or_else(settled))
+        })
     }
 
-    async fn close(&self, _: CloseMode) -> Result<()> { self.closed.store(true, Ordering::SeqCst); Ok(()) }
+    async fn close(&self, _: CloseMode) -> Result<()> {
+        self.3.store(true, Ordering::SeqCst);
+        Ok(())
+    }
 }
 
 /// One subscription. Nothing runs but while its stream is polled: dropping it is all it takes to stop it.
@@ -151,10 +155,10 @@ impl Reader {
             if self.waited.take_if(|waited| !waited.iter().any(waits)).is_some() {
                 return Ok(Event::CaughtUp);
             }
-            let room = self.taken.len() < self.options.max_unsettled.max(1)
-                && self.taken.values().sum::<usize>() < self.options.max_unsettled_bytes.max(1);
+            let room = self.taken.len() < self.options.max_unsettled
+                && self.taken.values().sum::<usize>() < self.options.max_unsettled_bytes;
             if let Some(name) = names.iter().find(|name| room && waits(name)) {
-                let tag = Address::parse(format!("{}/{name}", self.at))?;
+                let tag = format!("{}/{name}", self.at);
                 let file = self.line.io("subscribe", fs::read(self.line.path(&tag, "subscribe")?))?;
                 self.taken.insert(name.clone(), file.len());
                 return read(&file, name, &tag).map(Event::Message);
@@ -178,13 +182,12 @@ fn write(message: &Outbound, sender: &Address) -> Vec<u8> {
     [&serde_json::to_vec(&parts).expect("texts are JSON"), &b"\n"[..], &message.body.bytes].concat()
 }
 
-fn read(file: &[u8], name: &str, tag: &Address) -> Result<Delivery> {
+fn read(file: &[u8], name: &str, tag: &str) -> Result<Delivery> {
     let strange = |_| Error::new(ErrorKind::Protocol, "subscribe", "a file in the inbox is no message");
-    let (parts, body) = file.split_at(file.iter().position(|byte| *byte == b'\n').unwrap_or(file.len()));
-    let parts: Vec<(String, String)> = serde_json::from_slice(parts).map_err(strange)?;
-    let body = Body::binary(body.get(1..).unwrap_or_default().to_vec());
-    let mut row = Delivery::new(MessageId::new(name)?, AckTag::new(tag.as_str())?, body);
-    for (part, text) in parts {
+    let mut halves = file.splitn(2, |byte| *byte == b'\n').map(<[u8]>::to_vec);
+    let (parts, body) = (halves.next().unwrap_or_default(), Body::binary(halves.next().unwrap_or_default()));
+    let mut row = Delivery::new(MessageId::new(name)?, AckTag::new(tag)?, body);
+    for (part, text) in serde_json::from_slice::<Vec<(String, String)>>(&parts).map_err(strange)? {
         match part.as_str() {
             "@id" => row.client_msg_id = Some(ClientMsgId::new(text)?),
             "@sender" => row.sender = Some(Address::parse(text)?),

@@ -130,6 +130,20 @@ fn every_command_of_the_readme_names_what_cargo_can_run() {
 }
 
 #[test]
+fn a_transport_of_ones_own_takes_less_than_150_lines_of_code_laid_out_as_all_others() {
+    let example = read("examples/custom_transport.rs");
+    let (_, rest) = example.split_once("// The transport begins here.\n").expect("a first mark");
+    let (transport, _) = rest.split_once("// The transport ends here.\n").expect("a second mark");
+    assert!(!transport.contains("rustfmt::skip"), "lines are lines");
+    let code = transport.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    let lines = code.count();
+    assert!((50..150).contains(&lines), "it takes {lines} lines of code");
+    for document in ["README.md", "agentchat-core/src/transport.rs"] {
+        assert!(read(document).contains("less than 150 lines of code"), "{document} says something else");
+    }
+}
+
+#[test]
 fn every_example_is_in_the_readme_and_run_by_the_gate_or_by_another() {
     let (readme, gate) = (read("README.md"), read(".ci/examples"));
     let mut examples = 0;

@@ -91,8 +91,9 @@ impl Delivery {
         self.body.bytes.len() + self.headers.size() + self.network.as_bytes().len()
     }
 
-    /// What a repetition is recognised by: the sender's id under the sender's name, else the server's id. It
-    /// is short enough for the key of a store.
+    /// What a repetition is recognised by: the sender's id under the sender's name, and without one of both the
+    /// server's id: strangers who do not say who they are may use the same ids. It is short enough for the key
+    /// of a store.
     pub(crate) fn identity(&self) -> String {
         let mut identity = String::new();
         self.write_identity(&mut identity);
@@ -102,11 +103,11 @@ impl Delivery {
     /// Writes the [identity](Self::identity) behind what is in `to`.
     pub(crate) fn write_identity(&self, to: &mut String) {
         // No id and no name has a line break, so that no two pairs are written the same.
-        let Some(id) = &self.client_msg_id else {
+        let (Some(id), Some(sender)) = (&self.client_msg_id, &self.sender) else {
             to.push('s');
             return to.push_str(self.id.as_str());
         };
-        match self.sender.as_ref().map_or("", |sender| sender.name()) {
+        match sender.name() {
             name if name.len() > LONG_NAME => {
                 let digest = digest(name).to_string();
                 for part in ["h", id.as_str(), "\n", &digest] {
@@ -242,5 +243,21 @@ mod tests {
         assert_eq!(from(&long, &id), from(&long, &id));
         assert_ne!(from(&long, &id), from(&format!("{long}n"), &id));
         assert_ne!(from(&long, "1"), from(&long, "2"));
+    }
+
+    #[test]
+    fn two_strangers_who_use_one_id_and_name_no_sender_are_two() {
+        let from_a_stranger = |row: &str| {
+            let (id, tag) = (MessageId::new(row).expect("valid"), AckTag::new("t").expect("valid"));
+            let mut delivery = Delivery::new(id, tag, Body::text(""));
+            delivery.client_msg_id = Some(ClientMsgId::new("1").expect("valid"));
+            delivery.identity()
+        };
+        assert_ne!(from_a_stranger("row-1"), from_a_stranger("row-2"));
+        assert_eq!(
+            from_a_stranger("row-1"),
+            from_a_stranger("row-1"),
+            "the same row again is no other message"
+        );
     }
 }

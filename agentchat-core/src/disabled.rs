@@ -108,6 +108,7 @@ impl Transport for Disabled {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         match options.inbox {
             Inbox::Own => {}
             Inbox::Existing(address) if address == self.address => {}

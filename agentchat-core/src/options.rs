@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::error::{Error, ErrorKind, Result};
 
-/// How an inbox is read. Bounds of zero count as one.
+/// How an inbox is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubscribeOptions {
@@ -56,15 +57,38 @@ impl SubscribeOptions {
 
     /// Sets how many deliveries may be unsettled.
     pub fn with_max_unsettled(mut self, messages: usize) -> Self {
-        self.max_unsettled = messages.max(1);
+        self.max_unsettled = messages;
         self
     }
 
     /// Sets how many bytes may be unsettled.
     pub fn with_max_unsettled_bytes(mut self, bytes: usize) -> Self {
-        self.max_unsettled_bytes = bytes.max(1);
+        self.max_unsettled_bytes = bytes;
         self
     }
+
+    /// Checks that something can be read under these bounds. Every transport of this project does so before
+    /// it subscribes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the field and its limit.
+    pub fn check(&self) -> Result<()> {
+        self.check_in("subscribe")
+    }
+
+    pub(crate) fn check_in(&self, operation: &'static str) -> Result<()> {
+        at_least_one(operation, "max_unsettled", self.max_unsettled)?;
+        at_least_one(operation, "max_unsettled_bytes", self.max_unsettled_bytes)
+    }
+}
+
+/// # Errors
+/// `Invalid`, naming the field, when it is zero.
+pub(crate) fn at_least_one(operation: &'static str, field: &str, value: usize) -> Result<()> {
+    if value > 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Invalid, operation, format!("`{field}` must be at least 1")))
 }
 
 /// What closing leaves behind. Neither deletes an account or an inbox.

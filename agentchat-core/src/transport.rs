@@ -41,8 +41,8 @@ use crate::options::{CloseMode, SubscribeOptions};
 ///
 /// 1. **A scheme and an address.** Choose the URI scheme of your network and how an agent's name becomes
 ///    an [`Address`]. Write a [`Connector`] that attaches, and start from
-///    [`Capabilities::none`](crate::Capabilities::none) with that scheme. Answer every verb you do not have
-///    with [`Error::unsupported`].
+///    [`Capabilities::none`](crate::Capabilities::none) with that scheme. Every verb you do not have is
+///    answered for you.
 /// 2. **`send`.** Carry every part of an [`Outbound`]: its id, the sender's address, conversation, media
 ///    type, headers, tags, `reply_to`, correlation id, deadline. `Ok` only on the network's own answer.
 /// 3. **`subscribe`** to [`Inbox::Own`](crate::Inbox::Own), with bounds: never more unsettled than the
@@ -131,26 +131,34 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `directory`;
     /// [`Invalid`](crate::ErrorKind::Invalid) for a card this directory cannot hold.
-    async fn register(&self, card: &AgentCard) -> Result<()>;
+    async fn register(&self, _card: &AgentCard) -> Result<()> {
+        Err(Error::unsupported("register", NO_DIRECTORY))
+    }
 
     /// Takes the agent out of the directory. Doing it twice is fine.
     ///
     /// # Errors
     /// As [`Transport::register`].
-    async fn unregister(&self) -> Result<()>;
+    async fn unregister(&self) -> Result<()> {
+        Err(Error::unsupported("unregister", NO_DIRECTORY))
+    }
 
     /// Reports that the agent is alive and how busy it is. A report that is lost is not repeated.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) on a network that takes no status;
     /// [`Invalid`](crate::ErrorKind::Invalid) where only registered agents have one.
-    async fn report(&self, heartbeat: &Heartbeat) -> Result<()>;
+    async fn report(&self, _heartbeat: &Heartbeat) -> Result<()> {
+        Err(Error::unsupported("report", "this network takes no status"))
+    }
 
     /// Asks the directory. An answer that finds nobody is empty, not an error.
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported) without the capability `directory`.
-    async fn discover(&self, query: &Query) -> Result<Discovered>;
+    async fn discover(&self, _query: &Query) -> Result<Discovered> {
+        Err(Error::unsupported("discover", NO_DIRECTORY))
+    }
 
     /// Hands a message to the network. `Ok` is the network's own answer that it has it.
     ///
@@ -173,6 +181,7 @@ pub trait Transport: Debug + Send + Sync + 'static {
     /// The stream lives on its own: dropping the transport's last handle does not end it.
     ///
     /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for bounds of zero, which [`SubscribeOptions::check`] finds;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) for a fresh or existing inbox without the capability
     /// `extra_inbox`; [`NotFound`](crate::ErrorKind::NotFound) for an existing inbox whose time is over,
     /// here or as the stream's last item.
@@ -367,3 +376,5 @@ impl KeyedValue {
         &self.body.bytes
     }
 }
+
+const NO_DIRECTORY: &str = "this network has no directory";

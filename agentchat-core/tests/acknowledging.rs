@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use agentchat_core::{
     Body, CloseMode, Connector, Delivery, ErrorKind, Event, EventStream, Handler, Loopback, Outbound,
     Request, Resilient, ResilientOptions, ServeOptions, SubscribeOptions, Transport,
@@ -9,6 +11,7 @@ use agentchat_core::{
 use futures_util::StreamExt;
 use support::{SECOND, Scripted, soon, start, text};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// A handler that tells the body of each message it settles.
 fn teller() -> (impl Handler, mpsc::Receiver<String>) {
@@ -125,3 +128,34 @@ async fn what_is_settled_while_a_session_closes_is_acknowledged_or_refused() {
     let left = next(&mut events).await;
     assert_eq!(left.body.as_str(), Some("4"), "what was told to be settled does not come again");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_that_is_never_answered_is_tried_again_when_a_call_has_had_its_time() {
+    let network = Loopback::new();
+    let connector = Scripted::new(&network, "bob");
+    let options = ResilientOptions::new().with_skip_own(false).with_call_timeout(7 * SECOND);
+    let session = Resilient::connect(connector.clone(), options).await.expect("connected");
+    for number in 0..4 {
+        let note = Outbound::new(session.address().clone(), Body::text(number.to_string()));
+        session.send(&note).await.expect("sent");
+    }
+    let bounds = SubscribeOptions::own().with_max_unsettled(2);
+    let mut events = session.subscribe(bounds).await.expect("subscribed").events;
+    connector.change(|script| script.ack_takes = FOR_EVER);
+    let begun = tokio::time::Instant::now();
+    for number in 0..4 {
+        let next = timeout(20 * SECOND, events.next()).await.expect("the credit comes back");
+        let Some(Ok(Event::Message(delivery))) = next else { panic!("a message, not {next:?}") };
+        assert_eq!(delivery.body, Body::text(number.to_string()));
+        session.ack(&[delivery.tag]).await.expect("settled");
+        tokio::time::sleep(SECOND).await;
+        // Only the first batch is without an answer.
+        connector.change(|script| script.ack_takes = Duration::ZERO);
+    }
+    assert!(begun.elapsed() >= 7 * SECOND, "{:?}", begun.elapsed());
+    session.close(CloseMode::Detach).await.expect("everything is acknowledged");
+    let acked: usize = connector.read(|script| script.acked.iter().map(Vec::len).sum());
+    assert_eq!(acked, 4);
+}
+
+const FOR_EVER: Duration = Duration::from_secs(1_000_000);

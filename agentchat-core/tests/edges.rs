@@ -127,7 +127,7 @@ async fn a_failed_message_may_wait_for_ever_for_its_next_try() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn options_of_zero_count_as_one() {
+async fn with_every_bound_at_one_a_message_is_handled() {
     let network = Loopback::new();
     let (alice, bob) = (start(&network, "alice").await, start(&network, "b").await);
     alice.send(&message()).await.expect("accepted");
@@ -137,9 +137,9 @@ async fn options_of_zero_count_as_one() {
         async move { Ok(done.send(()).await?) }
     };
     let mut options = ServeOptions::default();
-    options.concurrency = 0;
-    options.subscribe.max_unsettled = 0;
-    options.subscribe.max_unsettled_bytes = 0;
+    options.concurrency = 1;
+    options.subscribe.max_unsettled = 1;
+    options.subscribe.max_unsettled_bytes = 1;
     let _serving = bob.serve(handler, options).await.expect("served");
     tokio::time::timeout(SECOND, ended.recv()).await.expect("it is handled");
 }

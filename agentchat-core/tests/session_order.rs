@@ -367,6 +367,20 @@ async fn the_end_of_the_first_backlog_is_told_after_its_rows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_backlog_has_not_ended_before_its_row_that_waits_for_credit() {
+    let options = SubscribeOptions::own().with_max_unsettled(8);
+    let mut scene = Scene::with(Stage::new().with_slow_history(SECOND), options).await;
+    scene.stage.keep(rows("a", 2..5));
+    scene.stage.push(rows("a", [1, 5, 6, 7, 8]));
+    assert_eq!(scene.within(2 * SECOND).await, names("a", 1..9), "history took what was left of the credit");
+    scene.stage.push(rows("b", [1]));
+    scene.stage.caught_up();
+    assert!(scene.now().await.is_empty());
+    scene.settle("a1").await;
+    assert_eq!(scene.now().await, ["b1", "caught up"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_again_over_a_new_connection_is_handed_out_once() {
     let mut scene = Scene::live(Stage::new().with_history()).await;
     scene.stage.push(rows("a", [1, 2, 3]));

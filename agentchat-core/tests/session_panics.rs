@@ -3,16 +3,16 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::SystemTime;
 
 use agentchat_core::store::{
     DedupStore, MemoryStore, OutboxStore, ParkedReason, ParkedSend, SettledId, StoredSend,
 };
 use agentchat_core::{
-    AckTag, Address, AgentCard, BackoffPolicy, Body, Capabilities, ClientMsgId, CloseMode, Connector,
-    Discovered, Heartbeat, Loopback, LoopbackConnector, Outbound, Query, Receipt, Resilient,
-    ResilientOptions, Result, SessionState, Stores, SubscribeOptions, Subscription, Transport,
+    AckTag, Address, AgentCard, BackoffPolicy, Body, Capabilities, ClientMsgId, CloseMode, CloseReason,
+    Connector, Discovered, ErrorKind, Heartbeat, Loopback, LoopbackConnector, Outbound, Query, Receipt,
+    Resilient, ResilientOptions, Result, SessionState, Stores, SubscribeOptions, Subscription, Transport,
 };
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -22,12 +22,17 @@ use support::{SECOND, soon};
 #[derive(Debug, Clone)]
 struct Bomb {
     what: &'static str,
-    fuse: Arc<AtomicU32>,
+    fuse: Arc<AtomicI32>,
 }
 
 impl Bomb {
-    fn new(what: &'static str, fuse: u32) -> Self {
-        Self { what, fuse: Arc::new(AtomicU32::new(fuse)) }
+    fn new(what: &'static str, fuse: i32) -> Self {
+        Self { what, fuse: Arc::new(AtomicI32::new(fuse)) }
+    }
+
+    /// Whether it panicked.
+    fn went_off(&self) -> bool {
+        self.fuse.load(Ordering::SeqCst) <= 0
     }
 
     fn tick(&self, what: &str) {
@@ -154,7 +159,7 @@ async fn whatever_panics_below_a_session_every_call_ends_and_so_does_closing() {
             let (network, bomb) = (Loopback::new(), Bomb::new(what, fuse));
             let connector = Network(network.connector("worker").expect("a name"), bomb.clone());
             let plain = BackoffPolicy::new().with_jitter(0.0);
-            let store = Arc::new(Store(MemoryStore::new(), bomb));
+            let store = Arc::new(Store(MemoryStore::new(), bomb.clone()));
             let stores = Stores::none().with_outbox(Arc::clone(&store)).with_dedup(store);
             let options = ResilientOptions::new()
                 .with_skip_own(false)
@@ -165,13 +170,19 @@ async fn whatever_panics_below_a_session_every_call_ends_and_so_does_closing() {
             let session = soon(Resilient::connect(connector, options)).await.expect("connected");
             live(&session, &network).await;
             let _ = soon(session.close(CloseMode::Detach)).await;
-            assert!(matches!(session.state(), SessionState::Closed(_)), "{:?}", session.state());
+            let SessionState::Closed(why) = session.state() else { panic!("{:?}", session.state()) };
+            if bomb.went_off() {
+                let failed = matches!(why, CloseReason::Failed { kind: ErrorKind::Unexpected, .. });
+                assert!(failed && why.to_string().contains("panicked"), "{why:?}");
+            } else {
+                assert_eq!(why, CloseReason::Requested, "the call was never made");
+            }
             drop(told);
         }
     }
 }
 
-struct Told(&'static str, u32);
+struct Told(&'static str, i32);
 
 impl Drop for Told {
     fn drop(&mut self) {

@@ -79,6 +79,7 @@ impl Transport for Line {
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         self.live("subscribe")?;
+        options.check()?;
         let (net, mut at) = (Arc::clone(&self.0.0), self.0.1.clone());
         match &options.inbox {
             Inbox::Own => {}
@@ -134,9 +135,8 @@ async fn read(
             let inboxes = net.inboxes();
             taken.retain(|id| inboxes[&at].iter().any(|row| row.0 == *id));
             let mine = inboxes[&at].iter().filter(|row| taken.contains(&row.0));
-            let room =
-                mine.map(|row| row.2.body.bytes.len()).sum::<usize>() < options.max_unsettled_bytes.max(1);
-            let room = room && taken.len() < options.max_unsettled.max(1);
+            let room = mine.map(|row| row.2.body.bytes.len()).sum::<usize>() < options.max_unsettled_bytes;
+            let room = room && taken.len() < options.max_unsettled;
             inboxes[&at].iter().find(|row| room && !taken.contains(&row.0)).cloned()
         };
         if let Some(row) = next {

@@ -138,6 +138,25 @@ mod tests {
         assert_ne!(address, MailAddress::generate("reply").expect("generated"));
     }
 
+    #[test]
+    fn all_128_bits_of_generated_names_are_random() {
+        // By chance a bit is the same in 1,000 names once in 10^300 runs, and two are equal as rarely as two keys.
+        let names: Vec<String> = (0..1_000)
+            .map(|_| MailAddress::generate("reply").expect("generated").as_str().to_owned())
+            .collect();
+        let distinct: std::collections::HashSet<&String> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+        let (mut ever, mut always) = (0_u128, u128::MAX);
+        for name in &names {
+            let random = name.strip_prefix("reply.").expect("the prefix");
+            assert_eq!(random.len(), 26);
+            let digit = |c: char| "abcdefghijklmnopqrstuvwxyz234567".find(c).expect("a digit") as u128;
+            let bits = random.chars().rev().fold(0_u128, |bits, c| (bits << 5) | digit(c));
+            (ever, always) = (ever | bits, always & bits);
+        }
+        assert_eq!((ever, always), (u128::MAX, 0), "each bit is set in some and not in others");
+    }
+
     proptest! {
         #[test]
         fn every_128_bit_value_has_its_own_spelling(a: [u8; 16], b: [u8; 16]) {

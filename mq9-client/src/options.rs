@@ -138,20 +138,24 @@ impl DeliverPolicy {
     /// An alias of [`DeliverPolicy::Latest`]: what is new, and the last message kept.
     pub const NEW: Self = Self::Latest;
 
-    /// Reads `earliest` or `all`, `latest` or `new`.
+    /// Reads `earliest` or `all`, `latest` or `new`, and with a position `from_time=SECONDS` or
+    /// `from_timestamp=SECONDS`, and `from_id=NUMBER`.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for any other word; the policies with a position have constructors.
+    /// [`ErrorKind::Invalid`] for anything else.
     pub fn parse(name: &str) -> Result<Self> {
-        match name {
-            "earliest" | "all" => Ok(Self::Earliest),
-            "latest" | "new" => Ok(Self::Latest),
-            _ => Err(Error::new(
-                ErrorKind::Invalid,
-                "deliver policy",
-                format!("{name:?} is none of earliest (all), latest (new)"),
-            )),
-        }
+        let position = |text: &str| text.parse::<u64>().ok();
+        let policy = match name.split_once('=') {
+            None if ["earliest", "all"].contains(&name) => Some(Self::Earliest),
+            None if ["latest", "new"].contains(&name) => Some(Self::Latest),
+            Some(("from_time" | "from_timestamp", seconds)) => position(seconds).map(Self::FromTime),
+            Some(("from_id", number)) => position(number).map(|number| Self::FromId(MsgId::new(number))),
+            _ => None,
+        };
+        policy.ok_or_else(|| {
+            let known = "earliest (all), latest (new), from_time (from_timestamp) =SECONDS, from_id=NUMBER";
+            Error::new(ErrorKind::Invalid, "deliver policy", format!("{name:?} is none of {known}"))
+        })
     }
 }
 
@@ -275,6 +279,17 @@ mod tests {
         assert_eq!(DeliverPolicy::parse("all").expect("alias"), DeliverPolicy::Earliest);
         assert_eq!(DeliverPolicy::parse("new").expect("alias"), DeliverPolicy::Latest);
         assert_eq!(DeliverPolicy::ALL, DeliverPolicy::default());
-        assert!(DeliverPolicy::parse("Earliest").is_err());
+        for name in ["from_timestamp=9", "from_time=9"] {
+            assert_eq!(DeliverPolicy::parse(name).expect("alias"), DeliverPolicy::FromTime(9));
+        }
+        assert_eq!(
+            DeliverPolicy::parse("from_id=7").expect("a policy"),
+            DeliverPolicy::FromId(MsgId::new(7))
+        );
+        for bad in ["Earliest", "", "all=1", "from_time", "from_timestamp=", "from_timestamp=x", "from_id=-1"]
+        {
+            let error = DeliverPolicy::parse(bad).expect_err(bad);
+            assert!(error.to_string().contains("from_timestamp"), "{error}");
+        }
     }
 }

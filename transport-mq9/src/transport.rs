@@ -134,6 +134,7 @@ impl Transport for Mq9Transport {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         let (mailbox, fresh) = match &options.inbox {
             Inbox::Own => (self.settings.inbox.clone(), false),
             Inbox::Fresh { ttl } => (self.open_fresh(*ttl).await?, true),

@@ -120,6 +120,19 @@ mod tests {
         assert_eq!(ApiKey::from_file(&path).expect_err("gone").kind(), ErrorKind::Config);
     }
 
+    #[test]
+    fn the_memory_of_a_key_is_wiped_with_its_last_clone() {
+        fn wiped_on_drop<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let key = ApiKey::new(KEY).expect("valid");
+        let clone = key.clone();
+        // What wipes itself is shared: no clone leaves a copy behind.
+        wiped_on_drop(&*key.0);
+        assert!(Arc::ptr_eq(&key.0, &clone.0));
+        assert!(std::ptr::eq(key.expose(), clone.expose()));
+        drop(key);
+        assert_eq!(clone.expose(), KEY, "it is still needed");
+    }
+
     const KEY: &str = "ac_0123456789abcdefghij";
 
     #[test]

@@ -1,15 +1,17 @@
 //! Acknowledgements on their way to the transport.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::after;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::AckTag;
+use crate::resilient::SILENT;
 use crate::telemetry::{observed, verb_span};
 use crate::transport::Transport;
 
@@ -24,7 +26,8 @@ pub(crate) struct Acks {
     not_before: Option<Instant>,
     lost: usize,
     last_words: bool,
-    of_session: bool,
+    /// How long a session waits for an answer. An agent has no limit of its own: its transport has.
+    limit: Option<Duration>,
 }
 
 struct Batch {
@@ -42,13 +45,14 @@ impl Acks {
             not_before: None,
             lost: 0,
             last_words: false,
-            of_session: false,
+            limit: None,
         }
     }
 
-    /// The same for a session, which acknowledges on an attachment of its own.
-    pub(crate) fn of_session(transport: Arc<dyn Transport>) -> Self {
-        Self { of_session: true, ..Self::new(transport) }
+    /// The same for a session, which acknowledges on an attachment of its own: a batch that is not answered
+    /// within `limit` has failed.
+    pub(crate) fn of_session(transport: Arc<dyn Transport>, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..Self::new(transport) }
     }
 
     pub(crate) fn extend(&mut self, tags: impl IntoIterator<Item = AckTag>) {
@@ -91,11 +95,16 @@ impl Acks {
             }
             let tags: Vec<AckTag> = self.waiting.drain(..self.waiting.len().min(BATCH)).collect();
             let (transport, sent) = (Arc::clone(&self.transport), tags.clone());
-            let span = match self.of_session {
-                true => verb_span!(DEBUG, "session.ack", count = sent.len()),
-                false => verb_span!(DEBUG, "agent.ack", count = sent.len()),
+            let answer = match self.limit {
+                Some(limit) => {
+                    let span = verb_span!(DEBUG, "session.ack", count = sent.len());
+                    async move { observed(span, within(limit, transport.ack(&sent))).await }.boxed()
+                }
+                None => {
+                    let span = verb_span!(DEBUG, "agent.ack", count = sent.len());
+                    async move { observed(span, transport.ack(&sent)).await }.boxed()
+                }
             };
-            let answer = async move { observed(span, transport.ack(&sent)).await }.boxed();
             self.under_way = Some(Batch { tags, answer });
         }
         let Some(batch) = &mut self.under_way else { return };
@@ -121,6 +130,11 @@ impl Acks {
         self.not_before = Some(after(Instant::now(), wait));
         self.waiting.splice(..0, tags);
     }
+}
+
+async fn within(limit: Duration, answer: impl Future<Output = Result<()>>) -> Result<()> {
+    let silent = |_| Err(Error::new(ErrorKind::Timeout, "ack", SILENT));
+    timeout(limit, answer).await.unwrap_or_else(silent)
 }
 
 /// How many go in one batch at most.

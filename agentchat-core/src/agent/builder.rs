@@ -112,7 +112,7 @@ impl<C: Connector> AgentBuilder<C> {
     /// The handler is there before the agent is. One that needs the agent itself, to call others while it
     /// works, is given to [`Agent::serve`] instead.
     pub fn serve(mut self, handler: impl Handler, options: ServeOptions) -> Self {
-        self.serving = Some((Arc::new(handler), options.bounded()));
+        self.serving = Some((Arc::new(handler), options));
         self
     }
 
@@ -165,13 +165,15 @@ impl<C: Connector> AgentBuilder<C> {
     /// Dropping the future drops the attachment; a registration that was made or under way stays.
     ///
     /// # Errors
-    /// Whatever a step answered; [`Invalid`](ErrorKind::Invalid) for a heartbeat of zero;
+    /// Whatever a step answered; [`Invalid`](ErrorKind::Invalid) for a heartbeat of zero and for
+    /// [options](ServeOptions::check) out of range;
     /// [`Config`](ErrorKind::Config) for a beacon that cannot be written, and a lock that cannot be used;
     /// [`Unsupported`](ErrorKind::Unsupported) for a card on a network without a directory.
     pub async fn start(self) -> Result<Agent> {
         if self.heartbeat.is_some_and(|interval| interval.is_zero()) {
             return Err(Error::new(ErrorKind::Invalid, "start", "the heartbeat interval is zero"));
         }
+        self.serving.iter().try_for_each(|(_, options)| options.check())?;
         let mut seat = self.seat().await?;
         let mut starting = Starting::new(self.connector.connect_for(seat.role()).await?);
         if starting.transport().capabilities().disabled {

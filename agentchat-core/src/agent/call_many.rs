@@ -16,6 +16,7 @@ use crate::address::Address;
 use crate::clock::after;
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{ClientMsgId, CorrelationId};
+use crate::options::at_least_one;
 
 impl Agent {
     /// Asks each of `targets` the same, and says what became of each one. The request's timeout is that of
@@ -30,8 +31,9 @@ impl Agent {
     /// Dropping the future gives every call up; any of the requests may have been sent.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) where there is no network, and [`Closed`](ErrorKind::Closed) after [`Agent::close`]. A target that fails is no error here: see
-    /// [`FanOut::into_chosen`].
+    /// [`Unsupported`](ErrorKind::Unsupported) where there is no network, [`Closed`](ErrorKind::Closed) after
+    /// [`Agent::close`], and [`Invalid`](ErrorKind::Invalid) for a mode with no target at a time. A target that
+    /// fails is no error here: see [`FanOut::into_chosen`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> agentchat_core::Result<()> {
@@ -72,6 +74,7 @@ impl Agent {
     /// As [`Agent::call_many`].
     pub async fn call_each(&self, requests: Vec<(Address, CallRequest)>, mode: CallMode) -> Result<FanOut> {
         self.check_calls("call_many")?;
+        at_least_one("call_many", "parallel", mode.parallel)?;
         let timeout = requests.iter().map(|(_, request)| request.timeout).max().unwrap_or_default();
         let end = after(Instant::now(), timeout);
         let mut known = HashSet::new();

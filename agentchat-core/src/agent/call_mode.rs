@@ -40,11 +40,11 @@ impl CallMode {
         Self::new(Wanted::Best(Arc::new(score)))
     }
 
-    /// Sets how many targets are waited for at a time (default 64; zero counts as one). A target that does
+    /// Sets how many targets are waited for at a time (default 64, at least 1). A target that does
     /// not answer gives up its place, though not its chance to answer, early enough for every one after it
     /// to be asked in time. With one place, targets are asked one after the other.
     pub fn with_parallel(mut self, targets: usize) -> Self {
-        self.parallel = targets.max(1);
+        self.parallel = targets;
         self
     }
 

@@ -237,10 +237,11 @@ impl Agent {
     /// Dropping the future serves nothing.
     ///
     /// # Errors
+    /// [`Invalid`](ErrorKind::Invalid) for [options](ServeOptions::check) out of range;
     /// [`Conflict`](ErrorKind::Conflict) when the own inbox is being served already;
     /// [`Closed`](ErrorKind::Closed) after [`Agent::close`]; the transport's, when the inbox cannot be read.
     pub async fn serve(&self, handler: impl Handler, options: ServeOptions) -> Result<Serving> {
-        let options = options.bounded();
+        options.check()?;
         let _starting = self.owner.starting.lock().await;
         self.owner.check_open("serve")?;
         if options.subscribe.inbox == Inbox::Own {

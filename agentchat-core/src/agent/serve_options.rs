@@ -8,7 +8,8 @@ use super::dispatch::Policy;
 use super::outcome::HandlerResult;
 use super::turns::{Gate, Guard, TurnGuard, Turns};
 use crate::address::Address;
-use crate::options::SubscribeOptions;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{SubscribeOptions, at_least_one};
 
 /// What of a conversation is handed to the handler. A conversation never runs twice at once; messages
 /// without one have nothing to do with each other and are handled one by one.
@@ -29,7 +30,7 @@ pub enum ServePolicy {
     Latest,
 }
 
-/// How an inbox is served. Counts of zero count as one.
+/// How an inbox is served.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ServeOptions {
@@ -93,7 +94,7 @@ impl ServeOptions {
     /// Sets how many handlers run at once.
     #[doc(alias = "with_max_in_flight")]
     pub fn with_concurrency(mut self, handlers: usize) -> Self {
-        self.concurrency = handlers.max(1);
+        self.concurrency = handlers;
         self
     }
 
@@ -112,7 +113,7 @@ impl ServeOptions {
 
     /// Sets after how many failures a message is given up.
     pub fn with_max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = Some(attempts.max(1));
+        self.max_attempts = Some(attempts);
         self
     }
 
@@ -163,7 +164,7 @@ impl ServeOptions {
     /// Messages are counted when they are first handed to the handler, in this process; those without a
     /// conversation are not counted. Of the 16,384 conversations used last the counts are kept.
     pub fn with_turn_limit(mut self, turns: u32, window: Duration) -> Self {
-        self.turn_limit = Some((turns.max(1), window));
+        self.turn_limit = Some((turns, window));
         self
     }
 
@@ -186,12 +187,26 @@ impl ServeOptions {
         self
     }
 
-    /// The same with every bound at least one, however the fields were set.
-    pub(crate) fn bounded(mut self) -> Self {
-        self.concurrency = self.concurrency.max(1);
-        self.subscribe.max_unsettled = self.subscribe.max_unsettled.max(1);
-        self.subscribe.max_unsettled_bytes = self.subscribe.max_unsettled_bytes.max(1);
-        self
+    /// Checks that something can be handled under these options. An agent does so before it serves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid), naming the field and its limit.
+    pub fn check(&self) -> Result<()> {
+        at_least_one("serve", "concurrency", self.concurrency)?;
+        if let ServePolicy::Batch(messages) = self.policy {
+            at_least_one("serve", "policy: Batch", messages)?;
+        }
+        if self.max_attempts == Some(0) {
+            at_least_one("serve", "max_attempts", 0)?;
+        }
+        if let Some((turns, window)) = self.turn_limit {
+            at_least_one("serve", "turn_limit", usize::from(turns > 0))?;
+            if window.is_zero() {
+                let what = "the window of `turn_limit` must be longer than nothing";
+                return Err(Error::new(ErrorKind::Invalid, "serve", what));
+            }
+        }
+        self.subscribe.check_in("serve")
     }
 
     pub(crate) fn policy(&self) -> Policy {
@@ -200,12 +215,12 @@ impl ServeOptions {
             concurrency: self.concurrency,
             retry_base: self.retry_base,
             retry_cap: self.retry_cap,
-            max_attempts: self.max_attempts.map(|attempts| attempts.max(1)),
+            max_attempts: self.max_attempts,
         }
     }
 
     pub(crate) fn gate(&self) -> Gate {
-        let turns = self.turn_limit.map(|(turns, window)| Turns::new(turns.max(1), window));
+        let turns = self.turn_limit.map(|(turns, window)| Turns::new(turns, window));
         Gate { hands_expired: self.hand_over_expired, turns, guard: self.guard.clone() }
     }
 }

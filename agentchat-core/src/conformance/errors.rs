@@ -134,12 +134,21 @@ pub async fn refuse_tells_no_secret(harness: &dyn Harness) -> Outcome {
     Outcome::Held
 }
 
-/// Bounds of zero count as one: a reader is given its messages one by one.
-pub async fn refuse_no_reader_for_bounds_of_zero(harness: &dyn Harness) -> Outcome {
+/// Bounds of zero, under which nothing could be read, are refused by name. With bounds of one a reader is given
+/// its messages one by one.
+pub async fn refuse_bounds_of_zero(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = pair(harness).await;
-    let mut options = SubscribeOptions::own();
-    (options.max_unsettled, options.max_unsettled_bytes) = (0, 0);
-    let mut events = read(&bob, options).await;
+    for (messages, bytes, field) in [(0, 1, "max_unsettled"), (1, 0, "max_unsettled_bytes")] {
+        let none = SubscribeOptions::own().with_max_unsettled(messages).with_max_unsettled_bytes(bytes);
+        let error = match within(bob.subscribe(none)).await {
+            Ok(_) => panic!("nothing could be read with `{field}` of zero"),
+            Err(error) => error,
+        };
+        assert_eq!((error.kind(), error.reached()), (ErrorKind::Invalid, Reached::No), "{error:?}");
+        assert!(error.to_string().contains(field), "{error}");
+    }
+    let one = SubscribeOptions::own().with_max_unsettled(1).with_max_unsettled_bytes(1);
+    let mut events = read(&bob, one).await;
     for words in ["a", "b"] {
         alice.send(&text(bob.address(), words)).await.expect("accepted");
         let delivery = next_message(&mut events).await;

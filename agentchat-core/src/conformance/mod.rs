@@ -214,7 +214,7 @@ macro_rules! conformance_tests {
             refuse_addresses_of_other_networks
             refuse_what_the_network_lacks
             refuse_tells_no_secret
-            refuse_no_reader_for_bounds_of_zero
+            refuse_bounds_of_zero
             put_keeps_the_newest_value
             put_keeps_keys_and_inboxes_apart
             replay_gives_a_stretch_of_a_conversation

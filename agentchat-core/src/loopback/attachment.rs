@@ -203,6 +203,7 @@ impl Transport for Attachment {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         let network = self.reach("subscribe").await?;
         let inbox = match options.inbox.clone() {
             Inbox::Own => self.address.clone(),
@@ -247,8 +248,8 @@ impl Transport for Attachment {
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {
         self.check_state("put")?;
         let mut hub = self.reach("put").await?.lock();
-        hub.inbox(at).ok_or_else(|| gone("put"))?.put(key, value);
-        Ok(())
+        let limits = hub.limits;
+        hub.inbox(at).ok_or_else(|| gone("put"))?.put(key, value, limits)
     }
 
     async fn get(&self, at: &Address, key: &str) -> Result<Option<KeyedValue>> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// How a [`Loopback`](super::Loopback) misbehaves. All chances are from 0 to 1; the default is none.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -115,6 +117,28 @@ impl LoopbackFaults {
     pub fn with_cursor(mut self) -> Self {
         self.cursor = true;
         self
+    }
+
+    /// Checks that every chance is one. A network does so when an agent [connects](super::Loopback::connector).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the field and its limits.
+    pub fn check(&self) -> Result<()> {
+        let chances = [
+            (self.lose_request, "lose_request"),
+            (self.lose_answer, "lose_answer"),
+            (self.duplicate, "duplicate"),
+            (self.reorder, "reorder"),
+            (self.cut, "cut"),
+            (self.drop, "drop"),
+        ];
+        match chances.into_iter().find(|(chance, _)| !(0.0..=1.0).contains(chance)) {
+            None => Ok(()),
+            Some((chance, field)) => {
+                let what = format!("`{field}` is {chance}, and must be from 0 to 1");
+                Err(Error::new(ErrorKind::Invalid, "connect", what))
+            }
+        }
     }
 
     /// Leaves every agent with its one inbox.

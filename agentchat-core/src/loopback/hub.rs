@@ -28,7 +28,7 @@ use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{AckTag, MessageId};
 use crate::message::Outbound;
 use crate::numbers::NumberMap;
-use crate::options::SubscribeOptions;
+use crate::options::{SubscribeOptions, at_least_one};
 
 /// What may happen to a row on its way to a reader.
 pub(crate) struct Luck<'a> {
@@ -111,6 +111,13 @@ impl Hub {
             left: Vec::new(),
             woken: Vec::new(),
         }
+    }
+
+    /// Whether the network is one that can be.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.faults.check()?;
+        at_least_one("connect", "inbox limit: messages", self.limits.messages)?;
+        at_least_one("connect", "inbox limit: bytes", self.limits.bytes)
     }
 
     /// The numbers of the attachment and of its inbox, and how it stands.

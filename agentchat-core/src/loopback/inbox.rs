@@ -12,14 +12,17 @@ use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 use tokio::time::Instant;
 
+use super::counts::Counts;
 use super::history::History;
 use super::hub::Luck;
+use super::keyed::Keyed;
 use super::moment::Moment;
 use super::row::Row;
 use super::rows::Rows;
 use super::stored::Stored;
 use super::view::{Ahead, Place, View};
 use crate::delivery::Delivery;
+use crate::error::Result;
 use crate::id::ConversationId;
 use crate::message::{Body, Outbound};
 use crate::transport::ReplayRange;
@@ -45,10 +48,9 @@ pub(crate) struct InboxState {
     /// By number. They are few: mostly one.
     views: Vec<(u64, View)>,
     next_view: u64,
-    /// How many messages each conversation had here.
-    seqs: HashMap<ConversationId, u64>,
+    seqs: Counts,
     history: History,
-    state: HashMap<String, (Body, SystemTime)>,
+    state: Keyed,
     /// What the rows take of [`InboxLimits::bytes`].
     bytes: usize,
     /// Wakes senders when there is room again.
@@ -138,11 +140,7 @@ impl InboxState {
     }
 
     fn record(&mut self, id: u64, message: Arc<Stored>) -> Arc<Stored> {
-        let seq = message.conversation.as_ref().map(|conversation| {
-            let seq = self.seqs.entry(conversation.clone()).or_default();
-            *seq += 1;
-            *seq
-        });
+        let seq = message.conversation.as_ref().map(|conversation| self.seqs.next(conversation));
         message.name(self.number, id, seq);
         self.history.keep(id, &message);
         message
@@ -208,12 +206,14 @@ impl InboxState {
         woken.extend(self.views.iter_mut().filter_map(|(_, view)| view.wake()));
     }
 
-    pub(crate) fn put(&mut self, key: &str, value: Body) {
-        self.state.insert(key.to_owned(), (value, SystemTime::now()));
+    /// # Errors
+    /// `Backpressure` for a value that goes beyond `limits`.
+    pub(crate) fn put(&mut self, key: &str, value: Body, limits: InboxLimits) -> Result<()> {
+        self.state.put(key, value, limits)
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<(Body, SystemTime)> {
-        self.state.get(key).cloned()
+        self.state.get(key)
     }
 
     /// Opens a view of everything that is stored and unsettled.

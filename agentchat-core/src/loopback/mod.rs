@@ -5,11 +5,13 @@
 
 mod accepted;
 mod attachment;
+mod counts;
 mod faults;
 mod history;
 mod hooks;
 mod hub;
 mod inbox;
+mod keyed;
 mod locked;
 mod moment;
 mod reader;
@@ -41,7 +43,8 @@ use locked::Locked;
 /// Inboxes are durable for its life: an agent that detaches and comes back finds what was sent
 /// meanwhile. Repeated `client_msg_id`s of one sender are recognised, as far as 65,536 messages back. A
 /// fresh inbox lives for its ttl, and keeps nothing once nobody has read it for ten minutes. Messages are
-/// numbered within their conversation, for each inbox apart.
+/// numbered within their conversation, for each inbox apart: they are remembered of the 65,536 conversations
+/// used last, and begin again in one that was forgotten.
 ///
 /// History ([`Transport::replay`]) shows the agent's own inbox, settled messages included: of its last
 /// 10,000 messages with a conversation, and of 16 MiB of bodies and headers, the last 1,000 of each
@@ -86,7 +89,9 @@ impl Loopback {
 
     /// The same with inboxes that hold at most so many messages and bytes (default 65,536 and 64 MiB): bodies,
     /// headers, and 1,024 for each message's own keeping. A send to a full inbox waits up to 10 s for room and
-    /// then fails with [`ErrorKind::Backpressure`], having stored nothing. An empty inbox takes any message.
+    /// then fails with [`ErrorKind::Backpressure`], having stored nothing. Keyed state has as much room beside the
+    /// messages, and what goes beyond is refused at once: values are replaced, never removed. An empty inbox takes any message. Both
+    /// are at least 1, which [`connector`](Self::connector) checks.
     pub fn with_inbox_limits(self, messages: usize, bytes: usize) -> Self {
         self.lock().limits = InboxLimits { messages, bytes };
         self
@@ -96,14 +101,16 @@ impl Loopback {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] when `name` has a `/` or anything but visible ASCII, is empty, or is longer
-    /// than 96 characters.
+    /// than 96 characters; and on a network with [chances](LoopbackFaults::check) or inbox limits out of range.
     pub fn connector(&self, name: &str) -> Result<LoopbackConnector> {
         let legal = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
         if name.len() > LONGEST_NAME || !name.bytes().all(legal) {
             let what = "a loopback name has at most 96 visible ASCII characters, and no `/`";
             return Err(Error::new(ErrorKind::Invalid, "address", what));
         }
-        Ok(LoopbackConnector { network: self.clone(), address: Address::of(SCHEME, name)? })
+        let address = Address::of(SCHEME, name)?;
+        self.lock().check()?;
+        Ok(LoopbackConnector { network: self.clone(), address })
     }
 
     /// Cuts every attachment: calls fail as disconnected, subscriptions end. Connecting again works.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::clock::after;
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, NetworkFacts};
 use crate::header::Headers;
 use crate::id::{AckTag, ClientMsgId, ConversationId, CorrelationId, MessageId};
 use crate::message::{Body, Outbound, Priority};
@@ -141,7 +141,7 @@ impl Stored {
             conversation: self.conversation.clone(),
             body: self.body.clone(),
             headers: self.headers.clone(),
-            network: Headers::new(),
+            network: NetworkFacts::default(),
             reply_to: more.and_then(|more| more.reply_to.clone()),
             correlation_id: more.and_then(|more| more.correlation_id.clone()),
             priority: self.priority,

@@ -117,7 +117,7 @@ impl Calls {
     pub(super) fn push(&mut self, call: Call, until: Instant) -> Result<oneshot::Receiver<Result<Answer>>> {
         self.pending.retain(|_, pending| pending.turn == Turn::UnderWay || !pending.reply.is_closed());
         if self.pending.len() >= MOST {
-            let what = "too many calls wait for an answer";
+            let what = format!("too many calls wait for an answer: {MOST} may");
             return Err(Error::new(ErrorKind::Backpressure, call.operation(), what));
         }
         let (reply, answer) = oneshot::channel();
@@ -237,3 +237,20 @@ impl Calls {
 
 /// How many calls may wait at once.
 const MOST: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_too_many_is_told_how_many_may_wait() {
+        let mut calls = Calls::new(BackoffPolicy::new());
+        let until = Instant::now();
+        let waiting: Vec<_> = (0..MOST).map(|_| calls.push(Call::Unregister, until).expect("room")).collect();
+        let error = calls.push(Call::Unregister, until).expect_err("full");
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Backpressure, "unregister"));
+        assert!(error.to_string().contains("4096"), "{error}");
+        drop(waiting);
+        calls.push(Call::Unregister, until).expect("nobody waits for the others any more");
+    }
+}

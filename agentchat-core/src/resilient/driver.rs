@@ -125,7 +125,7 @@ impl Driver {
         // Whatever ends this task, nobody waits for it any more.
         let _end = EndOnDrop(Arc::clone(&self.shared));
         self.shared.lock().line.set(Some(Arc::clone(&first)));
-        self.attached = Some((Arc::clone(&first), Acks::of_session(first)));
+        self.attached = Some((Arc::clone(&first), Acks::of_session(first, self.options.call_timeout)));
         loop {
             let lost = self.shared.lock().line.take_lost();
             if let Some(lost) = lost {
@@ -380,7 +380,8 @@ impl Driver {
                 let mut core = self.shared.lock();
                 if core.on_connected(transport.address(), Instant::now()) {
                     core.line.set(Some(Arc::clone(&transport)));
-                    self.attached = Some((Arc::clone(&transport), Acks::of_session(transport)));
+                    let acks = Acks::of_session(Arc::clone(&transport), self.options.call_timeout);
+                    self.attached = Some((transport, acks));
                 }
             }
             Err(error) => self.lose(error, true),
@@ -465,13 +466,16 @@ async fn acknowledge(transport: &dyn Transport, tags: &[AckTag]) {
     }
 }
 
-/// The task is over, by whatever cause.
+/// The task is over, by whatever cause. Where that is a good one, the session has ended before.
 struct EndOnDrop(Arc<Shared>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        let stopped = Error::new(ErrorKind::Closed, "session", "the session's task has stopped");
-        self.0.end(CloseReason::Requested, stopped);
+        let why = match std::thread::panicking() {
+            true => Error::new(ErrorKind::Unexpected, "session", "the session's task panicked"),
+            false => Error::new(ErrorKind::Closed, "session", "the session's task has stopped"),
+        };
+        self.0.end(CloseReason::failed(&why), why);
     }
 }
 
@@ -491,6 +495,6 @@ fn unconnected() -> Error {
 
 /// How many ended jobs are taken in at once, and how many items a job reads.
 const AT_ONCE: usize = 64;
-pub(super) const SILENT: &str = "the attachment gave no answer";
+pub(crate) const SILENT: &str = "the attachment gave no answer";
 /// What ending the attachment gets at least.
 const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -182,3 +182,30 @@ fn silent() -> Error {
 const NEWEST: usize = 2 * 65_536;
 /// How many ids are inserted at the same time.
 const AT_ONCE: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+    use crate::resilient::recall::Scope;
+    use crate::session::inbox::InboxLimits;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn as_many_messages_as_an_inbox_remembers_are_known_after_a_restart() {
+        let remembered = InboxLimits::default().seen_ids;
+        let scope = Scope::of(&Address::of("loopback", "a").expect("valid"));
+        let store = MemoryStore::new();
+        for number in 0..remembered + 4_000 {
+            let identity = format!("c{number}");
+            for key in [scope.handed(&identity), scope.settled(&identity)] {
+                store.insert(&key, SystemTime::now()).await.expect("kept");
+            }
+        }
+        let stores = Stores::all_in(store);
+        let known =
+            load(&stores, Instant::now() + Duration::from_secs(60)).await.expect("read").recall.of(&scope);
+        assert_eq!((known.settled.len(), known.handed.len()), (remembered, 0));
+        assert_eq!(known.settled.last(), Some(&format!("c{}", remembered + 3_999)));
+    }
+}

@@ -35,6 +35,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 pub use connector::ResilientConnector;
+pub(crate) use driver::SILENT;
 pub use options::ResilientOptions;
 pub use sending::Sending;
 pub use session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};
@@ -276,6 +277,7 @@ impl Transport for Resilient {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
+        options.check()?;
         match self.call(Call::Subscribe(options)).await? {
             Answer::Seated(address, seat) => {
                 let (_, shown) = self.shared.lock().facts();
@@ -298,7 +300,8 @@ impl Transport for Resilient {
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
     /// acknowledges what is settled, and closes the attachment. Without a connection it waits for one, for as
     /// long: to send, and to acknowledge what was settled of an inbox whose subscription is still held. Of one
-    /// that was dropped nothing comes again here. Dropping the future does not stop it.
+    /// that was dropped nothing comes again here. Dropping the future does not stop it, and closing again, in
+    /// whichever mode, waits for its end and succeeds.
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) for what was left: how many messages were not sent is in its

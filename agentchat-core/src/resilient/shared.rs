@@ -77,7 +77,8 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.driver.abort();
+        // First, so that the task does not say that it ended by itself.
         self.shared.end(CloseReason::Requested, closed());
+        self.driver.abort();
     }
 }

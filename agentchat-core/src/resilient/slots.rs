@@ -94,11 +94,17 @@ struct Slot {
     owes: bool,
     backoff: Backoff,
     /// Read although there was no credit, so that the end of a backlog is seen: waits for credit.
-    stash: VecDeque<Box<Delivery>>,
+    stash: VecDeque<Stashed>,
     acks: Vec<AckTag>,
     asks: VecDeque<(ConversationId, u64, usize)>,
     room: usize,
     keep: Option<Box<keeping::Kept>>,
+}
+
+enum Stashed {
+    Message(Box<Delivery>),
+    /// The backlog has not ended before its last rows are taken in.
+    CaughtUp,
 }
 
 #[derive(Debug, Default)]
@@ -149,9 +155,13 @@ impl Slots {
     ) -> u64 {
         let mut again = options.clone();
         again.inbox = if is_own { Target::Own } else { Target::Existing(address.clone()) };
-        let idle = self.open.iter_mut().find(|(_, slot)| slot.reader.is_none() && slot.options == again);
-        if let Some((number, slot)) = idle {
+        let mut idle = self.open.iter_mut().filter(|(_, slot)| slot.reader.is_none());
+        // The bounds are each reader's own: what was settled is known whatever they are.
+        if let Some((number, slot)) = idle.find(|(_, slot)| slot.options.inbox == again.inbox) {
             slot.reader = Some(Reader::default());
+            slot.room = room(&again);
+            slot.inbox.set_bounds(&again);
+            slot.options = again;
             slot.inbox.on_subscribed(now);
             slot.note_earlier_sends(&self.sent, now);
             slot.link = Link::Resting(stream);
@@ -163,7 +173,7 @@ impl Slots {
         // Nothing of an agent's own comes back to its other inboxes but what it sent there on purpose.
         limits.own = self.own.clone().filter(|_| is_own);
         let mut slot = Slot {
-            room: limits.max_unsettled.max(1) + EVENTS,
+            room: room(&again),
             inbox: Inbox::new(limits, now),
             observer: self.observer.clone(),
             options: again,
@@ -233,7 +243,7 @@ impl Slots {
 
     /// Does what is due by time.
     pub(super) fn tick(&mut self, now: Instant) {
-        for slot in self.open.values_mut() {
+        for slot in self.open.values_mut().filter(|slot| slot.reader.is_some()) {
             if slot.inbox.deadline().is_some_and(|at| at <= now) {
                 slot.inbox.on_tick(now);
                 slot.refill(now);
@@ -272,7 +282,8 @@ impl Slots {
     }
 
     pub(super) fn deadline(&self, attached: bool) -> Option<Instant> {
-        let moments = self.open.values().flat_map(|slot| {
+        let read = self.open.values().filter(|slot| slot.reader.is_some());
+        let moments = read.flat_map(|slot| {
             let later = match slot.link {
                 Link::Later(at) if attached => Some(at),
                 _ => None,
@@ -364,6 +375,11 @@ fn add(sum: &mut InboxStats, more: &InboxStats) {
     sum.late += more.late;
     sum.gaps += more.gaps;
     sum.gaps_filled += more.gaps_filled;
+}
+
+/// How many events may wait for a reader.
+fn room(options: &SubscribeOptions) -> usize {
+    options.max_unsettled.max(1).saturating_add(EVENTS)
 }
 
 /// How many inboxes that nobody reads are remembered.

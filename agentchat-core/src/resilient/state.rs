@@ -36,7 +36,8 @@ pub enum SessionState {
 pub enum CloseReason {
     /// It was closed by its owner, or its last handle was dropped.
     Requested,
-    /// Connecting cannot help, or was given up.
+    /// Connecting cannot help, or was given up; or the session's own task ended before its time, because
+    /// something below it panicked or its runtime was shut down.
     Failed {
         /// What kind of error ended it.
         kind: ErrorKind,

@@ -26,6 +26,7 @@ use self::seen::Seen;
 use self::unsettled::{Place, Unsettled};
 use crate::delivery::Delivery;
 use crate::id::{AckTag, ConversationId};
+use crate::options::SubscribeOptions;
 use crate::session::order::Order;
 
 /// One inbox over all the connections of a session.
@@ -130,6 +131,11 @@ impl Inbox {
         self.catching_up = Some((now, now));
         self.caught_up_at = None;
         self.order.begin_catch_up();
+    }
+
+    /// The next reader has other bounds.
+    pub(crate) fn set_bounds(&mut self, options: &SubscribeOptions) {
+        self.limits.set_bounds(options);
     }
 
     /// The connection ended. What is held, queued or in the reader's hands stays; its tags are worth

@@ -32,13 +32,15 @@ use crate::id::ConversationId;
 ///   the number that is due wait until the backlog has passed them, without asking history.
 ///
 /// Memory: an idle conversation takes about 200 bytes with an id of 36 characters. The least recently used
-/// beyond [`OrderLimits::conversations`] is forgotten, after passing what it holds: its next row is a first
-/// row again.
+/// beyond [`OrderLimits::conversations`] is forgotten, one that holds rows only when all do, after passing what
+/// it holds: its next row is a first row again.
 #[derive(Debug)]
 pub(crate) struct Order<T> {
     lines: Lines<T>,
     /// The conversations that hold rows; their number is bounded by the rows that the caller admits.
     holding: BTreeSet<ConversationId>,
+    /// Those of them with a hole that history was not asked about.
+    unasked: BTreeSet<ConversationId>,
     out: VecDeque<OrderAction<T>>,
     stats: OrderStats,
     limits: OrderLimits,
@@ -87,6 +89,7 @@ impl<T> Order<T> {
         Self {
             lines: Lines::new(),
             holding: BTreeSet::new(),
+            unasked: BTreeSet::new(),
             out: VecDeque::new(),
             stats: OrderStats::default(),
             limits,
@@ -142,6 +145,7 @@ impl<T> Order<T> {
                 line.close_hole();
             }
         }
+        self.unasked.clear();
     }
 
     /// The backlog has been read: what is still missing is a hole.
@@ -156,6 +160,7 @@ impl<T> Order<T> {
     pub(crate) fn forget(&mut self) {
         self.lines = Lines::new();
         self.holding.clear();
+        self.unasked.clear();
         self.out.clear();
     }
 
@@ -181,7 +186,10 @@ impl<T> Order<T> {
     /// Asks history for the holes that were not asked for yet, `budget` rows at most. The wait for a hole
     /// runs from here.
     pub(crate) fn ask(&mut self, mut budget: usize, now: Instant) {
-        for conversation in self.holding.clone() {
+        if self.limits.history_rows == 0 || budget == 0 || self.unasked.is_empty() {
+            return;
+        }
+        for conversation in self.unasked.clone() {
             if budget == 0 {
                 break;
             }
@@ -262,18 +270,27 @@ impl<T> Order<T> {
     ) {
         if !self.lines.contains(conversation)
             && self.lines.len() >= self.limits.conversations.max(1)
-            && let Some((id, mut line)) = self.lines.pop_least_used()
+            && let Some((id, mut line)) = self.lines.pop_least_used(self.holding.len())
         {
             self.holding.remove(&id);
+            self.unasked.remove(&id);
             line.flush(&mut Turn::new(&id, &self.limits, &mut self.out, &mut self.stats, false, now));
         }
         let line = self.lines.touch(conversation);
         let open = !self.catching_up;
         act(line, &mut Turn::new(conversation, &self.limits, &mut self.out, &mut self.stats, open, now));
-        match line.held() {
-            0 => self.holding.remove(conversation),
-            _ => self.holding.insert(conversation.clone()),
-        };
+        let (holds, asks) = (line.held() > 0, line.is_unasked());
+        mark(&mut self.holding, conversation, holds);
+        mark(&mut self.unasked, conversation, asks);
+    }
+}
+
+/// Puts a conversation into a set, or takes it out.
+fn mark(set: &mut BTreeSet<ConversationId>, conversation: &ConversationId, is_in: bool) {
+    match is_in {
+        true if set.contains(conversation) => {}
+        true => drop(set.insert(conversation.clone())),
+        false => drop(set.remove(conversation)),
     }
 }
 

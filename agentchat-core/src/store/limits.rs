@@ -15,7 +15,8 @@ pub struct StoreLimits {
     pub max_send_bytes: u64,
     /// Cursors. Default 100,000.
     pub max_cursors: usize,
-    /// Settled ids; the oldest beyond it are forgotten. Default 100,000.
+    /// Settled ids; the oldest beyond it are forgotten. A session keeps two for each message: that it is handed
+    /// out, and that it is settled. Default 131,072, for the 65,536 messages that an inbox remembers.
     pub max_settled: usize,
     /// How long a settled id is kept. Default 7 days.
     pub max_settled_age: Duration,
@@ -52,6 +53,24 @@ impl StoreLimits {
         self
     }
 
+    /// Checks that something can be kept. A durable store does so when it is opened, one in memory at each call.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the field and its limit.
+    pub fn check(&self) -> Result<()> {
+        let zeros = [
+            (self.max_sends == 0, "`max_sends` must be at least 1"),
+            (self.max_send_bytes == 0, "`max_send_bytes` must be at least 1"),
+            (self.max_cursors == 0, "`max_cursors` must be at least 1"),
+            (self.max_settled == 0, "`max_settled` must be at least 1"),
+            (self.max_settled_age.is_zero(), "`max_settled_age` must be longer than nothing"),
+        ];
+        match zeros.into_iter().find(|(is_zero, _)| *is_zero) {
+            None => Ok(()),
+            Some((_, what)) => Err(failure(ErrorKind::Invalid, "store.open", what)),
+        }
+    }
+
     /// Whether the new message `send` fits beside `count` messages of `bytes` that are held.
     pub(super) fn admit_send(
         &self,
@@ -60,6 +79,14 @@ impl StoreLimits {
         bytes: u64,
         parked: usize,
     ) -> Result<()> {
+        if send.size() > self.max_send_bytes {
+            let fault = format!(
+                "the message takes {} bytes of the store, and `max_send_bytes` is {}",
+                send.size(),
+                self.max_send_bytes
+            );
+            return Err(failure(ErrorKind::TooLarge, "outbox.save", fault));
+        }
         let total = bytes.saturating_add(send.size());
         if count < self.max_sends && total <= self.max_send_bytes {
             return Ok(());
@@ -93,7 +120,7 @@ impl Default for StoreLimits {
             max_sends: 10_000,
             max_send_bytes: 64 * 1024 * 1024,
             max_cursors: 100_000,
-            max_settled: 100_000,
+            max_settled: 2 * 65_536,
             max_settled_age: Duration::from_secs(7 * 24 * 3600),
         }
     }
@@ -150,7 +177,7 @@ mod tests {
     fn the_defaults_are_those_documented() {
         let limits = StoreLimits::default();
         assert_eq!((limits.max_sends, limits.max_send_bytes), (10_000, 67_108_864));
-        assert_eq!((limits.max_cursors, limits.max_settled), (100_000, 100_000));
+        assert_eq!((limits.max_cursors, limits.max_settled), (100_000, 131_072));
         assert_eq!(limits.max_settled_age, Duration::from_secs(604_800));
     }
 }

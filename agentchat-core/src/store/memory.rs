@@ -47,19 +47,24 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// An empty store with `limits`.
+    /// An empty store with `limits`. With limits [out of range](StoreLimits::check) every call fails.
     pub fn with_limits(limits: StoreLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> Result<MutexGuard<'_, State>> {
+        self.limits.check()?;
+        Ok(self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state();
+        let state = self.lock();
         f.debug_struct("MemoryStore")
             .field("sends", &state.sends.len())
             .field("parked", &state.parked)
@@ -72,7 +77,7 @@ impl fmt::Debug for MemoryStore {
 #[async_trait]
 impl OutboxStore for MemoryStore {
     async fn save(&self, send: &StoredSend) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let former = state.sends.get(send.id());
         if former.is_some_and(|kept| kept.send.message != send.message) {
             return Err(other_content());
@@ -93,7 +98,7 @@ impl OutboxStore for MemoryStore {
     }
 
     async fn remove(&self, id: &ClientMsgId) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         if let Some(kept) = state.sends.remove(id) {
             state.send_bytes -= kept.send.size();
             state.parked -= usize::from(kept.reason.is_some());
@@ -102,13 +107,13 @@ impl OutboxStore for MemoryStore {
     }
 
     async fn load(&self) -> Result<Vec<StoredSend>> {
-        let state = self.state();
+        let state = self.state()?;
         let waiting = state.in_order().into_iter().filter(|kept| kept.reason.is_none());
         Ok(waiting.map(|kept| kept.send.clone()).collect())
     }
 
     async fn park(&self, id: &ClientMsgId, reason: &ParkedReason) -> Result<()> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let kept = state.sends.get_mut(id).ok_or_else(nothing_to_park)?;
         let newly = kept.reason.replace(reason.clone()).is_none();
         state.parked += usize::from(newly);
@@ -116,13 +121,13 @@ impl OutboxStore for MemoryStore {
     }
 
     async fn parked(&self) -> Result<Vec<ParkedSend>> {
-        let state = self.state();
+        let state = self.state()?;
         let parked = state.in_order().into_iter();
         Ok(parked.filter_map(|kept| Some(ParkedSend::new(kept.send.clone(), kept.reason.clone()?))).collect())
     }
 
     async fn unpark(&self, id: &ClientMsgId) -> Result<Option<StoredSend>> {
-        let mut state = self.state();
+        let mut state = self.state()?;
         let Some(kept) = state.sends.get_mut(id) else { return Ok(None) };
         let (send, was_parked) = (kept.send.clone(), kept.reason.take().is_some());
         state.parked -= usize::from(was_parked);
@@ -133,12 +138,12 @@ impl OutboxStore for MemoryStore {
 #[async_trait]
 impl CursorStore for MemoryStore {
     async fn get(&self, key: &str) -> Result<Option<Cursor>> {
-        Ok(self.state().cursors.get(key).cloned())
+        Ok(self.state()?.cursors.get(key).cloned())
     }
 
     async fn set(&self, key: &str, cursor: &Cursor) -> Result<()> {
         check_cursor(key, cursor)?;
-        let mut state = self.state();
+        let mut state = self.state()?;
         if !state.cursors.contains_key(key) {
             self.limits.admit_cursor(state.cursors.len())?;
         }
@@ -147,12 +152,12 @@ impl CursorStore for MemoryStore {
     }
 
     async fn clear(&self, key: &str) -> Result<()> {
-        self.state().cursors.remove(key);
+        self.state()?.cursors.remove(key);
         Ok(())
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<(String, Cursor)>> {
-        let state = self.state();
+        let state = self.state()?;
         let matching = state.cursors.iter().filter(|(key, _)| key.starts_with(prefix));
         let mut cursors: Vec<_> = matching.map(|(key, cursor)| (key.clone(), cursor.clone())).collect();
         cursors.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -164,7 +169,7 @@ impl CursorStore for MemoryStore {
 impl DedupStore for MemoryStore {
     async fn insert(&self, id: &str, settled_at: SystemTime) -> Result<()> {
         let at = check_settled(id, settled_at)?;
-        let mut state = self.state();
+        let mut state = self.state()?;
         let former = state.settled.get(id).copied();
         if former.is_none_or(|(time, _)| time < at) {
             if let Some(former) = former {
@@ -183,11 +188,11 @@ impl DedupStore for MemoryStore {
     }
 
     async fn contains(&self, id: &str) -> Result<bool> {
-        Ok(self.state().settled.contains_key(id))
+        Ok(self.state()?.settled.contains_key(id))
     }
 
     async fn newest(&self, count: usize) -> Result<Vec<SettledId>> {
-        let state = self.state();
+        let state = self.state()?;
         let newest = state.by_time.iter().rev().take(count);
         let mut ids: Vec<_> =
             newest.map(|((at, _), id)| SettledId::new(id.as_str(), from_millis(*at))).collect();
@@ -196,7 +201,7 @@ impl DedupStore for MemoryStore {
     }
 
     async fn forget_older_than(&self, time: SystemTime) -> Result<()> {
-        self.state().forget_before(to_millis(time));
+        self.state()?.forget_before(to_millis(time));
         Ok(())
     }
 }

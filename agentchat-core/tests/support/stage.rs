@@ -31,6 +31,8 @@ struct Script {
     lags: bool,
     /// What history has; `None` for a question that is never answered.
     history: Option<BTreeMap<(ConversationId, u64), Delivery>>,
+    /// How long history takes to answer.
+    history_wait: Duration,
     questions: Vec<Question>,
     receipts: VecDeque<(Duration, Option<u64>)>,
     acked: Vec<AckTag>,
@@ -73,6 +75,12 @@ impl Stage {
     pub(crate) fn with_silent_history(mut self) -> Self {
         self.capabilities.replay = true;
         self
+    }
+
+    /// With a history that answers after `wait`, with what it has when it is asked.
+    pub(crate) fn with_slow_history(self, wait: Duration) -> Self {
+        self.script().history_wait = wait;
+        self.with_history()
     }
 
     pub(crate) fn with_cursor(mut self) -> Self {
@@ -261,15 +269,17 @@ impl Transport for Attachment {
 
     async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {
         self.live("replay")?;
-        let answer = {
+        let (wait, answer) = {
             let mut script = self.stage.script();
             script.questions.push((conversation.to_string(), range.from, range.limit, Instant::now()));
             let from = (conversation.clone(), range.from);
-            script.history.as_ref().map(|history| {
+            let answer = script.history.as_ref().map(|history| {
                 let rows = history.range(from..).take_while(|((of, _), _)| of == conversation);
                 rows.map(|(_, row)| row.clone()).take(range.limit).collect()
-            })
+            });
+            (script.history_wait, answer)
         };
+        tokio::time::sleep(wait).await;
         match answer {
             Some(rows) => Ok(rows),
             None => std::future::pending().await,

@@ -217,6 +217,7 @@ impl Transport for AgentChatTransport {
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Subscription> {
         self.shared.check("subscribe")?;
+        options.check()?;
         match &options.inbox {
             Inbox::Own => {}
             Inbox::Existing(address) if *address == self.address => {}

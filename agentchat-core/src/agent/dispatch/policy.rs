@@ -25,7 +25,7 @@ impl Policy {
     pub(super) fn batch_after(&self, failures: u32) -> usize {
         let last = failures > 0 && self.max_attempts.is_some_and(|most| failures.saturating_add(1) >= most);
         match self.serve {
-            ServePolicy::Batch(most) if !last => most.max(1),
+            ServePolicy::Batch(most) if !last => most,
             _ => 1,
         }
     }

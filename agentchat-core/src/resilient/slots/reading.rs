@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::{Item, Link, Reader, Slot, Slots, Told, Verdict};
+use super::{Item, Link, Reader, Slot, Slots, Stashed, Told, Verdict};
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::ConversationId;
@@ -60,7 +60,8 @@ impl Slots {
         rows: Vec<Delivery>,
         now: Instant,
     ) {
-        if let Some(slot) = self.open.get_mut(&number) {
+        // Without a reader nothing is taken in: what it was read for was forgotten, and comes again to the next.
+        if let Some(slot) = self.open.get_mut(&number).filter(|slot| slot.reader.is_some()) {
             let filled = slot.inbox.stats().gaps_filled;
             slot.inbox.on_history(of, rows, now);
             if slot.inbox.stats().gaps_filled > filled {
@@ -120,11 +121,21 @@ impl Slot {
 
     /// Takes in what waited for credit.
     pub(super) fn refill(&mut self, now: Instant) {
-        while self.inbox.has_credit()
-            && let Some(delivery) = self.stash.pop_front()
-        {
-            self.inbox.on_delivery(delivery, now);
+        while let Some(next) = self.stash.pop_front() {
+            match next {
+                Stashed::CaughtUp => self.caught_up(now),
+                Stashed::Message(delivery) if self.inbox.has_credit() => {
+                    self.inbox.on_delivery(delivery, now)
+                }
+                message @ Stashed::Message(_) => return self.stash.push_front(message),
+            }
         }
+    }
+
+    fn caught_up(&mut self, now: Instant) {
+        // What is owed has come again before this, and was acknowledged then.
+        self.owes = false;
+        self.inbox.on_caught_up(now);
     }
 
     pub(super) fn on_item(&mut self, item: Item, now: Instant, rng: &mut fastrand::Rng) -> Verdict {
@@ -133,18 +144,17 @@ impl Slot {
                 self.resume(&delivery, now);
                 match self.stash.is_empty() && self.inbox.admits(&delivery) {
                     true => self.inbox.on_delivery(delivery, now),
-                    false => self.stash.push_back(delivery),
+                    false => self.stash.push_back(Stashed::Message(delivery)),
                 }
                 return Verdict::Goes;
             }
             Item::Other(item) => *item,
         };
         match item {
-            Some(Ok(Event::CaughtUp)) => {
-                // What is owed has come again before this, and was acknowledged then.
-                self.owes = false;
-                self.inbox.on_caught_up(now);
-            }
+            Some(Ok(Event::CaughtUp)) => match self.stash.is_empty() {
+                true => self.caught_up(now),
+                false => self.stash.push_back(Stashed::CaughtUp),
+            },
             Some(Ok(other)) => {
                 // What came before it is told before it.
                 self.pump();

@@ -80,13 +80,8 @@ impl InboxLimits {
         capabilities: &Capabilities,
         options: &SubscribeOptions,
     ) -> Self {
-        let mut limits = Self {
-            session,
-            max_unsettled: options.max_unsettled.max(1),
-            max_unsettled_bytes: options.max_unsettled_bytes.max(1),
-            numbered: capabilities.numbered,
-            ..Self::default()
-        };
+        let mut limits = Self { session, numbered: capabilities.numbered, ..Self::default() };
+        limits.set_bounds(options);
         if capabilities.ack == AckGuarantee::Cumulative {
             limits.ack = AckStyle::Prefix;
         }
@@ -95,6 +90,12 @@ impl InboxLimits {
             limits.order.history_rows = 0;
         }
         limits
+    }
+
+    /// Takes over the bounds of `options`.
+    pub(crate) fn set_bounds(&mut self, options: &SubscribeOptions) {
+        self.max_unsettled = options.max_unsettled.max(1);
+        self.max_unsettled_bytes = options.max_unsettled_bytes.max(1);
     }
 }
 

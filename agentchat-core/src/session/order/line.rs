@@ -85,6 +85,11 @@ impl<T> Line<T> {
         self.hole()?.asked
     }
 
+    /// Whether there is a hole that history was not asked about.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.hole().is_some_and(|hole| hole.asked.is_none())
+    }
+
     pub(super) fn row(&mut self, seq: u64, arrival: u64, item: T, catching_up: bool, turn: &mut Turn<'_, T>) {
         self.place(seq, arrival, item, catching_up, turn);
         self.advance(turn);

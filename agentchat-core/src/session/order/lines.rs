@@ -52,10 +52,20 @@ impl<T> Lines<T> {
         &mut slot.line
     }
 
-    pub(super) fn pop_least_used(&mut self) -> Option<(ConversationId, Line<T>)> {
-        let (_, id) = self.by_use.pop_first()?;
-        let slot = self.slots.remove(&id)?;
-        Some((ConversationId::format(format_args!("{id}")), slot.line))
+    /// Takes out the least recently used. A line that holds rows counts as used now, for `holding` of them.
+    pub(super) fn pop_least_used(&mut self, mut holding: usize) -> Option<(ConversationId, Line<T>)> {
+        loop {
+            let (_, id) = self.by_use.pop_first()?;
+            let slot = self.slots.get_mut(&id)?;
+            if holding == 0 || slot.line.held() == 0 {
+                let line = self.slots.remove(&id)?.line;
+                return Some((ConversationId::format(format_args!("{id}")), line));
+            }
+            holding -= 1;
+            self.uses += 1;
+            slot.used = self.uses;
+            self.by_use.insert(self.uses, id);
+        }
     }
 }
 
@@ -74,7 +84,7 @@ mod tests {
             lines.touch(&id(number));
         }
         let mut order = Vec::new();
-        while let Some((id, _)) = lines.pop_least_used() {
+        while let Some((id, _)) = lines.pop_least_used(0) {
             order.push(id.to_string());
         }
         assert_eq!(order, ["2", "3", "1"]);

@@ -63,8 +63,9 @@ impl DurableStore {
     /// As [`open`](Self::open), with `limits`. They hold for what is added; a file with more is kept.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open); [`ErrorKind::Invalid`] for [limits](StoreLimits::check) out of range.
     pub async fn open_with(path: impl Into<PathBuf>, limits: StoreLimits) -> Result<Self> {
+        limits.check()?;
         let make: Make = Box::new(|file| builder().create_with_backend(FileBackend::new(file)?));
         Self::open_through(path.into(), limits, make).await
     }

@@ -4,9 +4,9 @@
 use transport_ws::ApiKey;
 use transport_ws::testing::AgentChatServer;
 
-include!("readme/agent.rs");
+include!("readme/agent.rs.in");
 
-const AGENT: &str = include_str!("readme/agent.rs");
+const AGENT: &str = include_str!("readme/agent.rs.in");
 
 #[tokio::test]
 async fn the_agent_of_the_readme_finds_and_calls_its_peer() {

@@ -135,7 +135,7 @@ impl Broker {
     pub async fn down(&mut self) -> io::Result<()> {
         if matches!(self.state, State::Up(_)) {
             self.halt().await;
-            self.state = State::Reserved(bind(self.port)?);
+            self.state = State::Reserved(bind_again(self.port).await?);
         }
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Broker {
                 return Ok(());
             }
             State::Reserved(socket) => socket,
-            State::Down => bind(self.port)?,
+            State::Down => bind_again(self.port).await?,
         };
         self.state = State::Up(self.run(socket.listen(BACKLOG)?));
         Ok(())
@@ -369,8 +369,22 @@ pub(super) fn bind(port: u16) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// [`bind`] to a port that was ours until now. Another connection may have been given it in between, and gives
+/// it back.
+pub(super) async fn bind_again(port: u16) -> io::Result<TcpSocket> {
+    let mut tries = 0;
+    loop {
+        match bind(port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => tries += 1,
+            bound => return bound,
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;
 const DEFAULT_MAX_PENDING: usize = 64 * 1024 * 1024;
 const MAX_CONNECTIONS: usize = 10_000;
 const BACKLOG: u32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const PORT_TRIES: u32 = 200;

@@ -23,6 +23,19 @@ pub(crate) fn bind(port: u16) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// [`bind`] to a port that was ours until now. Another connection may have been given it in between, and gives
+/// it back.
+pub(crate) async fn bind_again(port: u16) -> io::Result<TcpSocket> {
+    let mut tries = 0;
+    loop {
+        match bind(port) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < PORT_TRIES => tries += 1,
+            bound => return bound,
+        }
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
 pub(crate) fn listen(socket: TcpSocket) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
@@ -59,4 +72,5 @@ async fn serve(connection: Connection, stream: TcpStream) {
 
 const BACKLOG: u32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const PORT_TRIES: u32 = 200;
 const MAX_HEAD: usize = 256 * 1024;

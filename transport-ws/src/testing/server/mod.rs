@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 pub use builder::AgentChatServerBuilder;
 pub(crate) use host::Host;
-use listener::{accept, bind, listen};
+use listener::{accept, bind_again, listen};
 
 use super::faults::Faults;
 
@@ -114,7 +114,7 @@ impl AgentChatServer {
         }
         let socket = match self.reserved.take() {
             Some(socket) => socket,
-            None => bind(self.port)?,
+            None => bind_again(self.port).await?,
         };
         let listener = listen(socket)?;
         self.listener = Some(tokio::spawn(accept(Arc::clone(&self.host), listener)));
@@ -126,7 +126,7 @@ impl AgentChatServer {
             listener.abort();
             // The port is free only when the task is gone.
             let _ = listener.await;
-            self.reserved = Some(bind(self.port)?);
+            self.reserved = Some(bind_again(self.port).await?);
         }
         Ok(())
     }

@@ -1,3 +1,5 @@
+//! Holes, late rows and budgets, row by row.
+
 use super::*;
 
 fn row_of(id: &str, conversation: &str, seq: u64) -> MessageRow {

@@ -111,6 +111,11 @@ impl AckTag {
         Some((number(&tag[..dot])?, number(&tag[dot + 1..])?))
     }
 
+    /// The number of a tag that was made [`below`](Self::below) `prefix`.
+    pub(crate) fn number_below(&self, prefix: &str) -> Option<u64> {
+        number(self.0.as_bytes().strip_prefix(prefix.as_bytes())?)
+    }
+
     /// The tag that is the number behind `prefix`, which is within the rule.
     pub(crate) fn below(prefix: &str, number: u64) -> Self {
         Self(Text::below(prefix, number))
@@ -159,7 +164,9 @@ fn text(id: Uuid) -> Text {
 }
 
 fn checked(what: &str, text: &str) -> Result<Text> {
-    if (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // Looked at to the end, so that several bytes are looked at together.
+    let legal = || text.bytes().fold(true, |legal, byte| legal & byte.is_ascii_graphic());
+    if (1..=LONGEST_ID).contains(&text.len()) && legal() {
         return Ok(text.into());
     }
     let fault = match text.len() {

@@ -171,7 +171,7 @@ impl Unsettled {
 
     /// The number that stands in `handle`, if it may be one of ours.
     pub(super) fn parse(&self, handle: &AckTag) -> Option<u64> {
-        handle.as_str().strip_prefix(self.prefix.as_str())?.parse().ok()
+        handle.number_below(&self.prefix)
     }
 
     /// The numbers of all messages in `place`, oldest first.

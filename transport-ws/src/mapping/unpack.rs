@@ -74,7 +74,7 @@ pub(crate) fn address_of(name: &str) -> Option<Address> {
 }
 
 fn ours(metadata: &str) -> Option<Ours<'_>> {
-    if !metadata.contains(OURS) {
+    if metadata == "{}" || !metadata.contains(OURS) {
         return None;
     }
     let members: std::collections::BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_str(metadata).ok()?;

@@ -45,10 +45,10 @@ impl Fates {
         self.find(self.hash(id), id).map(|at| self.known[at].fate)
     }
 
-    /// A message is handed out.
-    pub(crate) fn hand_out(&mut self, id: &MessageId, size: usize) {
+    /// A message is handed out, of which nothing is known (`new`) or something else.
+    pub(crate) fn hand_out(&mut self, id: &MessageId, size: usize, new: bool) {
         let hash = self.hash(id.as_str());
-        match self.find(hash, id.as_str()) {
+        match if new { None } else { self.find(hash, id.as_str()) } {
             Some(at) => self.change(at, Fate::Unsettled(size)),
             None => self.push(Known { hash, id: id.clone(), fate: Fate::Unsettled(size) }),
         }
@@ -149,7 +149,7 @@ mod tests {
     fn credit_is_by_number_and_bytes_and_comes_back_by_settling() {
         let mut fates = Fates::default();
         assert!(fates.has_credit(0, 0), "bounds of zero count as one");
-        fates.hand_out(&id("a"), 10);
+        fates.hand_out(&id("a"), 10, true);
         assert!(!fates.has_credit(1, 100) && !fates.has_credit(5, 10) && fates.has_credit(5, 11));
         fates.settle("a");
         fates.settle("a");
@@ -161,7 +161,7 @@ mod tests {
     fn c66_dedup_bound() {
         let mut fates = Fates::default();
         fates.settle("kept-by-its-reader");
-        fates.hand_out(&id("in-hand"), 1);
+        fates.hand_out(&id("in-hand"), 1, true);
         for number in 0..REMEMBERED {
             fates.settle(&number.to_string());
         }
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn what_a_reader_leaves_is_loose_and_memory_is_bounded() {
         let mut fates = Fates::default();
-        fates.hand_out(&id("a"), 1);
+        fates.hand_out(&id("a"), 1, true);
         fates.reader_gone();
         assert_eq!(fates.of("a"), Some(Fate::Loose));
         for number in 0..=REMEMBERED {
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn what_a_reader_has_is_not_forgotten() {
         let mut fates = Fates::default();
-        fates.hand_out(&id("a"), 7);
+        fates.hand_out(&id("a"), 7, true);
         for number in 0..REMEMBERED {
             fates.settle(&number.to_string());
         }

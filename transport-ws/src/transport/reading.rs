@@ -211,7 +211,7 @@ impl Reading {
             match fate {
                 None if own => self.pass_over(&row),
                 None => {}
-                Some(fate) => match self.delivery(&row, late, fate == Some(Fate::Loose)) {
+                Some(fate) => match self.delivery(&row, late, fate) {
                     Some(delivery) => return Some(Event::Message(delivery)),
                     None => self.pass_over(&row),
                 },
@@ -228,15 +228,15 @@ impl Reading {
     }
 
     /// Hands a row out; nothing for one that cannot be.
-    fn delivery(&mut self, row: &MessageRow, late: bool, redelivered: bool) -> Option<Delivery> {
+    fn delivery(&mut self, row: &MessageRow, late: bool, fate: Option<Fate>) -> Option<Delivery> {
         let id = row.id()?;
         let senders = &mut self.senders;
         write_tag(&mut self.tag, &self.own, id);
         let tag = AckTag::new(&self.tag).ok()?;
         let mut delivery = from_row_of(row, tag, |handle| senders.address(handle))?;
         number_as_server(&mut delivery, row, &self.names);
-        (delivery.late, delivery.redelivered) = (late, redelivered);
-        self.shared.inner().fates.hand_out(&delivery.id, delivery.size());
+        (delivery.late, delivery.redelivered) = (late, fate == Some(Fate::Loose));
+        self.shared.inner().fates.hand_out(&delivery.id, delivery.size(), fate.is_none());
         if let Some(keeping) = &self.shared.keeping {
             keeping.handed(row);
         }

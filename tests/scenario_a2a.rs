@@ -288,7 +288,7 @@ async fn a_call_that_timed_out_can_be_read_later_by_its_id(net: Net) {
     };
     let _serving = serve(&server, handler).await;
     let client = client(&caller);
-    let request = A2aRequest::text("x").with_timeout(Duration::from_millis(500));
+    let request = A2aRequest::text("x").with_timeout(Duration::from_secs(2));
     let Err(A2aError::TimedOut { id, .. }) = client.ask(server.address(), request).await else {
         panic!("it is late")
     };

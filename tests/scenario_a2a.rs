@@ -134,7 +134,7 @@ async fn a_call_to_an_agent_that_is_away_is_queued_then_taken_then_answered(net:
 
 async fn a_request_found_after_its_deadline_is_answered_and_not_run(net: Net) {
     let (server, caller) = (net.agent("server").await, net.agent("caller").await);
-    let request = A2aRequest::text("too late").with_timeout(Duration::from_millis(300));
+    let request = A2aRequest::text("too late").with_timeout(Duration::from_secs(1));
     let mut call = client(&caller).call(server.address(), request).await.unwrap();
     let late = call.answer().await.unwrap_err();
     assert!(matches!(late, A2aError::TimedOut { .. }), "{late}");

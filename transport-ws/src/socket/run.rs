@@ -86,6 +86,7 @@ pub(crate) async fn run(
                     return Some(end);
                 }
                 if closing {
+                    shared.inner().all_told = true;
                     Box::pin(goodbye(socket, 1000, "", GOODBYE_LONG)).await;
                     return None;
                 }

@@ -264,8 +264,9 @@ impl Transport for AgentChatTransport {
         // The socket's task ends the attachment when the goodbye is answered, or by its own deadline.
         let ended = timeout(CLOSING, self.shared.ended()).await;
         self.shared.end(ending::Ending::Closed);
+        // Who closes while another one does may ask when nobody is there any more to answer.
         let written = match flushed {
-            Some(mut flushed) => flushed.try_recv().is_ok(),
+            Some(mut flushed) => flushed.try_recv().is_ok() || self.shared.inner().all_told,
             None => true,
         };
         match ended {

@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     ack_queue: Vec<MessageId>,
     flushed: Vec<oneshot::Sender<()>>,
     pub(crate) closing: bool,
+    /// It was closed, and everything that was settled before has been told to the server.
+    pub(crate) all_told: bool,
     /// A message of one's own went out: an answer may come soon.
     pub(crate) woken: bool,
     /// A call found nobody: the server may be away.

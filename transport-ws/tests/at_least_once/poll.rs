@@ -49,6 +49,25 @@ async fn c72_a_page_is_acknowledged_only_as_far_as_it_is_settled() {
     }
 }
 
+/// Over many threads: who closes must not be missed between two looks of the task that tells the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn closing_by_several_at_once_is_done_for_each() {
+    let world = World::new().await;
+    for round in 0..100 {
+        let socket = world.attach("bob").await;
+        let polling = attach(&world, "carol").await;
+        let closing = [Arc::clone(&polling), polling, Arc::clone(&socket), socket].map(|attached| {
+            tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                attached.close(CloseMode::Detach).await
+            })
+        });
+        for closed in closing {
+            within(closed).await.expect("it ends").unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn closing_acknowledges_what_is_settled_and_says_when_it_could_not() {
     let world = World::new().await;

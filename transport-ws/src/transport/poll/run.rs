@@ -45,6 +45,7 @@ impl Poller {
                     let _ = told.send(());
                 }
                 if closing {
+                    self.shared.inner().all_told = true;
                     return None;
                 }
             }
@@ -72,6 +73,8 @@ impl Poller {
     /// Takes in what happened: whether rows are wanted, whether this is the end, whether the server may be
     /// away.
     fn take_in(&mut self, now: Instant) -> (bool, bool, bool) {
+        // Asked first: what was settled before the closing is told before the end.
+        let closing = self.shared.inner().closing;
         let (settled, waiting) = self.shared.take_acks();
         self.waiting.extend(waiting);
         let was_dirty = self.walk.is_dirty();
@@ -92,7 +95,7 @@ impl Poller {
         if wants && woken {
             self.pace.wake(now);
         }
-        (wants, inner.closing, inner.suspect)
+        (wants, closing, inner.suspect)
     }
 
     /// Reads a page, gives out what is new if it is wanted, and acknowledges what is settled.

@@ -306,7 +306,13 @@ impl Sends {
     }
 
     pub(super) fn resume(&mut self, id: &ClientMsgId, now: Instant) -> bool {
-        !self.ended && self.find_parked(id).is_some_and(|ticket| self.outbox.resume(ticket, now))
+        let Some(ticket) = self.find_parked(id).filter(|_| !self.ended) else { return false };
+        let resumed = self.outbox.resume(ticket, now);
+        if resumed {
+            // It was left to the outbox: nobody who joins it and stops waiting takes it away.
+            self.outbox.keep(ticket);
+        }
+        resumed
     }
 
     pub(super) fn count(&self, stats: &mut SessionStats, max_bytes: usize) {

@@ -84,6 +84,7 @@ impl Incoming {
     /// # Errors
     ///
     /// [`Error::Header`] for a correlation id that no header can carry.
+    #[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only what serves asks"))]
     pub(crate) fn waiting(record: &RequestRecord, waiting: &WaitingRequest) -> Result<Self> {
         let request = &waiting.request;
         let operation =
@@ -213,6 +214,7 @@ fn number(envelope: &Envelope, name: &str) -> Result<Option<u64>> {
 
 /// Whether a reply says that a request was found after its deadline and became no task. Its sender has given it
 /// up by then, or has sent it again.
+#[cfg_attr(not(feature = "agent"), allow(dead_code, reason = "only what calls asks"))]
 pub(crate) fn is_stale(reply: &Envelope) -> bool {
     if reply.reply_type() != Some(ReplyType::Error) || reply.task_id().is_some() {
         return false;

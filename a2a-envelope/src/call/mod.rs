@@ -8,6 +8,7 @@ mod state;
 
 pub use calls::Calls;
 pub use incoming::Incoming;
+#[cfg(feature = "agent")]
 pub(crate) use incoming::{DEADLINE_EXCEEDED, is_stale};
 pub use limits::CallLimits;
 pub use outcome::{CallDue, CallError, Received};

@@ -69,6 +69,7 @@ pub use mirror::Mirror;
 pub use options::WriterOptions;
 pub use reader::StreamReader;
 pub use reader_options::ReaderOptions;
+#[cfg(feature = "agent")]
 pub(crate) use snapshot::under_id;
 pub use snapshot::{Snapshot, line_of, repeat_answer, repeat_answer_on, subscribed_while_idle};
 pub use unanswered::end_unanswered;

@@ -12,7 +12,8 @@ use std::time::Duration;
 pub(crate) use base_url::BaseUrl;
 pub use builder::AgentChatConfigBuilder;
 #[cfg(feature = "tools")]
-pub(crate) use handle::{HANDLE_RULE, handle_of, own};
+pub(crate) use handle::own;
+pub(crate) use handle::{HANDLE_RULE, handle_of};
 pub use section::AgentChatSection;
 
 use crate::key::ApiKey;

@@ -115,7 +115,7 @@ async fn a_directory_that_refuses_says_when_to_come_back_and_a_missing_presence_
 async fn a_key_that_is_bad_does_not_register() {
     let world = World::new().await;
     let bob = world.attach("bob").await;
-    world.server.faults().repeat("GET /v1/agents/me", 2, HttpFault::error(401, "UNAUTHORIZED", "no"));
+    world.server.faults().repeat("GET /v1/agents/me", 3, HttpFault::error(401, "UNAUTHORIZED", "no"));
     let error = bob.register(&card("Bob", "")).await.expect_err("refused");
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     assert_eq!(world.requests("PATCH", "/v1/agents/bob"), 0);

@@ -210,6 +210,20 @@ async fn a_database_that_is_away_is_no_bad_key() {
 }
 
 #[tokio::test]
+async fn a_database_that_comes_back_between_two_questions_about_the_key_is_no_bad_key() {
+    let world = World::new().await;
+    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
+    let faults = world.server.faults();
+    // The last refusal is from before the database was back; the profile is from after it.
+    faults.on("POST /v1/messages", HttpFault::status(401));
+    faults.on("GET /v1/agents/me", HttpFault::status(401));
+    let message = agentchat_core::Outbound::new(bob.address().clone(), agentchat_core::Body::text("a"));
+    let error = alice.send(&message).await.expect_err("refused once");
+    assert!(error.is_retryable() && !error.is_fatal(), "{error:?}");
+    alice.send(&message).await.expect("the key was good all the time");
+}
+
+#[tokio::test]
 async fn c54_answers_ping_and_pings_itself() {
     let beat = (Duration::from_millis(50), Duration::from_millis(500));
     let world = World::with(AgentChatServer::builder().heartbeat(beat.0, beat.1)).await;

@@ -23,9 +23,10 @@ pub(crate) async fn ending_of(client: &AgentChat, own: &str, end: Option<End>) -
 }
 
 /// Asks again, by REST. A server whose database is away refuses every key: the recorded one takes its time
-/// to, another may do it at once. So a refusal counts when the server shows that it can read accounts, by
-/// showing this one's profile, for which it needs no key; or when it goes on refusing for a while. No answer
-/// soon, or one that takes the key, means that the connection was lost and no more.
+/// to, another may do it at once. So a refusal counts when it comes after the server showed that it can read
+/// accounts, by showing this one's profile, for which it needs no key: one before that may be from before the
+/// database was back. Or when it goes on refusing for a while. No answer soon, or one that takes the key, means
+/// that the connection was lost and no more.
 ///
 /// `own` is one's own handle, where it is known: the server named it earlier, so then the key was good.
 ///
@@ -35,8 +36,12 @@ pub(crate) async fn verdict(client: &AgentChat, own: Option<&str>, how: String) 
     let client = client.clone().with_call_timeout(SOON);
     let pauses = if own.is_some() { PAUSES.as_slice() } else { &PAUSES[..1] };
     let mut pauses = pauses.iter();
+    let mut reads_accounts = false;
     loop {
         match client.me().await {
+            Err(error) if error.kind() == ErrorKind::Unauthorized && reads_accounts => {
+                return Ending::Refused(how);
+            }
             Err(error) if error.kind() == ErrorKind::Unauthorized => {}
             Err(error) if error.error_code() == Some(ErrorCode::Suspended) => {
                 return Ending::Refused("the account is suspended".to_owned());
@@ -48,7 +53,10 @@ pub(crate) async fn verdict(client: &AgentChat, own: Option<&str>, how: String) 
         }
         if let Some(own) = own {
             match client.agent(own).await {
-                Ok(_) => return Ending::Refused(how),
+                Ok(_) => {
+                    reads_accounts = true;
+                    continue;
+                }
                 // Deleted, or not to be found just now.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unauthorized) => {}
                 Err(_) => return Ending::Lost(how),

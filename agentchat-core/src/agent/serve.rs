@@ -202,15 +202,16 @@ impl Server {
         let batches = matches!(self.options.policy, ServePolicy::Batch(_));
         let run = async move {
             match task {
-                Task::Handle { attempt } if batches => {
-                    run_batch(agent, handler, delivery, rest, attempt).await
+                Task::Handle { attempt } if !batches => run_handler(agent, handler, delivery, attempt).await,
+                // What is rarer is boxed: it must not take room in the task of every message.
+                Task::Handle { attempt } => {
+                    Box::pin(run_batch(agent, handler, delivery, rest, attempt)).await
                 }
-                Task::Handle { attempt } => run_handler(agent, handler, delivery, attempt).await,
-                Task::Expire => expire(agent, delivery).await,
-                Task::Supersede { tries } => supersede(agent, delivery, tries).await,
+                Task::Expire => Box::pin(expire(agent, delivery)).await,
+                Task::Supersede { tries } => Box::pin(supersede(agent, delivery, tries)).await,
                 Task::Bury { failures, error, quiet, tries } => {
                     let letter = Letter { delivery, failures, error, quiet };
-                    bury(agent, dead_letters, letter, tries).await
+                    Box::pin(bury(agent, dead_letters, letter, tries)).await
                 }
             }
         };

@@ -21,9 +21,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub(crate) use self::acks::{AckLog, Wire};
+use self::flow::Progress;
 pub(crate) use self::limits::{AckStyle, InboxLimits, InboxStats};
 use self::seen::Seen;
-use self::unsettled::{Place, Unsettled};
+use self::unsettled::{Entry, Place, Unsettled};
+use crate::dedup::Mark;
 use crate::delivery::Delivery;
 use crate::id::{AckTag, ConversationId};
 use crate::options::SubscribeOptions;
@@ -180,27 +182,41 @@ impl Inbox {
             self.stats.self_filtered += 1;
             self.acks.settle_again(wire);
             self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if self.in_progress(mark) {
-            self.stats.received += 1;
-            self.stats.duplicates += 1;
-            self.join(mark, wire);
-            self.note(delivery.conversation.as_ref(), delivery.seq, now);
-        } else if self.seen.settled(mark, aged) {
-            self.stats.received += 1;
-            self.stats.duplicates += 1;
-            self.acks.settle_again(wire);
-            self.note(delivery.conversation.as_ref(), delivery.seq, now);
         } else {
-            let numbered = self.admit(mark, delivery, wire);
-            match (&numbered.1.conversation, numbered.1.seq) {
-                (Some(conversation), Some(seq)) if self.limits.numbered => {
-                    let conversation = conversation.clone();
-                    self.order.row(&conversation, seq, numbered, now);
-                }
-                _ => self.pass(numbered, false),
-            }
+            self.take_in(mark, delivery, wire, (now, aged));
         }
         self.flow(now);
+    }
+
+    /// A message of somebody else arrived.
+    fn take_in(&mut self, mark: Mark, delivery: Box<Delivery>, wire: Wire, (now, aged): (Instant, Instant)) {
+        let loose = match self.progress_of(mark) {
+            Progress::Here => {
+                self.stats.received += 1;
+                self.stats.duplicates += 1;
+                self.join(mark, wire);
+                return self.note(delivery.conversation.as_ref(), delivery.seq, now);
+            }
+            _ if self.seen.settled(mark, aged) => {
+                self.stats.received += 1;
+                self.stats.duplicates += 1;
+                self.acks.settle_again(wire);
+                return self.note(delivery.conversation.as_ref(), delivery.seq, now);
+            }
+            Progress::None => None,
+            Progress::Loose(number) => Some(number),
+        };
+        match (&delivery.conversation, delivery.seq) {
+            (Some(conversation), Some(seq)) if self.limits.numbered => {
+                let conversation = conversation.clone();
+                let numbered = self.admit(mark, loose, delivery, wire, Place::Held);
+                self.order.row(&conversation, seq, numbered, now);
+            }
+            _ => {
+                let numbered = self.admit(mark, loose, delivery, wire, Place::Queued);
+                self.steps.push_back(Step::Deliver(numbered, false));
+            }
+        }
     }
 
     /// The transport has handed over what waited when the subscription began.
@@ -228,11 +244,17 @@ impl Inbox {
         let aged = self.aged(now);
         for (seq, row) in rows {
             let mark = self.identify(&row);
-            if self.is_own(&row) || self.in_progress(mark) || self.seen.settled(mark, aged) {
-                known.push(seq);
-            } else {
+            let loose = match self.progress_of(mark) {
+                Progress::Here => None,
+                _ if self.is_own(&row) || self.seen.settled(mark, aged) => None,
+                Progress::None => Some(None),
+                Progress::Loose(number) => Some(Some(number)),
+            };
+            if let Some(loose) = loose {
                 let wire = self.acks.read(row.tag.clone());
-                fresh.push((seq, self.admit(mark, row.into(), wire)));
+                fresh.push((seq, self.admit(mark, loose, row.into(), wire, Place::Held)));
+            } else {
+                known.push(seq);
             }
         }
         self.order.history(conversation, fresh, &known, proven, now);
@@ -299,7 +321,8 @@ impl Inbox {
     /// [`Inbox::restore`], or `None` when there is nothing of that tag to settle: doing it twice is fine.
     #[cfg(test)]
     pub(crate) fn settled(&mut self, tag: &AckTag, now: Instant) -> Option<Arc<str>> {
-        let identity = self.settle(self.unsettled.by_handle(tag), now);
+        let entry = self.unsettled.by_handle(tag).and_then(|number| self.unsettled.remove(number));
+        let identity = self.settle(entry, now);
         self.after_settling(now);
         identity
     }
@@ -309,14 +332,14 @@ impl Inbox {
     /// has come again.
     pub(crate) fn settle_issued(&mut self, tag: &AckTag, now: Instant) -> Option<bool> {
         let number = self.unsettled.parse(tag)?;
-        let number = self.unsettled.known(number);
-        let must_come_again = number.is_some_and(|number| !self.unsettled.arrived(number));
-        self.settle(number, now);
+        let entry = self.unsettled.remove_known(number);
+        let must_come_again = entry.as_ref().is_some_and(|entry| entry.wires.is_empty());
+        self.settle(entry, now);
         Some(must_come_again)
     }
 
-    fn settle(&mut self, number: Option<u64>, now: Instant) -> Option<Arc<str>> {
-        let entry = self.unsettled.remove(number?)?;
+    fn settle(&mut self, entry: Option<Entry>, now: Instant) -> Option<Arc<str>> {
+        let entry = entry?;
         entry.wires.into_iter().for_each(|wire| self.acks.settle(wire));
         let aged = self.aged(now);
         self.seen.settle(entry.mark, aged);
@@ -355,10 +378,9 @@ impl Inbox {
             return match self.steps.pop_front()? {
                 Step::Deliver(Numbered(number, delivery), late) => {
                     // A reader that went away may have settled it meanwhile.
-                    if !self.unsettled.contains(number) {
+                    if !self.unsettled.move_to(number, Place::Handed) {
                         continue;
                     }
-                    self.unsettled.move_to(number, Place::Handed);
                     self.stats.delivered += 1;
                     Some(InboxAction::Deliver { delivery, late })
                 }
@@ -404,7 +426,7 @@ impl Inbox {
 
     fn is_repetition(&mut self, delivery: &Delivery) -> bool {
         let mark = self.identify(delivery);
-        self.in_progress(mark)
+        matches!(self.progress_of(mark), Progress::Here)
     }
 
     /// When [`Inbox::on_tick`] has something to do.
@@ -423,12 +445,12 @@ impl Inbox {
         self.unsettled.total().messages
     }
 
-    /// What has happened.
     /// A network that looks after order itself gave up a gap.
     pub(crate) fn on_gap(&mut self) {
         self.stats.gaps += 1;
     }
 
+    /// What has happened.
     pub(crate) fn stats(&self) -> InboxStats {
         let order = self.order.stats();
         let gaps = self.stats.gaps + order.gaps;

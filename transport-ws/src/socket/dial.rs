@@ -123,7 +123,7 @@ async fn greet(
         let actions = tokio::select! {
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
-                    session.on_frame(ServerFrame::read(bytes::Bytes::from(text)), Instant::now())
+                    session.on_frame(ServerFrame::read_text(text), Instant::now())
                 }
                 Some(Ok(Message::Binary(_))) => session.on_frame(ServerFrame::binary(), Instant::now()),
                 Some(Ok(Message::Close(frame))) => return Err(closed(frame.as_ref())),

@@ -137,7 +137,7 @@ fn read_ready(
 fn read(message: Read, session: &mut SocketSession, now: Instant, news: &mut News) -> Result<(), End> {
     match message {
         Some(Ok(Message::Text(text))) => {
-            session.on_live_frame(ServerFrame::read(bytes::Bytes::from(text)), now, news);
+            session.on_live_frame(ServerFrame::read_text(text), now, news);
         }
         Some(Ok(Message::Binary(_))) => session.on_live_frame(ServerFrame::binary(), now, news),
         Some(Ok(Message::Pong(_))) => session.on_pong(now),

@@ -5,12 +5,14 @@ use std::fmt;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::group::{GroupDeleted, GroupInvitation};
 use super::loose::Loose;
 use super::presence::Presence;
 use super::receipt::ReadReceipt;
 use super::row::MessageRow;
+use super::row_reader::read_within;
 use super::{Extra, lenient};
 
 /// A frame from the server. Reading one never fails: what cannot be read is [`ServerFrame::Unreadable`], to
@@ -122,8 +124,15 @@ pub struct RateLimitWarning {
 impl ServerFrame {
     /// Reads a text frame. A message's row keeps the frame's memory; nothing of it is copied.
     pub fn read(frame: impl Into<Bytes>) -> Self {
-        let frame = frame.into();
-        Self::try_read(&frame).unwrap_or_else(Self::Unreadable)
+        match Utf8Bytes::try_from(frame.into()) {
+            Ok(text) => Self::read_text(text),
+            Err(_) => Self::Unreadable(Unreadable::NotJson),
+        }
+    }
+
+    /// [`ServerFrame::read`] of what is known to be text.
+    pub(crate) fn read_text(frame: Utf8Bytes) -> Self {
+        Self::try_read(frame).unwrap_or_else(Self::Unreadable)
     }
 
     /// What a binary frame is.
@@ -148,13 +157,13 @@ impl ServerFrame {
         })
     }
 
-    fn try_read(frame: &Bytes) -> Result<Self, Unreadable> {
-        let text = std::str::from_utf8(frame).map_err(|_| Unreadable::NotJson)?;
+    fn try_read(frame: Utf8Bytes) -> Result<Self, Unreadable> {
+        let text = frame.as_str();
         // Nearly every frame is written like this, and is read in one pass then.
         if let Some(payload) = text.strip_prefix(MESSAGE).and_then(|rest| rest.strip_suffix('}'))
-            && let Ok(row) = MessageRow::parse(frame.slice_ref(payload.as_bytes()))
+            && let Ok((own, members)) = read_within(text, payload)
         {
-            return Ok(Self::Message(row));
+            return Ok(Self::Message(MessageRow { raw: frame, own, members }));
         }
         let head: Head<'_> = match text.trim_ascii_start().bytes().next() {
             Some(b'{') => serde_json::from_str(text).map_err(|_| Unreadable::NotJson)?,
@@ -171,8 +180,8 @@ impl ServerFrame {
             }
             "message.new" if payload.is_empty() => return Err(Unreadable::BadPayload),
             "message.new" => {
-                let row = MessageRow::parse(frame.slice_ref(payload.as_bytes()));
-                Self::Message(row.map_err(|_| Unreadable::BadPayload)?)
+                let (own, members) = read_within(text, payload).map_err(|_| Unreadable::BadPayload)?;
+                Self::Message(MessageRow { raw: frame, own, members })
             }
             "message.read" => Self::Read(ReadReceipt::read(payload).ok_or(Unreadable::BadPayload)?),
             "presence.update" => Self::Presence(object(payload)?),

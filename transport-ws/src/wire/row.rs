@@ -14,7 +14,7 @@ use super::row_reader::{ContentVisitor, read};
 use super::span::{Span, Text};
 use super::system::SystemEvent;
 
-/// A message row. It holds its own JSON text and where its members lie in it, so reading one copies next to
+/// A message row. It holds its JSON text, within its frame where it came in one, and where its members lie in it, so reading one copies next to
 /// nothing, and what is not known is still there.
 ///
 /// Every member is optional here: a row without `id` or `conversation_id` can be looked at, and what to do
@@ -22,7 +22,10 @@ use super::system::SystemEvent;
 /// as text, which is read. `Debug` shows neither content nor metadata.
 #[derive(Clone, Default)]
 pub struct MessageRow {
+    /// What it stands in: itself, or its frame.
     pub(super) raw: Utf8Bytes,
+    /// Where it stands in that.
+    pub(super) own: Span,
     /// Apart, so that handing a row on copies little.
     pub(super) members: Box<Members>,
 }
@@ -238,12 +241,12 @@ impl MessageRow {
 
     /// The whole row as JSON text, as it came.
     pub fn json_text(&self) -> &str {
-        self.raw.as_str()
+        self.own.text(&self.raw)
     }
 
     /// Bytes of [`MessageRow::json_text`].
     pub(crate) fn len(&self) -> usize {
-        self.raw.len()
+        self.own.len()
     }
 
     fn text<'a>(&'a self, text: &'a Text) -> Option<&'a str> {
@@ -266,7 +269,7 @@ impl fmt::Debug for MessageRow {
             .field("sender", &self.sender())
             .field("seq", &self.seq())
             .field("kind", &self.kind())
-            .field("bytes", &self.raw.len())
+            .field("bytes", &self.len())
             .finish_non_exhaustive()
     }
 }

@@ -19,21 +19,26 @@ use super::span::{Span, Text};
 pub(super) fn read(raw: Bytes) -> Result<MessageRow, Unreadable> {
     // Checked once: every look at a member relies on it.
     let raw = Utf8Bytes::try_from(raw).map_err(|_| Unreadable::NotJson)?;
-    let text = raw.as_str();
-    let members = match scan(text) {
+    let (own, members) = read_within(&raw, &raw)?;
+    Ok(MessageRow { raw, own, members })
+}
+
+/// Reads the row that `text` is: its place and its members' within `whole`, of which it is a part.
+pub(super) fn read_within(whole: &str, text: &str) -> Result<(Span, Box<Members>), Unreadable> {
+    let members = match scan(whole, text) {
         Some(members) => members,
-        None => members(text)?,
+        None => members(whole, text)?,
     };
-    Ok(MessageRow { raw, members })
+    Ok((Span::of(whole, text), members))
 }
 
 /// The members of a row, however it is written.
-pub(super) fn members(text: &str) -> Result<Box<Members>, Unreadable> {
+pub(super) fn members(whole: &str, text: &str) -> Result<Box<Members>, Unreadable> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(Unreadable::NotAnObject);
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let members = json.deserialize_map(RowVisitor(text)).map_err(|_| Unreadable::NotJson)?;
+    let members = json.deserialize_map(RowVisitor(whole)).map_err(|_| Unreadable::NotJson)?;
     json.end().map_err(|_| Unreadable::NotJson)?;
     Ok(members)
 }

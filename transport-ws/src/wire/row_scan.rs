@@ -6,10 +6,10 @@ use std::borrow::Cow;
 use super::row::Members;
 use super::span::{Span, Text};
 
-/// The members of the row that `text` is, or nothing where the general reader is to look at it. What is read
-/// here is what the general reader would read.
-pub(super) fn scan(text: &str) -> Option<Box<Members>> {
-    let mut scan = Scan { text, bytes: text.as_bytes(), at: 0 };
+/// The members of the row that `text` is, as places in `whole`, of which it is a part; or nothing where the
+/// general reader is to look at it. What is read here is what the general reader would read.
+pub(super) fn scan(whole: &str, text: &str) -> Option<Box<Members>> {
+    let mut scan = Scan { whole, text, bytes: text.as_bytes(), at: 0 };
     let mut row = Box::<Members>::default();
     let (mut sender_handle, mut from) = (Text::Absent, Text::Absent);
     scan.take(b'{')?;
@@ -46,13 +46,13 @@ pub(super) fn scan(text: &str) -> Option<Box<Members>> {
                     scan.at = begin;
                 }
                 scan.value(0)?;
-                let span = Span::of(text, &text[begin..scan.at]);
+                let span = Span::of(whole, &text[begin..scan.at]);
                 match other {
                     "content" => row.content = span,
                     "metadata" => row.metadata = span,
                     "context" => row.context = span,
                     "skipped_recipients" => row.skipped = span,
-                    _ => row.extra.push((Text::of(text, Cow::Borrowed(other)), span)),
+                    _ => row.extra.push((Text::of(whole, Cow::Borrowed(other)), span)),
                 }
                 if scan.goes_on()? {
                     continue;
@@ -61,7 +61,7 @@ pub(super) fn scan(text: &str) -> Option<Box<Members>> {
             }
         };
         *slot = match scan.peek()? {
-            b'"' => Text::of(text, Cow::Borrowed(scan.string()?)),
+            b'"' => Text::of(whole, Cow::Borrowed(scan.string()?)),
             _ => {
                 scan.value(0)?;
                 Text::Absent
@@ -79,6 +79,8 @@ pub(super) fn scan(text: &str) -> Option<Box<Members>> {
 
 /// A place in a text. Each step is past what it read, or nothing.
 struct Scan<'a> {
+    /// What places are told in.
+    whole: &'a str,
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
@@ -195,7 +197,7 @@ impl<'a> Scan<'a> {
             self.word(b"{\"text\":")?;
             let text = self.string()?;
             self.take(b'}')?;
-            Some(Span::of(self.text, text))
+            Some(Span::of(self.whole, text))
         };
         read().unwrap_or_default()
     }

@@ -10,6 +10,13 @@ use crate::delivery::Delivery;
 use crate::id::ConversationId;
 use crate::session::order::OrderAction;
 
+/// What becomes of a message just now.
+pub(super) enum Progress {
+    None,
+    Loose(u64),
+    Here,
+}
+
 impl Inbox {
     pub(super) fn is_own(&self, delivery: &Delivery) -> bool {
         self.limits.own.is_some() && delivery.sender == self.limits.own
@@ -32,9 +39,14 @@ impl Inbox {
         self.seen.mark(&self.scratch)
     }
 
-    /// Whether the message is held, due, or in the hands of the reader of now.
-    pub(super) fn in_progress(&mut self, mark: Mark) -> bool {
-        self.unsettled.find(mark).is_some_and(|(_, entry)| entry.place != Place::Loose)
+    /// Whether the message is held, due, or in the hands of the reader of now; or, in those of a reader that
+    /// went away, its number.
+    pub(super) fn progress_of(&mut self, mark: Mark) -> Progress {
+        match self.unsettled.find(mark) {
+            None => Progress::None,
+            Some((number, entry)) if entry.place == Place::Loose => Progress::Loose(number),
+            Some(_) => Progress::Here,
+        }
     }
 
     /// A repetition of a message in progress is acknowledged together with it.
@@ -48,15 +60,21 @@ impl Inbox {
         }
     }
 
-    /// Takes in the message that was identified last.
-    pub(super) fn admit(&mut self, mark: Mark, mut delivery: Box<Delivery>, wire: Wire) -> Numbered {
+    /// Takes in the message that was identified last, and that a reader that went away has as number `loose`.
+    pub(super) fn admit(
+        &mut self,
+        mark: Mark,
+        loose: Option<u64>,
+        mut delivery: Box<Delivery>,
+        wire: Wire,
+        place: Place,
+    ) -> Numbered {
         self.stats.received += 1;
-        let loose = self.unsettled.find(mark).map(|(number, _)| number);
         let loose = loose.and_then(|number| Some((self.unsettled.remove(number)?, number)));
         delivery.redelivered |= loose.is_some();
         delivery.redelivered |= !self.outstanding.is_empty() && self.outstanding.contains(&self.scratch);
         let identity = self.keeps_identities.then(|| self.scratch.as_str().into());
-        let number = self.unsettled.admit(mark, identity, &mut delivery, wire);
+        let number = self.unsettled.admit(mark, identity, &mut delivery, wire, place);
         if let Some((loose, former)) = loose {
             self.unsettled.inherit(loose, former, number);
         }

@@ -83,23 +83,24 @@ impl Unsettled {
         }
     }
 
-    /// Takes `delivery` in as held, under a tag of our own: those of the transport may come back on a later
-    /// connection for another message, which a reader's old tag must not settle.
+    /// Takes `delivery` in as held, or as `queued`, under a tag of our own: those of the transport may come back
+    /// on a later connection for another message, which a reader's old tag must not settle.
     pub(super) fn admit(
         &mut self,
         mark: Mark,
         identity: Option<Arc<str>>,
         delivery: &mut Delivery,
         wire: Wire,
+        place: Place,
     ) -> u64 {
         let number = self.next;
         self.next += 1;
         delivery.tag = AckTag::below(&self.prefix, number);
         self.by_mark.insert(mark, number);
         let size = delivery.size();
-        self.held.add(size);
+        self.load(place).add(size);
         let wires = Wires { first: Some(wire), more: Vec::new() };
-        let entry = Entry { mark, identity, former: Vec::new(), wires, place: Place::Held, size };
+        let entry = Entry { mark, identity, former: Vec::new(), wires, place, size };
         self.entries.insert(number, entry);
         number
     }
@@ -120,17 +121,12 @@ impl Unsettled {
         Some((number, self.entries.get_mut(&number)?))
     }
 
-    /// Whether message `number` arrived on the connection of now.
-    pub(super) fn arrived(&self, number: u64) -> bool {
-        self.entries.get(&number).is_some_and(|entry| !entry.wires.is_empty())
-    }
-
     pub(super) fn by_handle(&self, handle: &AckTag) -> Option<u64> {
         self.known(self.parse(handle)?)
     }
 
     /// The number that the message has now which was handed out under this one.
-    pub(super) fn known(&self, number: u64) -> Option<u64> {
+    fn known(&self, number: u64) -> Option<u64> {
         if self.entries.contains_key(&number) {
             return Some(number);
         }
@@ -141,15 +137,20 @@ impl Unsettled {
         self.entries.get(&number)?.identity.as_ref()
     }
 
-    pub(super) fn contains(&self, number: u64) -> bool {
-        self.entries.contains_key(&number)
+    /// Returns whether there is such a message.
+    pub(super) fn move_to(&mut self, number: u64, place: Place) -> bool {
+        let Some(entry) = self.entries.get_mut(&number) else { return false };
+        let (from, size) = (std::mem::replace(&mut entry.place, place), entry.size);
+        self.load(from).remove(size);
+        self.load(place).add(size);
+        true
     }
 
-    pub(super) fn move_to(&mut self, number: u64, place: Place) {
-        if let Some(entry) = self.entries.get_mut(&number) {
-            let (from, size) = (std::mem::replace(&mut entry.place, place), entry.size);
-            self.load(from).remove(size);
-            self.load(place).add(size);
+    /// [`Unsettled::remove`] of the message that was handed out under this number, whatever it has now.
+    pub(super) fn remove_known(&mut self, number: u64) -> Option<Entry> {
+        match self.remove(number) {
+            Some(entry) => Some(entry),
+            None => self.remove(*self.renamed.get(&number)?),
         }
     }
 
@@ -225,7 +226,7 @@ impl Wires {
         self.first.iter().chain(&self.more).any(|other| other == wire)
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 }

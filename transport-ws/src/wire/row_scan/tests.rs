@@ -10,9 +10,9 @@ const PUSHED: &str = r#"{"id":"msg_1","conversation_id":"conv_1","client_msg_id"
 
 /// Reads `text` here and in general: whether it was read here.
 fn compare(text: &str) -> bool {
-    let Some(mut here) = scan(text) else { return false };
+    let Some(mut here) = scan(text, text) else { return false };
     let plain = std::mem::take(&mut here.plain);
-    let general = members(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+    let general = members(text, text).unwrap_or_else(|why| panic!("{text}: {why}"));
     assert_eq!(here, general, "{text}");
     if !plain.is_empty() {
         let raw = text.into();
@@ -25,7 +25,7 @@ fn compare(text: &str) -> bool {
 #[test]
 fn a_row_as_servers_write_it_is_read_here() {
     assert!(compare(PUSHED));
-    let row = scan(PUSHED).expect("a row");
+    let row = scan(PUSHED, PUSHED).expect("a row");
     assert!(!row.plain.is_empty(), "its text is at hand");
     for (text, here) in [
         (r#"{"id":"a","seq":0,"content":{"text":"a\"b"},"from":"b"}"#, true),

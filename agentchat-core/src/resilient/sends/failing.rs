@@ -14,7 +14,7 @@ use super::{Sends, Waiter};
 use crate::clock::after;
 use crate::error::{Advice, Error, ErrorKind, Reached};
 use crate::id::ConversationId;
-use crate::session::outbox::{State, Ticket};
+use crate::session::outbox::{Pending, State, Ticket};
 
 impl Sends {
     /// A message was given up: its senders get the error and it leaves. Without senders it stays.
@@ -37,13 +37,14 @@ impl Sends {
         let behind = self.outbox.behind(ticket);
         let conversation = self.outbox.get(ticket).and_then(|pending| pending.message.conversation.clone());
         self.give_back_waiting(conversation.as_ref(), 0, why, now);
-        let behind: Vec<Ticket> = behind.into_iter().filter(|at| !self.is_over(*at, now)).collect();
         let stays = |at: &&Ticket| {
             self.outbox.get(**at).is_some_and(|pending| pending.owned || !self.waiters.contains_key(*at))
         };
         let barrier = behind.iter().find(stays).copied();
         // The last first, so that none becomes the first of its conversation on the way.
         for at in behind.into_iter().rev() {
+            // Whose own time is over hears that, and now: until it is looked at for that it could be detached.
+            let is_over = self.is_over(at, now);
             let waiters = self.take_waiters(at);
             let Some(pending) = self.outbox.get(at) else { continue };
             if barrier == Some(at) {
@@ -54,7 +55,10 @@ impl Sends {
             } else if pending.owned || waiters.is_empty() {
                 tell(waiters, behind_failed(why, STAYS, Reached::Unknown));
             } else {
-                let error = behind_failed(why, AGAIN, pending.reached);
+                let error = match is_over {
+                    true => late(&pending, pending.reached),
+                    false => behind_failed(why, AGAIN, pending.reached),
+                };
                 self.observer.given_up(&pending, &error, false);
                 self.outbox.discard(at);
                 tell(waiters, error);
@@ -74,9 +78,13 @@ impl Sends {
         let Some(of) = of.filter(|_| self.queue.len() > first) else { return };
         let later = self.queue.split_off(first);
         for (message, waiter) in later {
-            if message.conversation.as_ref() == Some(of) && waiter.until > now {
+            if message.conversation.as_ref() == Some(of) {
                 self.expiry.remove(&(waiter.until, waiter.number));
-                tell(vec![waiter], behind_failed(why, AGAIN, Reached::No));
+                let error = match waiter.until <= now {
+                    true => overdue(Reached::No),
+                    false => behind_failed(why, AGAIN, Reached::No),
+                };
+                tell(vec![waiter], error);
             } else {
                 self.queue.push_back((message, waiter));
             }
@@ -121,14 +129,9 @@ impl Sends {
             State::Parked => return,
             _ => {}
         }
-        let (reached, last) = (pending.reached, pending.error.map(|error| error.copy()));
-        let late = |reached| match &last {
-            Some(last) => overdue(reached).with_source(last.copy()),
-            None => overdue(reached),
-        };
         let alone = self.waiters.get(&ticket).is_none_or(|waiters| waiters.len() == 1);
         if alone && !pending.owned {
-            let error = late(reached);
+            let error = late(&pending, pending.reached);
             self.observer.given_up(&pending, &error, false);
             let waiters = self.take_waiters(ticket);
             self.give_back(ticket, &error, now);
@@ -136,6 +139,7 @@ impl Sends {
             return;
         }
         // The message goes on, for those who joined later and have time left, or for itself.
+        let error = late(&pending, Reached::Unknown);
         let Some(waiters) = self.waiters.get_mut(&ticket) else { return };
         let Some(at) = waiters.iter().position(|waiter| waiter.number == number) else { return };
         let waiter = waiters.swap_remove(at);
@@ -144,10 +148,10 @@ impl Sends {
         }
         self.tickets.remove(&number);
         self.outbox.withdraw(ticket);
-        tell(vec![waiter], late(Reached::Unknown));
+        tell(vec![waiter], error);
     }
 
-    /// Whether it leaves by itself, as the time of all who wait for it is over, too.
+    /// Whether it leaves by itself, as the time of all who wait for it is over.
     fn is_over(&self, ticket: Ticket, now: Instant) -> bool {
         let owned = self.outbox.get(ticket).is_none_or(|pending| pending.owned);
         let over = |waiters: &Vec<Waiter>| waiters.iter().all(|waiter| waiter.until <= now);
@@ -179,6 +183,15 @@ fn overdue(reached: Reached) -> Error {
     Error::new(ErrorKind::Timeout, "send", "the message could not be sent within the send timeout")
         .with_reached(reached)
         .with_advice(Advice::Backoff)
+}
+
+/// For a message that took too long, with how its last attempt failed.
+fn late(pending: &Pending<'_>, reached: Reached) -> Error {
+    let error = overdue(reached);
+    match pending.error {
+        Some(last) => error.with_source(last.copy()),
+        None => error,
+    }
 }
 
 /// For a message that stood behind one that failed for `why`.

@@ -57,6 +57,24 @@ fn a_message_that_was_resumed_is_not_taken_away_by_one_who_joins_it_and_waits_no
     world.finish();
 }
 
+#[test]
+fn a_message_whose_time_ends_when_one_before_it_fails_is_told_at_once_and_cannot_be_left_to_the_outbox() {
+    let mut world = World::new(false, false);
+    for op in [
+        Op::Connect,
+        Op::Send { lane: 2, wait: false },
+        Op::Send { lane: 2, wait: false },
+        Op::Poll,
+        Op::Pass(10_000),
+        Op::Answer { which: 0, answer: Answer::Forbidden },
+        Op::Detach(0),
+    ] {
+        world.apply(op);
+    }
+    assert_eq!(world.sends.len(), 0, "nobody said that it may go without the one before it");
+    world.finish();
+}
+
 fn seed() -> RngSeed {
     match ProptestConfig::default().rng_seed {
         RngSeed::Random => RngSeed::Fixed(1),

@@ -15,7 +15,6 @@ use std::io::ErrorKind as Io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 use std::{fs, io};
 
@@ -33,7 +32,7 @@ struct Spool(PathBuf, Address);
 /// One attachment. It has ended for good once it is closed, which it keeps last, or the spool's epoch is another
 /// one than that before.
 #[derive(Debug, Clone)]
-struct Attached(Spool, Capabilities, Vec<u8>, Arc<AtomicBool>);
+struct Attached(Spool, Capabilities, Vec<u8>, Arc<CloseOnce>);
 
 #[async_trait]
 impl Connector for Spool {
@@ -50,7 +49,7 @@ impl Connector for Spool {
 
 impl Attached {
     fn live(&self, operation: &'static str) -> Result<()> {
-        let closed = self.3.load(Ordering::SeqCst);
+        let closed = self.3.is_done();
         let stands = fs::read(self.0.0.join(EPOCH)).is_ok_and(|epoch| epoch == self.2);
         let kind = if closed { ErrorKind::Closed } else { ErrorKind::Disconnected };
         let ended = || Error::new(kind, operation, "the attachment has ended");
@@ -130,8 +129,7 @@ impl Transport for Attached {
     }
 
     async fn close(&self, _: CloseMode) -> Result<()> {
-        self.3.store(true, Ordering::SeqCst);
-        Ok(())
+        self.3.close(CloseMode::Detach, async |_| Ok(())).await
     }
 }
 

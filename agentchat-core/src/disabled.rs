@@ -10,6 +10,7 @@ use crate::address::Address;
 use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
+use crate::close_once::CloseOnce;
 use crate::delivery::{Delivery, Receipt};
 use crate::directory::{Discovered, Heartbeat, Query};
 use crate::error::{Error, ErrorKind, Result};
@@ -63,6 +64,7 @@ struct Disabled {
     capabilities: Capabilities,
     address: Address,
     closed: watch::Sender<bool>,
+    end: CloseOnce,
 }
 
 impl Disabled {
@@ -73,6 +75,7 @@ impl Disabled {
             capabilities,
             address: Address::of("disabled", "nobody")?,
             closed: watch::Sender::new(false),
+            end: CloseOnce::new(),
         })
     }
 }
@@ -128,8 +131,12 @@ impl Transport for Disabled {
     }
 
     async fn close(&self, _mode: CloseMode) -> Result<()> {
-        self.closed.send_replace(true);
-        Ok(())
+        let closing = |_| async {
+            self.closed.send_replace(true);
+            Ok(())
+        };
+        // Nobody is registered: both modes are the same.
+        self.end.close(CloseMode::Detach, closing).await
     }
 
     async fn replay(&self, _conversation: &ConversationId, _range: ReplayRange) -> Result<Vec<Delivery>> {

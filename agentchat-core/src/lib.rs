@@ -11,6 +11,7 @@ pub mod bench_internals;
 mod capability;
 mod card;
 mod clock;
+mod close_once;
 mod config_section;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -52,6 +53,7 @@ pub use anchor::{Anchor, AnchorChange, AnchorState};
 pub use beacon::{Beacon, BeaconSight, BeaconState};
 pub use capability::{AckGuarantee, Capabilities, OrderGuarantee};
 pub use card::AgentCard;
+pub use close_once::CloseOnce;
 pub use config_section::ConfigSection;
 pub use delivery::{Delivery, NetworkFacts, Receipt, SendOutcome, Warning};
 pub use directory::{AgentEntry, AgentStatus, Discovered, Heartbeat, Query, SearchBy, SearchRan};

@@ -51,7 +51,8 @@ use crate::options::{CloseMode, SubscribeOptions};
 ///    error.
 /// 4. **`ack`.** A tag must lead back to its delivery, and be known for foreign on any other transport:
 ///    tags that are mere numbers settle the wrong message on the next attachment.
-/// 5. **`close`** and the end of the connection: calls fail, streams end with the reason.
+/// 5. **`close`** and the end of the connection: calls fail, streams end with the reason. It is done once, and
+///    refused from then on; [`CloseOnce`](crate::CloseOnce) sees to that.
 /// 6. **Run the suite** ([`conformance`](crate#your-own-transport)), bare and within
 ///    [`ResilientConnector`](crate::ResilientConnector). Then declare one capability after the other, and
 ///    let the suite hold you to it.
@@ -101,7 +102,7 @@ use crate::options::{CloseMode, SubscribeOptions};
 /// | too many bytes | `TooLarge` | `Never` | `No` |
 /// | the capability is off | `Unsupported` | `Never` | `No` |
 /// | the peer broke its protocol | `Protocol` | `Never` | `Unknown` |
-/// | the owner closed it | `Closed` | `Never` | `No` |
+/// | the owner closed it; it is closed a second time | `Closed` | `Never` | `No` |
 /// | the configuration cannot be used | `Config` (ends a session for good) | `Never` | `No` |
 ///
 /// Keep the server's own words ([`Error::with_code`]) and the cause ([`Error::with_source`]). Neither an
@@ -199,12 +200,18 @@ pub trait Transport: Debug + Send + Sync + 'static {
 
     /// Ends the attachment: acknowledges at the server what is settled, unregisters when asked to,
     /// closes the connection. Subscriptions end with an error, [`Closed`](crate::ErrorKind::Closed), with
-    /// which further calls fail as well. Closing again is fine and ends at once. Dropping the future may
-    /// leave the connection open until the transport is dropped.
+    /// which further calls fail as well. After a lost connection there is nothing left to close, and detaching
+    /// succeeds.
+    ///
+    /// It is done once. Calls under way at the same time all wait for the end and get the same answer; when
+    /// they ask for both modes, it retires, unless it was detaching already. Dropping the future may leave the
+    /// connection open until the transport is dropped; the next call does the rest and gives the answer, which
+    /// nobody has had. [`CloseOnce`](crate::CloseOnce) keeps all that for an implementer.
     ///
     /// # Errors
     /// When settled messages could not be acknowledged, or the agent could not be unregistered; the
-    /// attachment is closed all the same.
+    /// attachment is closed all the same. [`Closed`](crate::ErrorKind::Closed), at once, when it was closed
+    /// before and somebody was told so, and for retiring what has been detached: it stays registered.
     async fn close(&self, mode: CloseMode) -> Result<()>;
 
     /// Reads history of a conversation as the agent's own inbox counts it, from number `range.from` on,

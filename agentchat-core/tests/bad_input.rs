@@ -387,12 +387,19 @@ async fn inboxes_that_are_not_there_are_not_found() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_verb_after_the_end_is_closed_and_closing_again_is_fine() {
+async fn every_verb_after_the_end_is_closed_and_so_is_closing_again() {
     for (over, transport) in both("a").await {
         let mut events = transport.subscribe(SubscribeOptions::own()).await.expect("subscribed").events;
         transport.close(CloseMode::Detach).await.expect("closed");
-        transport.close(CloseMode::Detach).await.expect("a second close ends at once");
-        transport.close(CloseMode::Retire).await.expect("and so does one in another mode");
+        for (mode, words) in [
+            (CloseMode::Detach, &["close", "already closed"][..]),
+            (CloseMode::Retire, &["close", "already closed", "detached", "still registered"]),
+        ] {
+            let error = transport.close(mode).await.expect_err(over);
+            says(&error, ErrorKind::Closed, words);
+            assert_eq!((error.operation(), error.reached()), ("close", Reached::No), "{over}");
+            assert!(!error.is_retryable());
+        }
         let conversation = ConversationId::new("c").expect("id");
         let card = AgentCard::new("a", "x").expect("a card");
         let errors = [

@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::task::Poll;
 use std::time::Duration;
 
 use agentchat_core::{
-    Agent, AgentCard, Body, CallRequest, CloseMode, Error, ErrorKind, HandlerResult, Heartbeat, Loopback,
-    Query, Request, ResilientConnector, ResilientOptions, ServeOptions,
+    Advice, Agent, AgentCard, Body, CallRequest, CloseMode, Error, ErrorKind, HandlerResult, Heartbeat,
+    Loopback, Query, Reached, Request, ResilientConnector, ResilientOptions, ServeOptions, Transport,
 };
 use support::steps::{Fault, Steps};
 use support::{SECOND, Scripted, soon, start, text};
@@ -42,7 +43,7 @@ async fn an_attachment_that_does_not_close_is_left_at_the_deadline() {
     }
     connector.change(|script| script.close_hangs = false);
     bob.close(CloseMode::Detach, SECOND).await.expect("closing again tries again");
-    bob.close(CloseMode::Detach, SECOND).await.expect("closing twice is fine");
+    is_refused(bob.close(CloseMode::Detach, SECOND).await, "already closed");
     assert_eq!(connector.read(|script| script.closes), 3, "what is closed is not closed again");
 }
 
@@ -148,6 +149,29 @@ async fn is_found(network: &Loopback) -> bool {
     !watcher.discover(&Query::name("bob")).await.expect("an answer").agents.is_empty()
 }
 
+fn is_refused<T: std::fmt::Debug>(closed: Result<T, Error>, word: &str) -> Error {
+    let error = closed.expect_err("it was closed before");
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Closed, "close"), "{error:?}");
+    assert_eq!((error.advice(), error.reached()), (Advice::Never, Reached::No), "{error:?}");
+    assert!(error.to_string().contains(word), "{error}");
+    error
+}
+
+/// Polls at most so many times: `None` when that is not enough, and the future is dropped.
+async fn pending_at_most<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut polled = 0;
+    std::future::poll_fn(move |cx| {
+        polled += 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if polled == polls => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
 fn fact<'a>(error: &'a Error, name: &str) -> Option<&'a str> {
     error.context().find(|(known, _)| *known == name).map(|(_, value)| value)
 }
@@ -184,7 +208,8 @@ async fn the_report_names_everything_that_is_left() {
     for call in calls {
         assert_eq!(soon(call.response()).await.expect_err("it has ended").kind(), ErrorKind::Closed);
     }
-    assert_eq!(bob.close(CloseMode::Detach, SECOND).await.expect("closed before"), report);
+    let again = is_refused(bob.close(CloseMode::Detach, SECOND).await, "already closed");
+    assert_eq!((fact(&again, "unsettled"), fact(&again, "calls_ended")), (Some("1"), Some("2")), "{again:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -245,19 +270,77 @@ async fn an_agent_that_cannot_unregister_says_so_and_can_be_closed_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retiring_after_detaching_is_refused_by_name_and_detaching_twice_is_not() {
+async fn closing_a_closed_agent_is_refused_and_says_what_became_of_its_registration() {
     let network = Loopback::new();
     let bob = registered(&Steps::new(&network, "bob")).await;
-    let report = bob.close(CloseMode::Detach, SECOND).await.expect("closed");
-    assert!(!report.unregistered);
-    assert_eq!(bob.close(CloseMode::Detach, SECOND).await.expect("closed before"), report);
-    let error = bob.close(CloseMode::Retire, SECOND).await.expect_err("it has detached");
-    assert_eq!((error.kind(), fact(&error, "mode")), (ErrorKind::Closed, Some("detach")));
+    assert!(!bob.close(CloseMode::Detach, SECOND).await.expect("closed").unregistered);
+    let error = is_refused(bob.close(CloseMode::Detach, SECOND).await, "already closed");
+    assert!(!error.to_string().contains("registered"), "{error}");
+    let error = is_refused(bob.close(CloseMode::Retire, SECOND).await, "still registered");
+    assert_eq!((fact(&error, "mode"), fact(&error, "unregistered")), (Some("detach"), Some("false")));
     assert!(is_found(&network).await);
 
     let bob = registered(&Steps::new(&network, "bob")).await;
-    let report = bob.close(CloseMode::Retire, SECOND).await.expect("closed");
-    assert_eq!(bob.close(CloseMode::Detach, SECOND).await.expect("it did more"), report);
+    assert!(bob.close(CloseMode::Retire, SECOND).await.expect("closed").unregistered);
+    for mode in [CloseMode::Detach, CloseMode::Retire] {
+        let error = is_refused(bob.close(mode, SECOND).await, "already closed");
+        assert_eq!((fact(&error, "mode"), fact(&error, "unregistered")), (Some("retire"), Some("true")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closings_in_the_same_breath_get_one_report_though_there_is_nothing_to_do() {
+    let network = Loopback::new();
+    let bob = start(&network, "bob").await;
+    let close = async || bob.close(CloseMode::Detach, SECOND).await;
+    let (one, two, three) = tokio::join!(close(), close(), close());
+    let report = one.expect("closed");
+    assert_eq!((two.expect("in time"), three.expect("in time")), (report, report));
+    is_refused(close().await, "already closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_retires_while_another_detaches_is_told_that_the_agent_stays_registered() {
+    let network = Loopback::new();
+    let bob = registered(&Steps::new(&network, "bob")).await;
+    let (detached, retired) =
+        tokio::join!(bob.close(CloseMode::Detach, SECOND), bob.close(CloseMode::Retire, SECOND));
+    detached.expect("closed");
+    is_refused(retired, "still registered");
+    assert!(is_found(&network).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_of_a_closing_that_was_dropped_anywhere_is_the_next_ones() {
+    for polls in 1.. {
+        let network = Loopback::new();
+        let bob = registered(&Steps::new(&network, "bob")).await;
+        let first = pending_at_most(polls, bob.close(CloseMode::Retire, SECOND)).await;
+        let again = bob.close(CloseMode::Retire, SECOND).await;
+        if let Some(first) = first {
+            assert!(first.expect("closed").unregistered && polls > 1);
+            is_refused(again, "already closed");
+            return;
+        }
+        assert!(again.unwrap_or_else(|error| panic!("after {polls} polls: {error:?}")).unregistered);
+        assert!(!is_found(&network).await, "after {polls} polls");
+        is_refused(bob.close(CloseMode::Retire, SECOND).await, "already closed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attachment_that_somebody_else_closed_is_closed_and_its_registration_is_not_gone() {
+    let network = Loopback::new();
+    let bob = registered(&Steps::new(&network, "bob")).await;
+    bob.transport().close(CloseMode::Detach).await.expect("closed");
+    for _ in 0..2 {
+        let error = bob.close(CloseMode::Retire, SECOND).await.expect_err("nobody could unregister it");
+        let facts = (error.kind(), fact(&error, "unregistered"));
+        assert_eq!(facts, (ErrorKind::Closed, Some("false")), "{error:?}");
+        assert!(error.to_string().contains("still registered"), "{error}");
+    }
+    let report = bob.close(CloseMode::Detach, SECOND).await.expect("it is where it should be");
+    assert!(!report.unregistered && is_found(&network).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,5 +390,6 @@ async fn what_a_session_could_not_send_is_in_the_report() {
     for send in sends {
         send.await.expect("no panic").expect_err("its sender knows too");
     }
-    assert_eq!(alice.close(CloseMode::Detach, SECOND).await.expect("closed before"), report);
+    let again = is_refused(alice.close(CloseMode::Detach, SECOND).await, "already closed");
+    assert_eq!(fact(&again, "unsent"), Some("2"), "{again:?}");
 }

@@ -51,7 +51,13 @@ async fn everything_that_needs_no_network_succeeds_and_everything_else_says_why_
 
     let report = bob.close(CloseMode::Retire, SECOND).await.expect("closed");
     assert!(report.is_clean() && !report.unregistered, "{report}");
-    bob.close(CloseMode::Retire, SECOND).await.expect("twice is fine");
+    let error = bob.close(CloseMode::Retire, SECOND).await.expect_err("closed before");
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    for mode in [CloseMode::Detach, CloseMode::Retire] {
+        let error = bob.transport().close(mode).await.expect_err("closed with the agent");
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Closed, "close"));
+        assert!(!error.to_string().contains("registered"), "nobody ever was: {error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,7 +176,7 @@ async fn a_subscription_outlives_the_handle_it_was_made_with() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_a_subscription_that_waits_and_may_be_repeated() {
+async fn closing_ends_a_subscription_that_waits_and_is_done_once() {
     let network = Loopback::new();
     let bob = attach(&network, "bob").await;
     let mut events = read(&bob, SubscribeOptions::own()).await;
@@ -184,10 +184,24 @@ async fn closing_ends_a_subscription_that_waits_and_may_be_repeated() {
     let waiting = tokio::spawn(async move { events.next().await });
     tokio::time::sleep(SECOND).await;
     bob.close(CloseMode::Detach).await.expect("closed");
-    bob.close(CloseMode::Retire).await.expect("twice is fine");
+    assert_eq!(bob.close(CloseMode::Retire).await.expect_err("closed").kind(), ErrorKind::Closed);
     let ended = waiting.await.expect("no panic").expect("an end").expect_err("an error");
     assert_eq!(ended.kind(), ErrorKind::Closed);
     assert_eq!(bob.send(&text(&bob, "x")).await.expect_err("closed").kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closing_that_was_given_up_is_done_by_the_next() {
+    let network = Loopback::new();
+    let (alice, bob) = (attach(&network, "alice").await, attach(&network, "bob").await);
+    bob.register(&AgentCard::new("bob", "Comes and goes").expect("card")).await.expect("registered");
+    network.stall(SECOND);
+    let given_up = tokio::time::timeout(SECOND / 2, bob.close(CloseMode::Retire)).await;
+    assert!(given_up.is_err(), "the network does not answer");
+    network.heal();
+    bob.close(CloseMode::Retire).await.expect("nobody was told before");
+    assert!(alice.discover(&Query::name("bob")).await.expect("an answer").agents.is_empty());
+    assert_eq!(bob.close(CloseMode::Retire).await.expect_err("it is over").kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,6 +212,12 @@ async fn what_is_cut_off_cannot_retire() {
     network.cut();
     let refused = bob.close(CloseMode::Retire).await.expect_err("nobody heard it");
     assert_eq!(refused.kind(), ErrorKind::Disconnected);
+    alice.close(CloseMode::Detach).await.expect("there is nothing left to do");
+    for closed in [&alice, &bob] {
+        for mode in [CloseMode::Detach, CloseMode::Retire] {
+            assert_eq!(closed.close(mode).await.expect_err("it is over").kind(), ErrorKind::Closed);
+        }
+    }
     drop(alice);
     let alice = attach(&network, "alice").await;
     assert_eq!(alice.discover(&Query::name("bob")).await.expect("an answer").agents.len(), 1);

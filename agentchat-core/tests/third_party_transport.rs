@@ -23,7 +23,7 @@ struct Net {
 struct Tiny(Arc<Net>, Address);
 
 #[derive(Debug)]
-struct Line(Tiny, Capabilities, End);
+struct Line(Tiny, Capabilities, End, CloseOnce);
 
 impl Net {
     fn inboxes(&self) -> MutexGuard<'_, HashMap<Address, Vec<Row>>> {
@@ -47,7 +47,7 @@ impl Connector for Tiny {
         (able.durable_inbox, able.extra_inbox, able.max_body) = (true, true, Some(1 << 20));
         let end = End::new(None);
         self.0.lines.lock().expect("no panic while held").push(end.clone());
-        Ok(Arc::new(Line(self.clone(), able, end)))
+        Ok(Arc::new(Line(self.clone(), able, end, CloseOnce::new())))
     }
 }
 
@@ -111,8 +111,11 @@ impl Transport for Line {
     }
 
     async fn close(&self, _: CloseMode) -> Result<()> {
-        self.2.send_replace(Some(ErrorKind::Closed));
-        Ok(())
+        let closing = |_| async {
+            self.2.send_replace(Some(ErrorKind::Closed));
+            Ok(())
+        };
+        self.3.close(CloseMode::Detach, closing).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The inboxes a transport reads: their consumers, and which acknowledgement belongs to which.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -52,6 +53,8 @@ struct Ackers {
     open: HashMap<u32, Open>,
     /// Consumers whose stream was dropped, until the broker knows what was settled.
     finishing: JoinSet<Closed>,
+    /// What was settled did not reach the broker at the end.
+    lost: bool,
 }
 
 /// How far the end has come.
@@ -165,26 +168,21 @@ impl Inboxes {
         Ok(())
     }
 
-    /// Stops reading and acknowledges at the broker what is settled, as far as that is safe.
+    /// Stops reading and acknowledges at the broker what is settled, as far as that is safe. Dropping it loses
+    /// nothing: the next one goes on, and knows what was lost. Doing it again gives the same answer.
     pub(crate) async fn close(&self) -> Result<()> {
-        let open: Vec<Acker> = {
-            let mut ackers = self.lock();
-            if ackers.phase == Phase::Closed {
-                return Ok(());
-            }
-            ackers.phase = Phase::Closing;
-            ackers.open.values().filter(|open| !open.finishing).map(|open| open.acker.clone()).collect()
-        };
+        let open = self.lock().begin_closing();
         let finished = futures_util::future::join_all(open.iter().map(|acker| acker.finish(FINISH))).await;
-        let mut lost = finished.iter().any(is_lost);
-        let mut finishing = std::mem::take(&mut self.lock().finishing);
-        while let Some(finished) = finishing.join_next().await {
+        self.lock().lost |= finished.iter().any(is_lost);
+        // The tasks stay where they are while they are waited for: dropped with this they would be given up.
+        while let Some(finished) = poll_fn(|cx| self.lock().finishing.poll_join_next(cx)).await {
             // A task may end with the runtime on which its stream was dropped.
-            lost |= finished.as_ref().map_or(true, is_lost);
+            self.lock().lost |= finished.as_ref().map_or(true, is_lost);
         }
         self.poller.lock().await.take();
-        self.lock().phase = Phase::Closed;
-        if lost {
+        let mut ackers = self.lock();
+        ackers.phase = Phase::Closed;
+        if ackers.lost {
             let what = "some settled messages could not be acknowledged at the broker and will come again";
             return Err(Error::new(ErrorKind::Timeout, "close", what));
         }
@@ -213,6 +211,15 @@ impl Ackers {
         self.next += 1;
         self.open.insert(self.next, Open { acker, mailbox, finishing: false });
         Ok(self.next)
+    }
+
+    /// No further inbox is read. Gives those that are.
+    fn begin_closing(&mut self) -> Vec<Acker> {
+        if self.phase == Phase::Closed {
+            return Vec::new();
+        }
+        self.phase = Phase::Closing;
+        self.open.values().filter(|open| !open.finishing).map(|open| open.acker.clone()).collect()
     }
 
     fn is_finishing(&self, mailbox: &MailAddress) -> bool {

@@ -1,14 +1,13 @@
 //! The transport: core's verbs as mq9 commands.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use agentchat_core::{
-    AckGuarantee, AckTag, Address, AgentCard, Body, Capabilities, CloseMode, Discovered, Error, ErrorKind,
-    Heartbeat, Inbox, KeyedValue, MessageId, OrderGuarantee, Outbound, Query, Receipt, Result, SendOutcome,
-    SubscribeOptions, Subscription, Transport,
+    AckGuarantee, AckTag, Address, AgentCard, Body, Capabilities, CloseMode, CloseOnce, Discovered, Error,
+    ErrorKind, Heartbeat, Inbox, KeyedValue, MessageId, OrderGuarantee, Outbound, Query, Receipt, Result,
+    SendOutcome, SubscribeOptions, Subscription, Transport,
 };
 use async_trait::async_trait;
 use mq9_client::{Client, CreateMailbox, Lifetime, MailAddress, QueryOptions, Sent};
@@ -30,8 +29,9 @@ pub(crate) struct Mq9Transport {
     /// The card this attachment registered: what a heartbeat repeats and `unregister` takes back. Held over
     /// each of the three, so that a heartbeat under way cannot put an older card back.
     card: Mutex<Option<AgentCard>>,
-    /// Set once [`Transport::close`] has run to its end: a dropped one is taken up again by the next.
-    closed: AtomicBool,
+    end: CloseOnce,
+    /// What has come of leaving the broker, until that is told.
+    parting: std::sync::Mutex<Option<(CloseMode, Result<()>)>>,
 }
 
 impl Mq9Transport {
@@ -57,7 +57,8 @@ impl Mq9Transport {
             capabilities,
             inboxes,
             card: Mutex::default(),
-            closed: AtomicBool::new(false),
+            end: CloseOnce::new(),
+            parting: std::sync::Mutex::default(),
         }
     }
 
@@ -66,6 +67,32 @@ impl Mq9Transport {
     fn state_of(&self, at: &Address, operation: &'static str) -> Result<MailAddress> {
         let inbox = self.settings.broker.mailbox_of(at, operation)?;
         MailAddress::new(format!("{inbox}.state")).map_err(|cause| map_error::error(operation, cause))
+    }
+
+    /// Says goodbye to the broker. Where it was dropped it goes on, with what has come of the steps before.
+    async fn leave(&self, mode: CloseMode) -> Result<()> {
+        if self.parting().is_none() {
+            let settled = self.inboxes.close().await;
+            let retired = match mode {
+                CloseMode::Retire => self.unregister().await,
+                _ => Ok(()),
+            };
+            *self.parting() = Some((mode, settled.and(retired)));
+        }
+        // What is left concerns the connection alone, and nothing can be asked of the broker behind it.
+        self.client.close().await;
+        match self.parting().take() {
+            Some((CloseMode::Detach, Ok(()))) if mode == CloseMode::Retire => {
+                let what =
+                    "the agent was detached while it was closed before, and is still registered if it was";
+                Err(Error::new(ErrorKind::Closed, "close", what))
+            }
+            parted => parted.map_or(Ok(()), |(_, done)| done),
+        }
+    }
+
+    fn parting(&self) -> MutexGuard<'_, Option<(CloseMode, Result<()>)>> {
+        self.parting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open_fresh(&self, ttl: Duration) -> Result<MailAddress> {
@@ -109,7 +136,7 @@ impl Transport for Mq9Transport {
     }
 
     async fn report(&self, heartbeat: &Heartbeat) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
+        if self.end.is_done() {
             return Err(Error::new(ErrorKind::Closed, "report", "the attachment is closed"));
         }
         let registered = self.card.lock().await;
@@ -160,20 +187,7 @@ impl Transport for Mq9Transport {
     }
 
     async fn close(&self, mode: CloseMode) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let settled = self.inboxes.close().await;
-        let retired = match mode {
-            CloseMode::Retire => self.unregister().await,
-            _ => Ok(()),
-        };
-        let done = settled.and(retired);
-        // What is left concerns the connection alone: a close that is dropped here has nothing to repeat.
-        self.closed.fetch_or(done.is_ok(), Ordering::Release);
-        self.client.close().await;
-        self.closed.store(true, Ordering::Release);
-        done
+        self.end.close(mode, |mode| self.leave(mode)).await
     }
 
     async fn put(&self, at: &Address, key: &str, value: Body) -> Result<()> {

@@ -120,7 +120,9 @@ impl Adapter {
         let server = ToolServer::new(self.tools, self.instructions, self.deadline)?;
         let served = serve(server, reader, writer, stop).await;
         for (agent, mode) in &self.agents {
-            if let Err(error) = agent.close(*mode, CLOSING).await {
+            if let Err(error) = agent.close(*mode, CLOSING).await
+                && !is_over(&error, *mode)
+            {
                 tracing::warn!(name: "mcp.close", %error, "the agent could not be closed cleanly");
             }
         }
@@ -135,6 +137,12 @@ impl fmt::Debug for Adapter {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether the agent was closed before, by the application, with nothing left to do.
+fn is_over(error: &Error, mode: CloseMode) -> bool {
+    let unregistered = error.context().any(|fact| fact == ("unregistered", "true"));
+    error.kind() == ErrorKind::Closed && (mode == CloseMode::Detach || unregistered)
 }
 
 async fn serve<R, W>(server: ToolServer, reader: R, writer: W, stop: impl Future<Output = ()>) -> Result<()>

@@ -2,20 +2,33 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use super::serving::{Control, Stop};
 use super::{Agent, CloseReport};
 use crate::clock::after;
+use crate::close_once::{closed_before, left_behind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::CloseMode;
 use crate::telemetry::{observed, verb_span};
 
-/// How far closing is. It outlives a closing that is given up or fails, so that the next one goes on.
+/// The end of an agent, for all who ask for it.
 #[derive(Debug, Default)]
 pub(crate) struct Closing {
+    /// Held while one of them is at it.
+    progress: Mutex<Progress>,
+    /// Somebody has the report: who asks from then on is late.
+    told: AtomicBool,
+}
+
+/// How far closing is. It outlives a closing that is given up or fails, so that the next one goes on.
+#[derive(Debug, Default)]
+struct Progress {
     /// What was served when it began.
     serving: Vec<Arc<Control>>,
     report: Option<CloseReport>,
@@ -29,26 +42,40 @@ impl Agent {
     /// are dropped; what was not settled comes again. To unregister and to close the attachment may take
     /// until `deadline` too, and get two seconds each when the time has been used up.
     ///
-    /// Closing again waits for the first closing and gives its report. Dropping the future leaves the agent
-    /// half closed: nothing more is taken in, and closing again does the rest.
+    /// Closing while another closing is under way waits for it and gives the same report. Dropping the future
+    /// leaves the agent half closed: nothing more is taken in, and closing again does the rest.
     ///
     /// # Errors
     /// The transport's, when it could not close or unregister cleanly, and [`Timeout`](ErrorKind::Timeout)
     /// when it did not in time; handlers and calls have ended all the same, what the report would say is in
     /// the error's [context](Error::context), and closing again tries again.
-    /// [`Closed`](ErrorKind::Closed) for retiring an agent that has detached before: its registration cannot
-    /// be taken back here any more.
+    /// [`Closed`](ErrorKind::Closed) for an agent that was closed before, once somebody has its report, which is
+    /// in the context as well; and for retiring one that has detached, or whose attachment was closed by an
+    /// attempt that failed: its registration cannot be taken back here any more.
     pub async fn close(&self, mode: CloseMode, deadline: Duration) -> Result<CloseReport> {
         let end = after(Instant::now(), deadline);
         let owner = &self.owner;
-        let mut closing = timeout_at(grace(end), owner.closing.lock()).await.map_err(|_| {
+        let is_late = owner.closing.told.load(Ordering::Acquire);
+        let mut progress = timeout_at(grace(end), owner.closing.progress.lock()).await.map_err(|_| {
             Error::new(ErrorKind::Timeout, "close", "an earlier closing of the agent is still under way")
         })?;
-        let Closing { serving, report, done } = &mut *closing;
-        if let Some(report) = report.filter(|_| *done) {
-            return self.closed_before(report, mode);
-        }
+        let report = match progress.report.filter(|_| progress.done) {
+            Some(report) => self.closed_before(report, mode, is_late)?,
+            None => self.end(&mut progress, mode, end).await?,
+        };
+        // Last: who leads next finds nothing of this agent in its way.
+        self.shared.seat.release();
+        owner.put_out_beacon().await;
+        owner.closing.told.store(true, Ordering::Release);
+        Ok(report)
+    }
+
+    async fn end(&self, progress: &mut Progress, mode: CloseMode, end: Instant) -> Result<CloseReport> {
+        let owner = &self.owner;
+        let Progress { serving, report, done } = progress;
         owner.mark_closing(mode);
+        // Who asks in the same breath is not late, however little there is to do.
+        yield_now().await;
         owner.end_heartbeat(end).await;
         if report.is_none() {
             *serving = owner.serving();
@@ -65,9 +92,6 @@ impl Agent {
         self.shared.seat.fail(Error::new(ErrorKind::Closed, "lead", "the agent was closed"));
         self.detach(report, end).await.map_err(|error| report.explain(error))?;
         *done = true;
-        // Last: who leads next finds nothing of this agent in its way.
-        self.shared.seat.release();
-        owner.put_out_beacon().await;
         Ok(*report)
     }
 
@@ -103,8 +127,10 @@ impl Agent {
         if let Err(error) = closed {
             let unsent = unsent(&error);
             report.unsent = unsent.unwrap_or(report.unsent);
-            // A session that closed, and had messages left, says nothing worse than this report.
-            if unsent.is_none() || error.source().is_some() {
+            // A session that closed, and had messages left, says nothing worse than this report. An attachment
+            // that was closed before, here or by somebody else, is where it should be.
+            let is_over = error.kind() == ErrorKind::Closed && mode == CloseMode::Detach;
+            if !is_over && (unsent.is_none() || error.source().is_some()) {
                 return Err(error);
             }
         }
@@ -112,12 +138,13 @@ impl Agent {
         Ok(())
     }
 
-    fn closed_before(&self, report: CloseReport, mode: CloseMode) -> Result<CloseReport> {
-        if mode == CloseMode::Retire && !report.unregistered && self.capabilities().directory {
-            let what = "the agent was closed before, to detach, and its registration stays";
-            return Err(report.explain(Error::new(ErrorKind::Closed, "close", what)));
+    /// What one is told who finds the agent closed: the report, when it was asked for in time.
+    fn closed_before(&self, report: CloseReport, mode: CloseMode, is_late: bool) -> Result<CloseReport> {
+        let is_left = left_behind(report.mode, mode) && !report.unregistered && self.capabilities().directory;
+        match is_late || is_left {
+            true => Err(report.explain(closed_before("agent", is_left))),
+            false => Ok(report),
         }
-        Ok(report)
     }
 }
 

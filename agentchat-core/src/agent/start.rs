@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
-use crate::error::{Error, Reached, Result};
+use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::options::{CloseMode, SubscribeOptions};
 use crate::telemetry::{observed, verb_span};
 use crate::transport::{EventStream, Transport};
@@ -117,7 +117,10 @@ impl Starting {
             }
         }
         let closed = observed(verb_span!(INFO, "agent.close"), transport.close(CloseMode::Detach));
-        if let Some(fault) = fault(timeout(STEP, closed).await) {
+        let closed = timeout(STEP, closed).await;
+        // Closed by somebody else, it is where it should be.
+        let is_over = matches!(&closed, Ok(Err(error)) if error.kind() == ErrorKind::Closed);
+        if let Some(fault) = fault(closed).filter(|_| !is_over) {
             error = error.with_context("not closed cleanly", fault);
         }
         error

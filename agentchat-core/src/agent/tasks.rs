@@ -54,8 +54,7 @@ pub(crate) struct Tasks {
     own: Option<OwnServing>,
     /// Held while something begins to be served.
     pub(crate) starting: tokio::sync::Mutex<()>,
-    /// Held while the agent closes; then what that left.
-    pub(crate) closing: tokio::sync::Mutex<Closing>,
+    pub(crate) closing: Closing,
     life: Mutex<Life>,
 }
 
@@ -146,7 +145,7 @@ impl Tasks {
             serving: Mutex::default(),
             own: None,
             starting: tokio::sync::Mutex::default(),
-            closing: tokio::sync::Mutex::default(),
+            closing: Closing::default(),
             life: Mutex::new(Life::Open),
         }
     }

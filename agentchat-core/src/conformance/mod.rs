@@ -205,7 +205,7 @@ macro_rules! conformance_tests {
             stall_that_ends_is_a_delay
             close_ends_the_calls_under_way
             close_ends_subscriptions_with_the_reason
-            close_again_is_fine
+            close_again_is_closed
             close_makes_every_verb_answer_closed
             close_detached_keeps_the_agent_findable
             close_retired_takes_the_agent_out_of_the_directory

@@ -8,7 +8,7 @@ use super::{Harness, Outcome};
 use crate::address::Address;
 use crate::agent::Agent;
 use crate::directory::{Heartbeat, Query};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Advice, ErrorKind, Reached, Result};
 use crate::id::ConversationId;
 use crate::message::{Body, Outbound};
 use crate::options::{CloseMode, SubscribeOptions};
@@ -30,17 +30,20 @@ pub async fn close_ends_subscriptions_with_the_reason(harness: &dyn Harness) -> 
     Outcome::Held
 }
 
-/// Closing again is fine and ends at once, in either mode.
-pub async fn close_again_is_fine(harness: &dyn Harness) -> Outcome {
+/// Closing again is refused at once, in either mode, and closing twice at the same time is done for both.
+pub async fn close_again_is_closed(harness: &dyn Harness) -> Outcome {
     let (alice, bob) = pair(harness).await;
     within(bob.close(CloseMode::Detach)).await.expect("closed");
     for mode in [CloseMode::Detach, CloseMode::Retire] {
         let again = tokio::time::timeout(Duration::from_secs(1), bob.close(mode)).await;
-        again.expect("there is nothing to wait for").expect("there is nothing to do");
+        let error = again.expect("there is nothing to wait for").expect_err("it was closed before");
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Closed, "close"), "{error:?}");
+        assert_eq!((error.advice(), error.reached()), (Advice::Never, Reached::No), "{error:?}");
     }
     let (one, two) =
         within(async { tokio::join!(alice.close(CloseMode::Detach), alice.close(CloseMode::Detach)) }).await;
     one.and(two).expect("both at once are fine");
+    is_closed(within(alice.close(CloseMode::Detach)).await);
     Outcome::Held
 }
 

@@ -19,6 +19,7 @@ use crate::address::Address;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::clock::after;
+use crate::close_once::CloseOnce;
 use crate::delivery::{Delivery, Receipt};
 use crate::directory::{Discovered, Heartbeat, Query};
 use crate::error::{Error, ErrorKind, Result};
@@ -34,6 +35,7 @@ pub(crate) struct Attachment {
     address: Address,
     capabilities: Capabilities,
     keys: Keys,
+    end: CloseOnce,
 }
 
 /// The right to use the network, shared by an attachment and its subscriptions.
@@ -68,7 +70,7 @@ impl Attachment {
         let (gate, keys) = (hub.gate.watch(), hub.keys());
         drop(hub);
         let ticket = Arc::new(Ticket { network, life, gate, number, inbox });
-        Self { ticket, address, capabilities, keys }
+        Self { ticket, address, capabilities, keys, end: CloseOnce::new() }
     }
 
     /// The network, while the attachment lives.
@@ -228,15 +230,17 @@ impl Transport for Attachment {
     }
 
     async fn close(&self, mode: CloseMode) -> Result<()> {
-        let retired = match mode {
-            CloseMode::Retire => self.reach("close").await.map(|network| {
-                network.lock().registry.unregister(&self.address);
-            }),
-            CloseMode::Detach => Ok(()),
+        let closing = |mode| async move {
+            let retired = match mode {
+                CloseMode::Retire => self.reach("close").await.map(|network| {
+                    network.lock().registry.unregister(&self.address);
+                }),
+                CloseMode::Detach => Ok(()),
+            };
+            self.ticket.network.lock().close(self.ticket.number);
+            retired
         };
-        let already = *self.ticket.life.borrow() == Life::Closed;
-        self.ticket.network.lock().close(self.ticket.number);
-        if already { Ok(()) } else { retired }
+        self.end.close(mode, closing).await
     }
 
     async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use self::closing::Outcome;
 use super::calls::{Answer, Call, Calls};
 use super::dating::Dating;
 use super::direct::Line;
@@ -56,6 +57,8 @@ pub(super) struct Core {
     /// The card that was registered last, and on which connection.
     registered: Option<(AgentCard, u64)>,
     closing: Option<Closing>,
+    /// For who closes: how that ended.
+    outcome: Outcome,
     ended: Option<(CloseReason, Error)>,
     /// Inboxes that are no longer read: their jobs are to be stopped.
     stopped: Vec<Stopped>,
@@ -65,7 +68,6 @@ pub(super) struct Core {
 struct Closing {
     mode: CloseMode,
     until: Instant,
-    reply: oneshot::Sender<Result<()>>,
     begun: bool,
     /// The last acknowledgements are sent.
     sealed: bool,
@@ -139,6 +141,7 @@ impl Core {
             connects: 0,
             registered: None,
             closing: None,
+            outcome: Outcome::default(),
             ended: None,
             stopped: Vec::new(),
             dating: None,
@@ -310,35 +313,6 @@ impl Core {
         self.stopped.push(Stopped(slot, stream));
     }
 
-    /// Begins to close. `None` when that was done before.
-    pub(super) fn close(&mut self, mode: CloseMode, now: Instant) -> Option<oneshot::Receiver<Result<()>>> {
-        if self.closing.is_some() || self.ended.is_some() {
-            return None;
-        }
-        let (reply, closed) = oneshot::channel();
-        let until = crate::clock::after(now, self.options.drain_timeout);
-        self.closing = Some(Closing { mode, until, reply, begun: false, sealed: false });
-        self.sends.stop_intake(&closing("send"));
-        Some(closed)
-    }
-
-    /// Closing is over, with this result for what was acknowledged and closed at the network.
-    pub(super) fn finish(&mut self, result: Result<()>) {
-        let left = self.sends.len();
-        let (kept, unwritten) = (self.sends.kept(), self.sends.unwritten());
-        let owed = || Error::new(ErrorKind::Timeout, "close", OWED).with_advice(Advice::Never);
-        let result = if self.slots.owes() { result.and_then(|()| Err(owed())) } else { result };
-        let reply = self.closing.take().map(|closing| closing.reply);
-        self.end(CloseReason::Requested, closed());
-        let result = match (left, unwritten) {
-            (0, 0) => result,
-            _ => Err(keeping::unsent(left, kept, unwritten, result)),
-        };
-        if let Some(reply) = reply {
-            let _ = reply.send(result);
-        }
-    }
-
     /// Ends the session, if it has not ended.
     pub(super) fn end(&mut self, reason: CloseReason, why: Error) {
         if self.ended.is_some() {
@@ -350,7 +324,7 @@ impl Core {
         self.calls.end(&why);
         self.slots.end(&why);
         if let Some(closing) = self.closing.take() {
-            let _ = closing.reply.send(Err(why.copy()));
+            self.outcome.be(closing.mode, Err(why.copy()));
         }
         self.ended = Some((reason, why));
     }
@@ -489,5 +463,3 @@ fn closing(operation: &'static str) -> Error {
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "session", "the session was closed")
 }
-
-const OWED: &str = "some settled messages could not be acknowledged over a connection and will come again";

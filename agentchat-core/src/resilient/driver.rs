@@ -18,6 +18,7 @@ use super::direct;
 use super::events::Seat;
 use super::keeping::{self, Keeping};
 use super::options::ResilientOptions;
+use super::parting;
 use super::shared::{Owner, Shared};
 use super::slots::{Item, SlotWork};
 use super::state::CloseReason;
@@ -405,8 +406,7 @@ impl Driver {
                 self.shared.lock().seal();
                 // What reads on is told by the session why it ends.
                 self.jobs = FuturesUnordered::new();
-                let closed = timeout(self.options.call_timeout, transport.close(mode)).await;
-                match closed.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "close", SILENT))) {
+                match parting::part(&*transport, mode, self.options.call_timeout).await {
                     Ok(()) if !flushed => {
                         let what = "some settled messages could not be acknowledged and will come again";
                         Err(Error::new(ErrorKind::Timeout, "close", what))

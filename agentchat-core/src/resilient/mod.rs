@@ -1,9 +1,9 @@
 //! A transport that survives its connections: the session itself. What it thinks is in `session`.
 //!
 //! `core` says what to do next, over `sends` (what goes out), `slots` (what comes in) and `calls`, which
-//! drive the machines of `session`; `driver` alone waits, and in `direct` a sender makes the first attempt
-//! itself. What the stores are told, and what they tell: `gate`, `keeping`, `positions`, `recall`. What the
-//! outside is told: `observer`, `session_event`, `state`.
+//! drive the machines of `session`; `driver` alone waits, up to its `parting`, and in `direct` a sender makes
+//! the first attempt itself. What the stores are told, and what they tell: `gate`, `keeping`, `positions`,
+//! `recall`. What the outside is told: `observer`, `session_event`, `state`.
 
 mod calls;
 mod connector;
@@ -17,6 +17,7 @@ mod keeping;
 mod observer;
 mod options;
 mod own_sends;
+mod parting;
 mod positions;
 mod recall;
 mod sending;
@@ -300,22 +301,23 @@ impl Transport for Resilient {
     /// Takes nothing in any more, sends what is queued within [`ResilientOptions::drain_timeout`],
     /// acknowledges what is settled, and closes the attachment. Without a connection it waits for one, for as
     /// long: to send, and to acknowledge what was settled of an inbox whose subscription is still held. Of one
-    /// that was dropped nothing comes again here. Dropping the future does not stop it, and closing again, in
-    /// whichever mode, waits for its end and succeeds.
+    /// that was dropped nothing comes again here. Dropping the future does not stop it: closing again waits for
+    /// its end and gives the result, as it does while another closing waits. A session that ended by itself has
+    /// nothing left to do, and the first closing succeeds.
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) for what was left: how many messages were not sent is in its
     /// [context](Error::context), or that settled messages could not be acknowledged and will come again.
+    /// [`Closed`](ErrorKind::Closed) once a closing was told how it ended, and for retiring while the session is
+    /// being detached already.
     async fn close(&self, mode: CloseMode) -> Result<()> {
         let closed = async {
-            match self.shared.change(|core, now| core.close(mode, now)) {
-                Some(closed) => closed.await.unwrap_or(Ok(())),
-                None => {
-                    let mut states = self.shared.state.subscribe();
-                    let _ = states.wait_for(|state| matches!(state, SessionState::Closed(_))).await;
-                    Ok(())
-                }
-            }
+            self.shared.change(|core, now| core.close(mode, now))?;
+            // A session that has ended gives no pause, and who asks in the same breath is not late.
+            tokio::task::yield_now().await;
+            let mut states = self.shared.state.subscribe();
+            let _ = states.wait_for(|state| matches!(state, SessionState::Closed(_))).await;
+            self.shared.lock().closed(mode)
         };
         observed(spans::close(), closed).await
     }

@@ -1,11 +1,13 @@
 //! How a session ends: what closing sends, acknowledges and reports, and what dropping stops.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentchat_core::{
-    CloseMode, CloseReason, ErrorKind, Event, EventStream, Loopback, Reached, Resilient, SessionState,
-    Transport,
+    Advice, AgentCard, CloseMode, CloseReason, Connector, ErrorKind, Event, EventStream, Loopback,
+    LoopbackConnector, Query, Reached, Resilient, Result, SessionState, Transport,
 };
+use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
@@ -131,6 +133,106 @@ async fn close_does_not_wait_to_acknowledge_what_nobody_reads_any_more() {
     assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Timeout, Duration::ZERO), "{error:?}");
     assert!(error.to_string().contains("will come again"), "{error}");
     assert_eq!(waiting(&network).await, 1);
+}
+
+/// A session that cannot send what it has, and so takes its time to close.
+async fn unable_to_send(network: &Loopback) -> Resilient {
+    let moody = Moody::new(network, "alice");
+    let alice = session(moody.clone(), options()).await;
+    moody.fail((0..100).map(|_| refused()));
+    let _events = read(&alice).await;
+    network.cut();
+    until(&alice, |state| matches!(state, SessionState::BackingOff { .. })).await;
+    alice.try_send(note(&alice, "left")).expect("there is room").detach();
+    alice
+}
+
+fn is_refused(closed: Result<()>, words: &[&str]) {
+    let error = closed.expect_err("it was closed before");
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Closed, "close"), "{error:?}");
+    assert_eq!((error.advice(), error.reached()), (Advice::Never, Reached::No), "{error:?}");
+    for word in words {
+        assert!(error.to_string().contains(word), "{error} lacks {word}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_again_is_refused_by_name() {
+    for mode in [CloseMode::Detach, CloseMode::Retire] {
+        let network = Loopback::new();
+        let alice = session(network.connector("alice").expect("name"), options()).await;
+        soon(alice.close(mode)).await.expect("closed");
+        is_refused(soon(alice.close(CloseMode::Detach)).await, &["the session was already closed"]);
+        let stays: &[&str] = if mode == CloseMode::Detach { &["still registered"] } else { &["already"] };
+        is_refused(soon(alice.close(CloseMode::Retire)).await, stays);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_close_at_once_hear_what_was_left() {
+    let network = Loopback::new();
+    let alice = unable_to_send(&network).await;
+    let close = async || soon(alice.close(CloseMode::Detach)).await;
+    for closed in <[_; 3]>::from(tokio::join!(close(), close(), close())) {
+        let error = closed.expect_err("something is left");
+        assert!(error.context().any(|fact| fact == ("unsent", "1")), "{error:?}");
+    }
+    is_refused(close().await, &["already closed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_closing_left_is_told_to_the_next_also_when_that_comes_after_the_end() {
+    for later in [SECOND, 3600 * SECOND] {
+        let network = Loopback::new();
+        let alice = unable_to_send(&network).await;
+        let given_up = tokio::time::timeout(SECOND, alice.close(CloseMode::Detach)).await;
+        assert!(given_up.is_err(), "it waits for a connection");
+        tokio::time::sleep(later).await;
+        let error = soon(alice.close(CloseMode::Detach)).await.expect_err("something is left");
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert!(error.context().any(|fact| fact == ("unsent", "1")), "{error:?}");
+        is_refused(soon(alice.close(CloseMode::Detach)).await, &["already closed"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_retires_when_one_of_those_who_close_it_wants_that() {
+    let network = Loopback::new();
+    let watcher = session(network.connector("watcher").expect("name"), options()).await;
+    let alice = session(network.connector("alice").expect("name"), options()).await;
+    let card = AgentCard::new("alice", "Comes and goes").expect("a card");
+    soon(alice.register(&card)).await.expect("registered");
+    let close = async |mode| soon(alice.close(mode)).await;
+    let (detached, retired) = tokio::join!(close(CloseMode::Detach), close(CloseMode::Retire));
+    detached.and(retired).expect("closed");
+    let found = soon(watcher.discover(&Query::name("alice"))).await.expect("an answer");
+    assert!(found.agents.is_empty(), "{found:?}");
+}
+
+/// Keeps the attachments it makes.
+#[derive(Debug, Clone)]
+struct Keeping(LoopbackConnector, Arc<Mutex<Vec<Arc<dyn Transport>>>>);
+
+#[async_trait]
+impl Connector for Keeping {
+    async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        let made = self.0.connect().await?;
+        self.1.lock().expect("not poisoned").push(Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attachment_that_somebody_else_closed_is_left_and_cannot_be_retired() {
+    for (mode, kind) in [(CloseMode::Detach, None), (CloseMode::Retire, Some(ErrorKind::Disconnected))] {
+        let network = Loopback::new();
+        let keeping = Keeping(network.connector("alice").expect("name"), Arc::default());
+        let alice = session(keeping.clone(), options()).await;
+        let made = keeping.1.lock().expect("not poisoned")[0].clone();
+        made.close(CloseMode::Detach).await.expect("closed");
+        let closed = soon(alice.close(mode)).await;
+        assert_eq!(closed.err().map(|error| error.kind()), kind);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -223,7 +223,10 @@ async fn a_fatal_error_is_told_once_and_not_repeated() {
     let attempts = moody.attempts();
     tokio::time::sleep(3600 * SECOND).await;
     assert_eq!(moody.attempts(), attempts, "it is not tried again");
-    soon(bob.close(CloseMode::Detach)).await.expect("there is nothing left to do");
+    let close = async || soon(bob.close(CloseMode::Detach)).await;
+    let (one, two) = tokio::join!(close(), close());
+    one.and(two).expect("there is nothing left to do");
+    assert_eq!(close().await.expect_err("it is over").kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(start_paused = true)]

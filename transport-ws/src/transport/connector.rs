@@ -9,7 +9,8 @@ use std::time::Duration;
 use agentchat_core::agent::Role;
 use agentchat_core::store::CursorStore;
 use agentchat_core::{
-    AckGuarantee, Capabilities, Connector, Error, ErrorKind, OrderGuarantee, Reached, Result, Transport,
+    AckGuarantee, Capabilities, CloseOnce, Connector, Error, ErrorKind, OrderGuarantee, Reached, Result,
+    Transport,
 };
 use async_trait::async_trait;
 use rustls::ClientConfig;
@@ -271,6 +272,7 @@ impl Connector for AgentChatConnector {
             invites: inner.invites.clone(),
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
+            end: CloseOnce::new(),
         }))
     }
 

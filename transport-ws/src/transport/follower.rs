@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use agentchat_core::{
-    AckTag, Address, AgentCard, Capabilities, CloseMode, Connector, ConversationId, Delivery, Discovered,
-    Error, ErrorKind, Heartbeat, Outbound, Query, Receipt, ReplayRange, Result, SubscribeOptions,
+    AckTag, Address, AgentCard, Capabilities, CloseMode, CloseOnce, Connector, ConversationId, Delivery,
+    Discovered, Error, ErrorKind, Heartbeat, Outbound, Query, Receipt, ReplayRange, Result, SubscribeOptions,
     Subscription, Transport,
 };
 use async_trait::async_trait;
@@ -24,6 +24,7 @@ pub(super) struct Follower {
     connector: AgentChatConnector,
     rest: AgentChatTransport,
     live: OnceCell<Arc<dyn Transport>>,
+    end: CloseOnce,
 }
 
 impl Follower {
@@ -45,9 +46,10 @@ impl Follower {
             invites,
             shared: Arc::new(Shared::new(true, Leftover::default(), Positions::default())),
             owner: Arc::new(Owner(task.abort_handle())),
+            end: CloseOnce::new(),
         };
         tracing::debug!("an AgentChat agent that follows is attached without a socket");
-        Ok(Self { connector, rest, live: OnceCell::new() })
+        Ok(Self { connector, rest, live: OnceCell::new(), end: CloseOnce::new() })
     }
 
     fn now(&self) -> &dyn Transport {
@@ -112,11 +114,16 @@ impl Transport for Follower {
     }
 
     async fn close(&self, mode: CloseMode) -> Result<()> {
-        self.rest.shared.end(Ending::Closed);
-        match self.live.get() {
-            Some(live) => live.close(mode).await,
-            None => Ok(()),
-        }
+        let closing = |mode| async move {
+            self.rest.shared.end(Ending::Closed);
+            let Some(live) = self.live.get() else { return Ok(()) };
+            match live.close(mode).await {
+                // Whoever opened it meanwhile found this closed.
+                Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+                closed => closed,
+            }
+        };
+        self.end.close(mode, closing).await
     }
 
     async fn replay(&self, conversation: &ConversationId, range: ReplayRange) -> Result<Vec<Delivery>> {

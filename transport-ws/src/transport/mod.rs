@@ -32,8 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentchat_core::{
-    AckTag, Address, AgentCard, Capabilities, CloseMode, ConversationId, Delivery, Discovered, Error,
-    ErrorKind, Heartbeat, Inbox, MessageId, Outbound, Query, Reached, Receipt, ReplayRange, Result,
+    AckTag, Address, AgentCard, Capabilities, CloseMode, CloseOnce, ConversationId, Delivery, Discovered,
+    Error, ErrorKind, Heartbeat, Inbox, MessageId, Outbound, Query, Reached, Receipt, ReplayRange, Result,
     SendOutcome, SubscribeOptions, Subscription, Transport, Warning,
 };
 use async_trait::async_trait;
@@ -83,6 +83,7 @@ pub struct AgentChatTransport {
     invites: Invites,
     shared: Arc<Shared>,
     owner: Arc<Owner>,
+    end: CloseOnce,
 }
 
 impl AgentChatTransport {
@@ -129,6 +130,37 @@ impl AgentChatTransport {
             (delivery.conversation.as_ref() == Some(conversation)).then_some(delivery)
         };
         rows.into_iter().filter_map(delivery).collect()
+    }
+
+    /// Tells the server what is settled, and goes. One that was dropped half way has told it to go.
+    async fn leave(&self) -> Result<()> {
+        if self.shared.ending().is_some() && !self.shared.inner().closing {
+            return Ok(());
+        }
+        let kept = match &self.shared.keeping {
+            Some(keeping) => timeout(CLOSING, keeping.flushed()).await.is_ok(),
+            None => true,
+        };
+        let flushed = self.shared.acks.then(|| self.shared.flushed());
+        self.shared.inner().closing = true;
+        self.shared.work.notify_one();
+        // The socket's task ends the attachment when the goodbye is answered, or by its own deadline.
+        let ended = timeout(CLOSING, self.shared.ended()).await;
+        self.shared.end(ending::Ending::Closed);
+        // Nobody may be there any more to answer one that goes on where another was dropped.
+        let written = match flushed {
+            Some(mut flushed) => flushed.try_recv().is_ok() || self.shared.inner().all_told,
+            None => true,
+        };
+        match ended {
+            Ok(_) if written && kept => Ok(()),
+            _ => Err(Error::new(
+                ErrorKind::Timeout,
+                "close",
+                "what is settled could not be told to the server or kept",
+            )
+            .with_reached(Reached::Unknown)),
+        }
     }
 
     fn directory(&self) -> Directory<'_> {
@@ -251,33 +283,8 @@ impl Transport for AgentChatTransport {
     }
 
     async fn close(&self, _mode: CloseMode) -> Result<()> {
-        if self.shared.ending().is_some() {
-            return Ok(());
-        }
-        let kept = match &self.shared.keeping {
-            Some(keeping) => timeout(CLOSING, keeping.flushed()).await.is_ok(),
-            None => true,
-        };
-        let flushed = self.shared.acks.then(|| self.shared.flushed());
-        self.shared.inner().closing = true;
-        self.shared.work.notify_one();
-        // The socket's task ends the attachment when the goodbye is answered, or by its own deadline.
-        let ended = timeout(CLOSING, self.shared.ended()).await;
-        self.shared.end(ending::Ending::Closed);
-        // Who closes while another one does may ask when nobody is there any more to answer.
-        let written = match flushed {
-            Some(mut flushed) => flushed.try_recv().is_ok() || self.shared.inner().all_told,
-            None => true,
-        };
-        match ended {
-            Ok(_) if written && kept => Ok(()),
-            _ => Err(Error::new(
-                ErrorKind::Timeout,
-                "close",
-                "what is settled could not be told to the server or kept",
-            )
-            .with_reached(Reached::Unknown)),
-        }
+        // The account stays in either mode.
+        self.end.close(CloseMode::Detach, |_| self.leave()).await
     }
 
     /// Reads the history of the server's conversation, or of all in which a name of a sender's own was seen

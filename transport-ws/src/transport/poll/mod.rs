@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agentchat_core::{Connector, Error, ErrorKind, Reached, Result, Transport};
+use agentchat_core::{CloseOnce, Connector, Error, ErrorKind, Reached, Result, Transport};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
@@ -167,6 +167,7 @@ impl Connector for AgentChatPollConnector {
             invites: inner.invites.clone(),
             shared,
             owner: Arc::new(Owner(task.abort_handle())),
+            end: CloseOnce::new(),
         }))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentchat_core::{
     Advice, Agent, AgentCard, Body, CallRequest, CloseMode, Error, ErrorKind, HandlerResult, Heartbeat,
-    Loopback, Query, Reached, Request, ResilientConnector, ResilientOptions, ServeOptions, Transport,
+    Loopback, Query, Reached, Request, ResilientConnector, ResilientOptions, ServeOptions,
 };
 use support::steps::{Fault, Steps};
 use support::{SECOND, Scripted, soon, start, text};

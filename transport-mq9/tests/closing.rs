@@ -5,8 +5,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use agentchat_core::{
-    Address, AgentCard, Body, CloseMode, Connector, ErrorKind, Event, Outbound, Query, SubscribeOptions,
-    Transport,
+    Address, AgentCard, Body, CloseMode, Connector, ErrorKind, Event, Outbound, Query, Reached, Result,
+    SubscribeOptions, Transport,
 };
 use futures_util::StreamExt;
 use mq9_client::testing::Broker;
@@ -28,6 +28,35 @@ async fn send_to_itself(transport: &dyn Transport) {
     transport.send(&Outbound::new(to, Body::text("hello"))).await.expect("sent");
 }
 
+async fn is_found(broker: &Broker) -> bool {
+    let connector = Mq9Connector::builder(broker.url()).build().expect("valid");
+    let other = connector.connect().await.expect("attached");
+    !within(other.discover(&Query::name("coder"))).await.expect("found").agents.is_empty()
+}
+
+/// Polls at most so many times: `None` when that is not enough, and the future is dropped.
+async fn pending_at_most<F: Future>(polls: u32, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut pending = 0;
+    within(std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => {
+            pending += 1;
+            if pending >= polls { Poll::Ready(None) } else { Poll::Pending }
+        }
+    }))
+    .await
+}
+
+fn is_refused(closed: Result<()>, words: &[&str]) {
+    let error = closed.expect_err("it was closed before");
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Closed, "close"), "{error:?}");
+    assert!(!error.is_retryable() && error.reached() == Reached::No, "{error:?}");
+    for word in words {
+        assert!(error.to_string().contains(word), "{error} lacks {word}");
+    }
+}
+
 #[tokio::test]
 async fn a_closed_attachment_reads_and_settles_nothing_more() {
     let (_broker, transport) = attached().await;
@@ -43,43 +72,95 @@ async fn a_closed_attachment_reads_and_settles_nothing_more() {
 }
 
 #[tokio::test]
-async fn retiring_twice_is_the_same_as_once() {
+async fn closing_is_done_once_and_says_what_became_of_the_registration() {
     let (_broker, transport) = attached().await;
     transport
         .register(&AgentCard::new("coder", "Writes programs").expect("valid"))
         .await
         .expect("registered");
     within(transport.close(CloseMode::Retire)).await.expect("retired");
-    within(transport.close(CloseMode::Retire)).await.expect("nothing is left to do");
+    for mode in [CloseMode::Detach, CloseMode::Retire] {
+        is_refused(within(transport.close(mode)).await, &["already closed"]);
+    }
+    let (_broker, transport) = attached().await;
+    within(transport.close(CloseMode::Detach)).await.expect("detached");
+    is_refused(within(transport.close(CloseMode::Retire)).await, &["already closed", "still registered"]);
 }
 
 #[tokio::test]
-async fn retiring_again_after_a_drop_at_any_poll_is_fine_and_the_agent_is_gone() {
+async fn closing_by_several_at_once_is_done_for_each_and_retires_for_one() {
+    let (broker, transport) = attached().await;
+    let card = AgentCard::new("coder", "Writes programs").expect("valid");
+    transport.register(&card).await.expect("registered");
+    let close = async |mode| within(transport.close(mode)).await;
+    let closed = tokio::join!(close(CloseMode::Detach), close(CloseMode::Retire), close(CloseMode::Detach));
+    closed.0.and(closed.1).and(closed.2).expect("closed");
+    assert!(!is_found(&broker).await);
+}
+
+#[tokio::test]
+async fn detaching_that_was_dropped_is_finished_by_retiring_or_says_that_the_agent_stays() {
+    let mut stayed = 0;
     for polls in 1..100 {
         let (broker, transport) = attached().await;
         let card = AgentCard::new("coder", "Writes programs").expect("valid");
         transport.register(&card).await.expect("registered");
-        let ended = {
-            let mut closing = transport.close(CloseMode::Retire);
-            let mut pending = 0;
-            within(std::future::poll_fn(|cx| match closing.as_mut().poll(cx) {
-                Poll::Ready(closed) => Poll::Ready(Some(closed)),
-                Poll::Pending => {
-                    pending += 1;
-                    if pending >= polls { Poll::Ready(None) } else { Poll::Pending }
-                }
-            }))
-            .await
-        };
-        let again = within(transport.close(CloseMode::Retire)).await;
-        again.unwrap_or_else(|error| panic!("dropped after {polls} polls: {error:?}"));
-        let connector = Mq9Connector::builder(broker.url()).build().expect("valid");
-        let other = connector.connect().await.expect("attached");
-        let found = within(other.discover(&Query::name("coder"))).await.expect("found").agents;
-        assert!(found.is_empty(), "dropped after {polls} polls: {found:?}");
-        if ended.is_some() {
+        let ended = pending_at_most(polls, transport.close(CloseMode::Detach)).await.is_some();
+        let retired = within(transport.close(CloseMode::Retire)).await;
+        assert_eq!(retired.is_err(), is_found(&broker).await, "dropped after {polls} polls: {retired:?}");
+        if retired.is_err() {
+            is_refused(retired, &["still registered"]);
+            stayed += u32::from(!ended);
+        }
+        if ended {
+            assert!(stayed > 0, "it was never dropped while it hung up");
             return;
         }
+    }
+    panic!("closing does not end");
+}
+
+#[tokio::test]
+async fn what_could_not_be_acknowledged_is_told_once_wherever_a_closing_was_dropped() {
+    for polls in 1..100 {
+        let (broker, transport) = attached().await;
+        send_to_itself(&*transport).await;
+        let mut reading = transport.subscribe(SubscribeOptions::own()).await.expect("subscribed").events;
+        let Some(Ok(Event::Message(delivery))) = within(reading.next()).await else { panic!("no message") };
+        broker.faults().stall_until_released();
+        within(transport.ack(std::slice::from_ref(&delivery.tag))).await.expect("settled");
+        broker.faults().cut_all();
+        let first = pending_at_most(polls, transport.close(CloseMode::Detach)).await;
+        let ended = first.is_some();
+        let told = match first {
+            Some(first) => first,
+            None => within(transport.close(CloseMode::Detach)).await,
+        };
+        let error = told.expect_err("it could not be acknowledged");
+        assert_eq!(error.kind(), ErrorKind::Timeout, "dropped after {polls} polls: {error:?}");
+        is_refused(within(transport.close(CloseMode::Detach)).await, &["already closed"]);
+        if ended {
+            return;
+        }
+    }
+    panic!("closing does not end");
+}
+
+#[tokio::test]
+async fn retiring_again_after_a_drop_at_any_poll_ends_it_and_the_agent_is_gone() {
+    for polls in 1..100 {
+        let (broker, transport) = attached().await;
+        let card = AgentCard::new("coder", "Writes programs").expect("valid");
+        transport.register(&card).await.expect("registered");
+        let ended = pending_at_most(polls, transport.close(CloseMode::Retire)).await;
+        let again = within(transport.close(CloseMode::Retire)).await;
+        assert!(!is_found(&broker).await, "dropped after {polls} polls");
+        if let Some(closed) = ended {
+            closed.expect("retired");
+            is_refused(again, &["already closed"]);
+            return;
+        }
+        again.unwrap_or_else(|error| panic!("dropped after {polls} polls: {error:?}"));
     }
     panic!("closing does not end");
 }

@@ -166,9 +166,11 @@ async fn a_followers_attachment_has_each_verb_and_ends_when_it_is_closed() {
         // What a connector has learned it says from then on.
         let again = within(connector.connect_for(Role::Follower)).await.expect("attached");
         assert_eq!(again.capabilities().ack, bob.capabilities().ack);
-        within(bob.close(CloseMode::Detach)).await.expect("closed");
         for closed in [&bob, &again] {
-            within(closed.close(CloseMode::Detach)).await.expect("closed");
+            let close = async || within(closed.close(CloseMode::Detach)).await;
+            let (one, two) = tokio::join!(close(), close());
+            one.and(two).expect("closed");
+            assert_eq!(close().await.expect_err("it is over").kind(), ErrorKind::Closed);
             assert_eq!(closed.send(&to_bob("x")).await.expect_err("closed").kind(), ErrorKind::Closed);
             let reading = closed.subscribe(SubscribeOptions::own()).await;
             assert_eq!(reading.expect_err("closed").kind(), ErrorKind::Closed);

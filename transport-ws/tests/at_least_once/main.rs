@@ -1,6 +1,7 @@
 //! What nobody settled comes again: without a socket, on servers that mark on writing, after a kill.
 #![cfg(feature = "test-server")]
 
+mod closing;
 mod keeping;
 #[cfg(unix)]
 mod killed;

@@ -1,6 +1,5 @@
 //! Without a socket.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentchat_core::{AckGuarantee, CloseMode, Connector, ErrorKind};
@@ -11,15 +10,20 @@ use crate::ws_support::{
     Attached, World, backlog, ending, is_quiet, message, numbers, read, say, within, word, words,
 };
 
-const MS: Duration = Duration::from_millis(1);
+pub(crate) const MS: Duration = Duration::from_millis(1);
 const SYNC: &str = "/v1/messages/sync";
 
-fn connector(world: &World, name: &str, fastest: Duration, slowest: Duration) -> AgentChatPollConnector {
+pub(crate) fn connector(
+    world: &World,
+    name: &str,
+    fastest: Duration,
+    slowest: Duration,
+) -> AgentChatPollConnector {
     let config = world.config(name).with_poll_interval(fastest, slowest).with_sync_page(3);
     AgentChatPollConnector::new(config.build().expect("a valid configuration")).expect("a connector")
 }
 
-async fn attach(world: &World, name: &str) -> Attached {
+pub(crate) async fn attach(world: &World, name: &str) -> Attached {
     connector(world, name, 5 * MS, 50 * MS).connect().await.expect("attached")
 }
 
@@ -46,43 +50,6 @@ async fn c72_a_page_is_acknowledged_only_as_far_as_it_is_settled() {
         bob.close(CloseMode::Detach).await.expect("closed");
         let bob = attach(&world, "bob").await;
         assert_eq!(words(&backlog(&mut read(&bob).await).await), ["7"], "once, and only what is not settled");
-    }
-}
-
-/// Over many threads: who closes must not be missed between two looks of the task that tells the server.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn closing_by_several_at_once_is_done_for_each() {
-    let world = World::new().await;
-    for round in 0..100 {
-        let socket = world.attach("bob").await;
-        let polling = attach(&world, "carol").await;
-        let closing = [Arc::clone(&polling), polling, Arc::clone(&socket), socket].map(|attached| {
-            tokio::spawn(async move {
-                tokio::task::yield_now().await;
-                attached.close(CloseMode::Detach).await
-            })
-        });
-        for closed in closing {
-            within(closed).await.expect("it ends").unwrap_or_else(|error| panic!("round {round}: {error}"));
-        }
-    }
-}
-
-#[tokio::test]
-async fn closing_acknowledges_what_is_settled_and_says_when_it_could_not() {
-    let world = World::new().await;
-    let (alice, slow) = (world.attach("alice").await, Duration::from_secs(3600));
-    for (number, lost) in [(0, false), (1, true)] {
-        let bob = connector(&world, "bob", slow, slow).connect().await.expect("attached");
-        say(&alice, &bob, number.to_string()).await;
-        let found = backlog(&mut read(&bob).await).await;
-        bob.ack(&[found[0].tag.clone()]).await.expect("settled");
-        if lost {
-            let fault = HttpFault::status(503);
-            world.server.faults().repeat("POST /v1/messages/sync/ack", 100, fault);
-        }
-        assert_eq!(within(bob.close(CloseMode::Detach)).await.is_err(), lost);
-        assert_eq!(world.server.stored("bob"), usize::from(lost));
     }
 }
 

@@ -1,0 +1,123 @@
+//! Closing tells the server what is settled, once, and whoever asks what came of it.
+
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use agentchat_core::{CloseMode, Connector, ErrorKind, Reached, Result};
+use transport_ws::testing::{HttpFault, Profile};
+
+use crate::poll::{MS, attach, connector};
+use crate::ws_support::{Attached, World, backlog, read, say, within};
+
+fn is_refused(closed: Result<()>) {
+    let error = closed.expect_err("it was closed before");
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Closed, "close"), "{error:?}");
+    assert!(!error.is_retryable() && error.reached() == Reached::No, "{error:?}");
+    assert!(error.to_string().contains("already closed"), "{error}");
+}
+
+/// Polls at most so many times: `None` when that is not enough, and the future is dropped.
+async fn pending_at_most<F: Future>(polls: u32, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let mut pending = 0;
+    within(std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => {
+            pending += 1;
+            if pending >= polls { Poll::Ready(None) } else { Poll::Pending }
+        }
+    }))
+    .await
+}
+
+/// Over many threads: who closes must not be missed between two looks of the task that tells the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn closing_by_several_at_once_is_done_for_each() {
+    let world = World::new().await;
+    for round in 0..100 {
+        let socket = world.attach("bob").await;
+        let polling = attach(&world, "carol").await;
+        let over = [Arc::clone(&polling), Arc::clone(&socket)];
+        let closing = [Arc::clone(&polling), polling, Arc::clone(&socket), socket].map(|attached| {
+            tokio::spawn(async move {
+                tokio::task::yield_now().await;
+                attached.close(CloseMode::Detach).await
+            })
+        });
+        for closed in closing {
+            within(closed).await.expect("it ends").unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        for attached in over {
+            is_refused(within(attached.close(CloseMode::Retire)).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn closing_acknowledges_what_is_settled_and_says_when_it_could_not() {
+    let world = World::new().await;
+    let (alice, slow) = (world.attach("alice").await, Duration::from_secs(3600));
+    for (number, lost) in [(0, false), (1, true)] {
+        let bob = connector(&world, "bob", slow, slow).connect().await.expect("attached");
+        say(&alice, &bob, number.to_string()).await;
+        let found = backlog(&mut read(&bob).await).await;
+        bob.ack(&[found[0].tag.clone()]).await.expect("settled");
+        if lost {
+            let fault = HttpFault::status(503);
+            world.server.faults().repeat("POST /v1/messages/sync/ack", 100, fault);
+        }
+        assert_eq!(within(bob.close(CloseMode::Detach)).await.is_err(), lost);
+        assert_eq!(world.server.stored("bob"), usize::from(lost));
+    }
+}
+
+/// Drops the closing of what `attach` makes after ever more polls, until it ends before. What came of it must be
+/// told to the next one: an error where `lost`.
+async fn dropped_anywhere(attach: impl AsyncFn() -> Attached, lost: bool) {
+    for polls in 1..100 {
+        let bob = attach().await;
+        let first = pending_at_most(polls, bob.close(CloseMode::Detach)).await;
+        let ended = first.is_some();
+        // Also when what it began has ended by itself meanwhile.
+        tokio::time::sleep(50 * MS * (polls % 2)).await;
+        let told = match first {
+            Some(first) => first,
+            None => within(bob.close(CloseMode::Detach)).await,
+        };
+        assert_eq!(told.is_err(), lost, "dropped after {polls} polls: {told:?}");
+        is_refused(within(bob.close(CloseMode::Detach)).await);
+        if ended {
+            return;
+        }
+    }
+    panic!("closing does not end");
+}
+
+#[tokio::test]
+async fn what_a_dropped_closing_came_to_is_told_to_the_next() {
+    for profile in [Profile::Legacy, Profile::Current] {
+        let world = World::of(profile).await;
+        let alice = world.attach("alice").await;
+        let settled = async |bob: Attached| {
+            say(&alice, &bob, "x").await;
+            let found = backlog(&mut read(&bob).await).await;
+            let tags: Vec<_> = found.into_iter().map(|delivery| delivery.tag).collect();
+            bob.ack(&tags).await.expect("settled");
+            bob
+        };
+        let socket = async || settled(world.attach("bob").await).await;
+        dropped_anywhere(socket, false).await;
+        let polling = async || settled(attach(&world, "bob").await).await;
+        dropped_anywhere(polling, false).await;
+        let slow = Duration::from_secs(3600);
+        let unheard = async || {
+            world.server.faults().clear();
+            let bob = connector(&world, "bob", slow, slow).connect().await.expect("attached");
+            let bob = settled(bob).await;
+            world.server.faults().repeat("POST /v1/messages/sync/ack", 100, HttpFault::status(503));
+            bob
+        };
+        dropped_anywhere(unheard, true).await;
+    }
+}

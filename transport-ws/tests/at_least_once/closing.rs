@@ -1,6 +1,5 @@
 //! Closing tells the server what is settled, once, and whoever asks what came of it.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -38,17 +37,16 @@ async fn closing_by_several_at_once_is_done_for_each() {
     for round in 0..100 {
         let socket = world.attach("bob").await;
         let polling = attach(&world, "carol").await;
-        let over = [Arc::clone(&polling), Arc::clone(&socket)];
-        let closing = [Arc::clone(&polling), polling, Arc::clone(&socket), socket].map(|attached| {
+        let closing = [socket, polling].map(|attached| {
             tokio::spawn(async move {
                 tokio::task::yield_now().await;
-                attached.close(CloseMode::Detach).await
+                let close = async || attached.close(CloseMode::Detach).await;
+                (tokio::join!(close(), close(), close()), attached)
             })
         });
-        for closed in closing {
-            within(closed).await.expect("it ends").unwrap_or_else(|error| panic!("round {round}: {error}"));
-        }
-        for attached in over {
+        for closing in closing {
+            let ((one, two, three), attached) = within(closing).await.expect("it ends");
+            one.and(two).and(three).unwrap_or_else(|error| panic!("round {round}: {error}"));
             is_refused(within(attached.close(CloseMode::Retire)).await);
         }
     }
@@ -73,25 +71,29 @@ async fn closing_acknowledges_what_is_settled_and_says_when_it_could_not() {
 }
 
 /// Drops the closing of what `attach` makes after ever more polls, until it ends before. What came of it must be
-/// told to the next one: an error where `lost`.
+/// told to the next one, at once or when what it began has ended by itself: an error where `lost`.
 async fn dropped_anywhere(attach: impl AsyncFn() -> Attached, lost: bool) {
-    for polls in 1..100 {
-        let bob = attach().await;
-        let first = pending_at_most(polls, bob.close(CloseMode::Detach)).await;
-        let ended = first.is_some();
-        // Also when what it began has ended by itself meanwhile.
-        tokio::time::sleep(50 * MS * (polls % 2)).await;
-        let told = match first {
-            Some(first) => first,
-            None => within(bob.close(CloseMode::Detach)).await,
-        };
-        assert_eq!(told.is_err(), lost, "dropped after {polls} polls: {told:?}");
-        is_refused(within(bob.close(CloseMode::Detach)).await);
-        if ended {
-            return;
+    for pause in [Duration::ZERO, 100 * MS] {
+        let mut polls = 1;
+        while !dropped_after(polls, pause, &attach, lost).await {
+            polls += 1;
         }
+        assert!(polls > 2, "it was never dropped while it closed");
     }
-    panic!("closing does not end");
+}
+
+async fn dropped_after(polls: u32, pause: Duration, attach: &impl AsyncFn() -> Attached, lost: bool) -> bool {
+    let bob = attach().await;
+    let first = pending_at_most(polls, bob.close(CloseMode::Detach)).await;
+    let ended = first.is_some();
+    tokio::time::sleep(pause).await;
+    let told = match first {
+        Some(first) => first,
+        None => within(bob.close(CloseMode::Detach)).await,
+    };
+    assert_eq!(told.is_err(), lost, "dropped after {polls} polls: {told:?}");
+    is_refused(within(bob.close(CloseMode::Detach)).await);
+    ended
 }
 
 #[tokio::test]

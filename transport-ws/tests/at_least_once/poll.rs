@@ -1,5 +1,6 @@
 //! Without a socket.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentchat_core::{AckGuarantee, CloseMode, Connector, ErrorKind};

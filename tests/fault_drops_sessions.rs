@@ -9,7 +9,7 @@ use agentchat_core::{
     AgentCard, Body, CloseMode, Event, EventStream, Heartbeat, Outbound, Query, Resilient, SessionState,
     SubscribeOptions, Transport,
 };
-use fault::drops::{Cutoff, everywhere};
+use fault::drops::{Cutoff, everywhere, told_once};
 use fault::world::World;
 use fault::{SECOND, message, options, soon, text};
 use futures_util::StreamExt;
@@ -286,8 +286,9 @@ async fn closing_a_session_and_watching_its_state() {
             bob.try_send(note(bob, "x")).expect("there is room").detach();
             cutoff.run(bob.close(CloseMode::Detach)).await
         },
-        async |bob, _| {
-            let _ = soon("closing again", bob.close(CloseMode::Detach)).await;
+        async |bob, first| {
+            let again = soon("closing again", bob.close(CloseMode::Detach)).await;
+            told_once(first.as_ref(), &again);
             assert!(matches!(bob.state(), SessionState::Closed(_)), "{:?}", bob.state());
             assert!(bob.parked().is_empty(), "what was queued has been sent");
         },

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use agentchat_core::agent::StartContext;
 use agentchat_core::{
-    Agent, AgentCard, Body, CallRequest, CloseMode, Error, ErrorKind, Handler, HandlerResult, Loopback,
-    Query, Reached, Request, ServeOptions,
+    Agent, AgentCard, Body, CallRequest, CloseMode, Connector, Error, ErrorKind, Handler, HandlerResult,
+    Loopback, Query, Reached, Request, Result, ServeOptions, Transport,
 };
+use async_trait::async_trait;
 use support::steps::{Fault, Steps, assert_of};
 use support::{SECOND, Scripted, soon, start, text};
 use tokio::sync::mpsc;
@@ -28,6 +29,25 @@ fn echo() -> impl Handler {
 async fn found(network: &Loopback) -> usize {
     let watcher = start(network, "watcher").await;
     watcher.discover(&Query::name("bob")).await.expect("an answer").agents.len()
+}
+
+/// Hands out attachments that somebody has closed.
+#[derive(Debug)]
+struct Over(Loopback);
+
+#[async_trait]
+impl Connector for Over {
+    async fn connect(&self) -> Result<Arc<dyn Transport>> {
+        let made = self.0.connector("bob")?.connect().await?;
+        made.close(CloseMode::Detach).await?;
+        Ok(made)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_cannot_start_over_a_closed_attachment_has_nothing_to_say_of_closing_it() {
+    let error = Agent::builder(Over(Loopback::new())).card(card()).start().await.expect_err("it is closed");
+    assert_eq!((error.kind(), error.context().count()), (ErrorKind::Closed, 0), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,8 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+use agentchat_core::{ErrorKind, Result};
+
 /// Polls `future` until it is ready, or has been pending `times` times: then it is dropped where it waits.
 /// `Some` is what it gave.
 pub async fn pending_at_most<F: Future>(times: usize, future: F) -> Option<F::Output> {
@@ -22,6 +24,12 @@ pub async fn pending_at_most<F: Future>(times: usize, future: F) -> Option<F::Ou
         }
     })
     .await
+}
+
+/// What closing came to is told once: to the `first`, or to who does it `again` when that one was dropped.
+pub fn told_once<T: std::fmt::Debug>(first: Option<&Result<T>>, again: &Result<T>) {
+    let refused = again.as_ref().is_err_and(|error| error.kind() == ErrorKind::Closed);
+    assert_eq!(refused, first.is_some(), "{first:?}, then {again:?}");
 }
 
 /// When a future is dropped.

@@ -1,9 +1,11 @@
 //! Closing an attachment once, for everybody who asks.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::CloseMode;
@@ -47,12 +49,13 @@ impl CloseOnce {
     /// [`Detach`](CloseMode::Detach).
     ///
     /// Dropping the future gives `closing` up where it is, and the next one begins it anew: it must be able to
-    /// go on from there. Others who ask with it wait for nothing then but their own. It takes two polls at least,
-    /// so that those who ask in the same breath do.
+    /// go on from there. Who waits for it then begins its own. It takes two polls at least, so that those who
+    /// ask in the same breath are in time.
     ///
     /// # Errors
     /// That of `closing`; the cause stays with who ran it. [`Closed`](ErrorKind::Closed) when it was over before,
-    /// and for retiring what has been detached meanwhile.
+    /// and for retiring what has been detached meanwhile. [`Timeout`](ErrorKind::Timeout) after 30 seconds of
+    /// waiting for another closing, perhaps one that nobody polls; `closing` itself must end by its own deadline.
     pub async fn close<F, Fut>(&self, mode: CloseMode, closing: F) -> Result<()>
     where
         F: FnOnce(CloseMode) -> Fut,
@@ -63,20 +66,40 @@ impl CloseOnce {
         }
         let _wish = (mode == CloseMode::Retire).then(|| Wish::new(&self.retiring));
         let mut failed = None;
-        let failure = &mut failed;
+        let begun = AtomicBool::new(false);
+        let (failure, begins) = (&mut failed, &begun);
         let run = || async move {
+            begins.store(true, Ordering::Relaxed);
             yield_now().await;
             let wanted = self.retiring.load(Ordering::Acquire) > 0;
             let mode = if wanted { CloseMode::Retire } else { mode };
             *failure = closing(mode).await.err();
             Done { mode, failed: failure.as_ref().map(Error::copy) }
         };
-        let done = self.done.get_or_init(run).await;
+        let done = tokio::select! {
+            biased;
+            done = self.done.get_or_init(run) => done,
+            () = waited_long(&begun) => {
+                let what = "an earlier closing of the attachment is still under way";
+                return Err(Error::new(ErrorKind::Timeout, "close", what));
+            }
+        };
         match failed.or_else(|| done.failed.as_ref().map(Error::copy)) {
             Some(error) => Err(error),
             None if left_behind(done.mode, mode) => Err(closed_before("attachment", true)),
             None => Ok(()),
         }
+    }
+}
+
+/// Returns when it was waited for too long for another who closes; never for who is at it.
+async fn waited_long(begun: &AtomicBool) {
+    // Who is alone needs no timer.
+    if !begun.load(Ordering::Relaxed) {
+        sleep(PATIENCE).await;
+    }
+    if begun.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -114,6 +137,9 @@ pub(crate) fn closed_before(what: &str, registered: bool) -> Error {
         if registered { ": the agent was detached, and is still registered if it was before" } else { "" };
     Error::new(ErrorKind::Closed, "close", format!("the {what} was already closed{but}"))
 }
+
+/// How long one closing waits for another.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
@@ -199,12 +225,35 @@ mod tests {
         is_refused(retiring.await, &["detached", "still registered"]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_held_and_not_polled_holds_nobody_up_for_ever() {
+        let end = CloseOnce::new();
+        let begun = tokio::time::Instant::now();
+        let mut slow = Box::pin(end.close(Detach, |_| async {
+            sleep(10 * PATIENCE).await;
+            Ok(())
+        }));
+        assert!(slow.as_mut().now_or_never().is_none());
+        let error = end.close(Detach, ends).await.expect_err("it is not known how it ends");
+        assert_eq!((error.kind(), begun.elapsed()), (ErrorKind::Timeout, PATIENCE));
+        slow.await.expect("who is at it has its own time");
+        is_refused(end.close(Detach, ends).await, &["already closed"]);
+    }
+
+    #[test]
+    fn who_closes_alone_needs_no_runtime() {
+        let end = CloseOnce::new();
+        let mut closing = std::pin::pin!(end.close(Detach, ends));
+        assert!(closing.as_mut().now_or_never().is_none());
+        closing.now_or_never().expect("it is over").expect("closed");
+    }
+
     #[tokio::test]
     async fn one_that_was_given_up_is_taken_up_by_who_waits_or_comes_next() {
         let end = CloseOnce::new();
         for mode in [Detach, Retire] {
             let given_up = end.close(mode, |_| std::future::pending());
-            assert!(tokio::time::timeout(std::time::Duration::from_millis(1), given_up).await.is_err());
+            assert!(tokio::time::timeout(Duration::from_millis(1), given_up).await.is_err());
         }
         assert!(!end.is_done());
         let mut first = Box::pin(end.close(Detach, |_| std::future::pending()));

@@ -60,7 +60,7 @@ impl Agent {
             Error::new(ErrorKind::Timeout, "close", "an earlier closing of the agent is still under way")
         })?;
         let report = match progress.report.filter(|_| progress.done) {
-            Some(report) => self.closed_before(report, mode, is_late)?,
+            Some(report) => self.told_again(report, mode, is_late)?,
             None => self.end(&mut progress, mode, end).await?,
         };
         // Last: who leads next finds nothing of this agent in its way.
@@ -139,7 +139,7 @@ impl Agent {
     }
 
     /// What one is told who finds the agent closed: the report, when it was asked for in time.
-    fn closed_before(&self, report: CloseReport, mode: CloseMode, is_late: bool) -> Result<CloseReport> {
+    fn told_again(&self, report: CloseReport, mode: CloseMode, is_late: bool) -> Result<CloseReport> {
         let is_left = left_behind(report.mode, mode) && !report.unregistered && self.capabilities().directory;
         match is_late || is_left {
             true => Err(report.explain(closed_before("agent", is_left))),

@@ -70,20 +70,9 @@ async fn closing_acknowledges_what_is_settled_and_says_when_it_could_not() {
     }
 }
 
-/// Drops the closing of what `attach` makes after ever more polls, until it ends before. What came of it must be
-/// told to the next one, at once or when what it began has ended by itself: an error where `lost`.
-async fn dropped_anywhere(attach: impl AsyncFn() -> Attached, lost: bool) {
-    for pause in [Duration::ZERO, 100 * MS] {
-        let mut polls = 1;
-        while !dropped_after(polls, pause, &attach, lost).await {
-            polls += 1;
-        }
-        assert!(polls > 2, "it was never dropped while it closed");
-    }
-}
-
-async fn dropped_after(polls: u32, pause: Duration, attach: &impl AsyncFn() -> Attached, lost: bool) -> bool {
-    let bob = attach().await;
+/// Drops the closing of `bob` after so many polls, unless it has ended by then, which is the answer. What came of
+/// it must be told to the next one: an error where `lost`.
+async fn dropped_after(polls: u32, pause: Duration, bob: Attached, lost: bool) -> bool {
     let first = pending_at_most(polls, bob.close(CloseMode::Detach)).await;
     let ended = first.is_some();
     tokio::time::sleep(pause).await;
@@ -96,30 +85,49 @@ async fn dropped_after(polls: u32, pause: Duration, attach: &impl AsyncFn() -> A
     ended
 }
 
+/// How one is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Socket,
+    Poll,
+    /// As `Poll`, and what it settles the server refuses to hear.
+    Unheard,
+}
+
+async fn attached(world: &World, kind: Kind) -> Attached {
+    let slow = Duration::from_secs(3600);
+    match kind {
+        Kind::Socket => world.attach("bob").await,
+        Kind::Poll => attach(world, "bob").await,
+        Kind::Unheard => connector(world, "bob", slow, slow).connect().await.expect("attached"),
+    }
+}
+
 #[tokio::test]
 async fn what_a_dropped_closing_came_to_is_told_to_the_next() {
     for profile in [Profile::Legacy, Profile::Current] {
         let world = World::of(profile).await;
         let alice = world.attach("alice").await;
-        let settled = async |bob: Attached| {
-            say(&alice, &bob, "x").await;
-            let found = backlog(&mut read(&bob).await).await;
-            let tags: Vec<_> = found.into_iter().map(|delivery| delivery.tag).collect();
-            bob.ack(&tags).await.expect("settled");
-            bob
-        };
-        let socket = async || settled(world.attach("bob").await).await;
-        dropped_anywhere(socket, false).await;
-        let polling = async || settled(attach(&world, "bob").await).await;
-        dropped_anywhere(polling, false).await;
-        let slow = Duration::from_secs(3600);
-        let unheard = async || {
-            world.server.faults().clear();
-            let bob = connector(&world, "bob", slow, slow).connect().await.expect("attached");
-            let bob = settled(bob).await;
-            world.server.faults().repeat("POST /v1/messages/sync/ack", 100, HttpFault::status(503));
-            bob
-        };
-        dropped_anywhere(unheard, true).await;
+        // The next one comes at once, or when what was begun has ended by itself.
+        let pauses = [Duration::ZERO, 100 * MS];
+        let kinds = [Kind::Socket, Kind::Poll, Kind::Unheard];
+        for (kind, pause) in kinds.into_iter().flat_map(|kind| pauses.map(|pause| (kind, pause))) {
+            for polls in 1.. {
+                world.server.faults().clear();
+                let bob = attached(&world, kind).await;
+                say(&alice, &bob, "x").await;
+                let found = backlog(&mut read(&bob).await).await;
+                let tags: Vec<_> = found.into_iter().map(|delivery| delivery.tag).collect();
+                bob.ack(&tags).await.expect("settled");
+                let lost = kind == Kind::Unheard;
+                if lost {
+                    world.server.faults().repeat("POST /v1/messages/sync/ack", 100, HttpFault::status(503));
+                }
+                if dropped_after(polls, pause, bob, lost).await {
+                    assert!(polls > 2, "it was never dropped while it closed");
+                    break;
+                }
+            }
+        }
     }
 }

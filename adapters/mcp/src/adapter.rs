@@ -120,9 +120,7 @@ impl Adapter {
         let server = ToolServer::new(self.tools, self.instructions, self.deadline)?;
         let served = serve(server, reader, writer, stop).await;
         for (agent, mode) in &self.agents {
-            if let Err(error) = agent.close(*mode, CLOSING).await
-                && !is_over(&error, *mode)
-            {
+            if let Err(error) = agent.close(*mode, CLOSING).await {
                 tracing::warn!(name: "mcp.close", %error, "the agent could not be closed cleanly");
             }
         }
@@ -137,12 +135,6 @@ impl fmt::Debug for Adapter {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
-}
-
-/// Whether the agent was closed before, by the application, with nothing left to do.
-fn is_over(error: &Error, mode: CloseMode) -> bool {
-    let unregistered = error.context().any(|fact| fact == ("unregistered", "true"));
-    error.kind() == ErrorKind::Closed && (mode == CloseMode::Detach || unregistered)
 }
 
 async fn serve<R, W>(server: ToolServer, reader: R, writer: W, stop: impl Future<Output = ()>) -> Result<()>

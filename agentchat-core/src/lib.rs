@@ -68,10 +68,10 @@ pub use media_type::MediaType;
 pub use message::{Body, Outbound, Priority};
 pub use options::{CloseMode, Inbox, SubscribeOptions};
 pub use resilient::{
-    CloseReason, Parked, RateScope, Resilient, ResilientConnector, ResilientOptions, Sending, SessionEvent,
-    SessionEvents, SessionState, SessionStats, StateEvent, Stores,
+    Parked, RateScope, Resilient, ResilientConnector, ResilientOptions, Sending, SessionEvent, SessionEvents,
+    SessionStats, StateEvent, Stores,
 };
-pub use session::{BackoffPolicy, OutboxLimits, Quota, RateLimits};
+pub use session::{BackoffPolicy, CloseReason, OutboxLimits, Quota, RateLimits, SessionState};
 pub use trace_context::TraceContext;
 pub use transport::{
     ConnectionState, Connector, Event, EventStream, KeyedValue, ReplayRange, Subscription, Transport,

@@ -1,4 +1,7 @@
 //! The session as a whole: what has happened, and what to do next. Knows no clock, socket or task.
+//!
+//! Puts the parts together: how the session stands is [`Lifecycle`]'s, what goes out `sends`', what comes in
+//! `slots`'.
 
 mod closing;
 mod keeping;
@@ -18,16 +21,17 @@ use super::observer::Watch;
 use super::options::ResilientOptions;
 use super::sends::Sends;
 use super::slots::{Item, SlotWork, Slots, Verdict};
-use super::state::{CloseReason, SessionState, SessionStats};
+use super::state::SessionStats;
 use crate::address::Address;
 use crate::agent::Role;
 use crate::capability::Capabilities;
 use crate::card::AgentCard;
 use crate::delivery::{Delivery, Receipt};
-use crate::error::{Advice, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::id::ConversationId;
 use crate::options::{CloseMode, Inbox, SubscribeOptions};
 use crate::session::backoff::Backoff;
+use crate::session::lifecycle::{CloseReason, Lifecycle, LifecycleAction, SessionState};
 use crate::session::outbox::{Attempt, Outbox, Ticket};
 use crate::transport::EventStream;
 
@@ -49,28 +53,14 @@ pub(super) struct Core {
     options: Arc<ResilientOptions>,
     address: Address,
     capabilities: Capabilities,
-    reconnect: Backoff,
+    life: Lifecycle,
     rng: fastrand::Rng,
-    attached: bool,
-    connect_at: Option<Instant>,
-    connects: u64,
     /// The card that was registered last, and on which connection.
     registered: Option<(AgentCard, u64)>,
-    closing: Option<Closing>,
     /// For who closes: how that ended.
     outcome: Outcome,
-    ended: Option<(CloseReason, Error)>,
     /// Inboxes that are no longer read: their jobs are to be stopped.
     stopped: Vec<Stopped>,
-}
-
-#[derive(Debug)]
-struct Closing {
-    mode: CloseMode,
-    until: Instant,
-    begun: bool,
-    /// The last acknowledgements are sent.
-    sealed: bool,
 }
 
 /// What the driver has to do.
@@ -134,15 +124,10 @@ impl Core {
             options,
             address,
             capabilities,
-            reconnect,
+            life: Lifecycle::new(reconnect),
             rng,
-            attached: false,
-            connect_at: None,
-            connects: 0,
             registered: None,
-            closing: None,
             outcome: Outcome::default(),
-            ended: None,
             stopped: Vec::new(),
             dating: None,
         };
@@ -155,24 +140,13 @@ impl Core {
     /// # Errors
     /// `Closed` once nothing is taken in any more.
     pub(super) fn check_open(&self, operation: &'static str) -> Result<()> {
-        match (&self.ended, &self.closing) {
-            (Some((reason, _)), _) => {
-                let what = format!("the session has ended: {reason}");
-                Err(Error::new(ErrorKind::Closed, operation, what))
-            }
-            (None, Some(_)) => Err(closing(operation)),
-            (None, None) => Ok(()),
-        }
+        self.life.check_open(operation)
     }
 
     /// # Errors
     /// `Closed` once the session has ended; closing it is not its end before the last acknowledgements are sent.
     pub(super) fn check_ended(&self, operation: &'static str) -> Result<()> {
-        if self.ended.is_some() || self.closing.as_ref().is_some_and(|closing| closing.sealed) {
-            self.check_open(operation)
-        } else {
-            Ok(())
-        }
+        self.life.check_ended(operation)
     }
 
     /// Address and capabilities, which do not change from the first subscription on.
@@ -184,16 +158,12 @@ impl Core {
     pub(super) fn poll(&mut self, now: Instant, wall: SystemTime) -> Vec<Todo> {
         let mut todo = Vec::new();
         if self.watch.is_due(now) {
-            self.watch.status(self.attached, &self.stats());
+            self.watch.status(self.life.is_attached(), &self.stats());
         }
         let stopped = std::mem::take(&mut self.stopped);
-        if self.ended.is_some() {
+        if self.life.has_ended() {
             todo.extend(stopped.into_iter().map(Todo::StopReading));
             return todo;
-        }
-        if self.connect_at.is_some_and(|at| at <= now) {
-            self.connect_at = None;
-            todo.push(Todo::Connect);
         }
         todo.extend(self.calls.tick(now).into_iter().map(Todo::StopCall));
         self.slots.tick(now);
@@ -201,38 +171,36 @@ impl Core {
             todo.push(Todo::Send(attempt));
         }
         self.poll_keeps(now, &mut todo);
-        if self.attached {
+        if self.life.is_attached() {
             todo.extend(self.slots.work(now).into_iter().map(Todo::Slot));
         }
         todo.extend(stopped.into_iter().map(Todo::StopReading));
-        if self.attached {
+        if self.life.is_attached() {
             while let Some((number, call)) = self.calls.poll(now) {
-                let card = self.registered.as_ref().filter(|(_, on)| *on != self.connects);
+                let card = self.registered.as_ref().filter(|(_, on)| *on != self.life.connects());
                 let card = matches!(*call, Call::Report(_)).then(|| card.map(|(card, _)| card.clone()));
                 todo.push(Todo::Call(number, call, card.flatten()));
             }
         }
-        let (attached, settled) = (self.attached, self.closing.is_some() && self.has_kept_all());
-        let settled = settled && !self.slots.may_pay();
-        if let Some(closing) = self.closing.as_mut().filter(|closing| !closing.begun) {
-            let needs_connection = closing.mode == CloseMode::Retire && !attached;
-            if closing.until <= now || (settled && self.sends.is_idle() && !needs_connection) {
-                closing.begun = true;
-                todo.push(Todo::Finish(closing.mode));
-            }
+        let drained = self.life.is_closing() && self.is_drained();
+        while let Some(action) = self.life.poll(now, drained) {
+            todo.push(match action {
+                LifecycleAction::Connect => Todo::Connect,
+                LifecycleAction::Finish(mode) => Todo::Finish(mode),
+            });
         }
         todo
     }
 
     /// When to ask [`Core::poll`] again though nothing happened.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        if self.ended.is_some() {
+        if self.life.has_ended() {
             return None;
         }
-        let closing = self.closing.as_ref().filter(|closing| !closing.begun).map(|closing| closing.until);
-        [self.sends.deadline(), self.calls.deadline(self.attached), self.slots.deadline(self.attached)]
+        let attached = self.life.is_attached();
+        [self.sends.deadline(), self.calls.deadline(attached), self.slots.deadline(attached)]
             .into_iter()
-            .chain([self.connect_at, closing, self.watch.deadline()])
+            .chain([self.life.deadline(), self.watch.deadline()])
             .flatten()
             .min()
     }
@@ -241,30 +209,28 @@ impl Core {
     pub(super) fn on_connected(&mut self, address: &Address, now: Instant) -> bool {
         if *address != self.address {
             let what = "the connector came back with another inbox";
-            self.end_failed(Error::new(ErrorKind::Config, "connect", what));
+            let error = Error::new(ErrorKind::Config, "connect", what);
+            if self.life.end(CloseReason::failed(&error), error) {
+                self.on_failed();
+            }
             return false;
         }
-        self.reconnect.connected(now);
-        self.on_attached();
-        self.ended.is_none()
+        let wanted = self.life.on_connected(now);
+        if wanted {
+            self.on_attached();
+        }
+        wanted
     }
 
     /// The connection was lost, or could not be made (`attempted`).
     pub(super) fn on_lost(&mut self, error: Error, attempted: bool, now: Instant) {
-        self.attached = false;
         self.line.set(None);
         self.sends.on_disconnected(now);
         self.calls.on_disconnected();
         self.slots.on_disconnected(now);
-        let advice = match error.advice() {
-            Advice::Never if !attempted => Advice::Reconnect,
-            advice => advice,
-        };
         self.watch.observer.lost(&error, attempted);
-        let again = if error.is_fatal() { None } else { self.reconnect.failed(now, advice, &mut self.rng) };
-        match again {
-            Some(at) => self.connect_at = Some(at),
-            None => self.end_failed(error),
+        if self.life.on_lost(error, attempted, now, &mut self.rng) {
+            self.on_failed();
         }
     }
 
@@ -315,31 +281,22 @@ impl Core {
 
     /// Ends the session, if it has not ended.
     pub(super) fn end(&mut self, reason: CloseReason, why: Error) {
-        if self.ended.is_some() {
-            return;
+        if self.life.end(reason, why) {
+            self.on_ended();
         }
-        (self.attached, self.connect_at) = (false, None);
-        self.line.set(None);
-        self.sends.end(&why);
-        self.calls.end(&why);
-        self.slots.end(&why);
-        if let Some(closing) = self.closing.take() {
-            self.outcome.be(closing.mode, Err(why.copy()));
-        }
-        self.ended = Some((reason, why));
     }
 
     /// Whether the session's task has something to do for the outbox.
     pub(super) fn has_more_to_send(&self) -> bool {
-        self.closing.is_some() || self.sends.has_more()
+        self.life.is_closing() || self.sends.has_more()
     }
 
     pub(super) fn why_ended(&self) -> Option<&Error> {
-        self.ended.as_ref().map(|(_, why)| why)
+        self.life.why_ended()
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.ended.is_some()
+        self.life.has_ended()
     }
 
     /// How the session stands, told to who listens: when that is news.
@@ -350,22 +307,13 @@ impl Core {
 
     /// How the session stands.
     pub(super) fn state(&self) -> SessionState {
-        match (&self.ended, self.connect_at) {
-            (Some((reason, _)), _) => SessionState::Closed(reason.clone()),
-            _ if self.closing.is_some() => SessionState::Draining,
-            (_, Some(at)) => {
-                SessionState::BackingOff { attempt: self.reconnect.attempt(), until: at.into_std() }
-            }
-            _ if !self.attached => SessionState::Connecting,
-            _ if self.slots.catching_up() => SessionState::CatchingUp,
-            _ => SessionState::Live,
-        }
+        self.life.state(|| self.slots.catching_up())
     }
 
     pub(super) fn stats(&self) -> SessionStats {
         let inboxes = self.slots.stats();
         let mut stats = SessionStats {
-            connects: self.connects,
+            connects: self.life.connects(),
             received: inboxes.received,
             delivered: inboxes.delivered,
             duplicates: inboxes.duplicates,
@@ -381,9 +329,7 @@ impl Core {
     }
 
     fn on_attached(&mut self) {
-        self.connects += 1;
-        self.watch.observer.connected(self.connects);
-        self.attached = true;
+        self.watch.observer.connected(self.life.connects());
         self.sends.on_connected();
     }
 
@@ -413,7 +359,7 @@ impl Core {
                 Reply::Seat(slot, address, reply)
             }
             (Call::Register(card), answer) => {
-                self.registered = Some((card.clone(), self.connects));
+                self.registered = Some((card.clone(), self.life.connects()));
                 Reply::Plain(answer, reply)
             }
             (Call::Unregister, answer) => {
@@ -422,7 +368,7 @@ impl Core {
             }
             (Call::Report(_), answer) => {
                 if let Some((_, on)) = &mut self.registered {
-                    *on = self.connects;
+                    *on = self.life.connects();
                 }
                 Reply::Plain(answer, reply)
             }
@@ -439,9 +385,28 @@ impl Core {
         }
     }
 
-    fn end_failed(&mut self, error: Error) {
-        tracing::error!(name: "session.failed", error_kind = error.kind().as_str(), %error, "the session has ended");
-        self.end(CloseReason::failed(&error), error);
+    /// Whether closing has nothing more to wait for.
+    fn is_drained(&self) -> bool {
+        self.has_kept_all() && !self.slots.may_pay() && self.sends.is_idle()
+    }
+
+    fn on_failed(&mut self) {
+        if let Some(error) = self.life.why_ended() {
+            tracing::error!(name: "session.failed", error_kind = error.kind().as_str(), %error, "the session has ended");
+        }
+        self.on_ended();
+    }
+
+    /// Tells every part.
+    fn on_ended(&mut self) {
+        let Some(why) = self.life.why_ended() else { return };
+        self.line.set(None);
+        self.sends.end(why);
+        self.calls.end(why);
+        self.slots.end(why);
+        if let Some(mode) = self.life.mode() {
+            self.outcome.be(mode, Err(why.copy()));
+        }
     }
 }
 
@@ -454,10 +419,6 @@ impl std::fmt::Debug for Stopped {
 /// The error as the session's own, when it says that the connection cannot be used any more.
 fn end_of_session(error: &Error) -> Option<Error> {
     (error.ends_attachment() || error.kind() == ErrorKind::Unauthorized).then(|| error.copy())
-}
-
-fn closing(operation: &'static str) -> Error {
-    Error::new(ErrorKind::Closed, operation, "the session is being closed")
 }
 
 pub(super) fn closed() -> Error {

@@ -21,7 +21,6 @@ use super::options::ResilientOptions;
 use super::parting;
 use super::shared::{Owner, Shared};
 use super::slots::{Item, SlotWork};
-use super::state::CloseReason;
 use crate::agent::{Acks, Role};
 use crate::card::AgentCard;
 use crate::clock::{FAR, after};
@@ -29,6 +28,7 @@ use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::AckTag;
 use crate::options::CloseMode;
 use crate::session::backoff::Backoff;
+use crate::session::lifecycle::CloseReason;
 use crate::session::outbox::Attempt;
 use crate::transport::{Connector, Event, EventStream, ReplayRange, Transport};
 

@@ -40,7 +40,7 @@ pub(crate) use driver::SILENT;
 pub use options::ResilientOptions;
 pub use sending::Sending;
 pub use session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};
-pub use state::{CloseReason, Parked, SessionState, SessionStats};
+pub use state::{Parked, SessionStats};
 pub use stores::Stores;
 
 use self::calls::{Answer, Call};
@@ -58,6 +58,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::{AckTag, ClientMsgId, ConversationId};
 use crate::message::{Body, Outbound};
 use crate::options::{CloseMode, SubscribeOptions};
+use crate::session::lifecycle::SessionState;
 use crate::telemetry::observed;
 use crate::transport::{ConnectionState, Connector, KeyedValue, ReplayRange, Subscription, Transport};
 

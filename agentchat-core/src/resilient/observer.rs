@@ -9,11 +9,12 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::Instant;
 
 use super::session_event::{RateScope, SessionEvent, SessionEvents, StateEvent};
-use super::state::{SessionState, SessionStats};
+use super::state::SessionStats;
 use crate::agent::Role;
 use crate::clock::after;
 use crate::error::Error;
 use crate::id::ConversationId;
+use crate::session::lifecycle::SessionState;
 use crate::session::outbox::Pending;
 use crate::session::rate::Limited;
 use crate::telemetry::Digest;
@@ -291,7 +292,7 @@ mod tests {
     fn listening_ends_after_the_closed_state_and_a_late_listener_gets_that_alone() {
         let (mut watch, now) = (watch(), Instant::now());
         let mut events = watch.listen(&SessionState::Live, now);
-        let closed = SessionState::Closed(super::super::state::CloseReason::Requested);
+        let closed = SessionState::Closed(crate::CloseReason::Requested);
         watch.state(&closed, now);
         watch.observer.connected(1);
         let end = SessionEvent::State(StateEvent::of(&closed, now.into_std()));

@@ -8,9 +8,9 @@ use futures_core::Stream;
 use futures_util::StreamExt;
 use serde::{Serialize, Serializer};
 
-use super::state::{CloseReason, SessionState};
 use crate::error::{ErrorKind, Reached};
 use crate::id::ClientMsgId;
+use crate::session::lifecycle::{CloseReason, SessionState};
 
 /// Something that happened in a session. As JSON each is one object with its name under `event`; names and
 /// members never change, further ones may come. No body, header, key or address is in it, and of a

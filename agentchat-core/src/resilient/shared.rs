@@ -7,8 +7,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::core::{Core, closed};
-use super::state::{CloseReason, SessionState};
 use crate::error::Error;
+use crate::session::lifecycle::{CloseReason, SessionState};
 
 /// The session behind its lock. What is done under the lock never waits.
 #[derive(Debug)]

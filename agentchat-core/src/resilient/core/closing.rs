@@ -2,12 +2,12 @@
 
 use tokio::time::Instant;
 
-use super::{Closing, Core, closed, closing, keeping};
+use super::{Core, closed, keeping};
 use crate::agent::Acks;
 use crate::close_once::{closed_before, left_behind};
 use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::options::CloseMode;
-use crate::resilient::state::CloseReason;
+use crate::session::lifecycle::CloseReason;
 
 /// How closing ended, until and after somebody has heard of it.
 #[derive(Debug, Default)]
@@ -27,18 +27,9 @@ impl Core {
         if self.outcome.told {
             return Err(closed_before("session", self.is_left_behind(mode)));
         }
-        if self.ended.is_some() {
-            return Ok(());
-        }
-        match &mut self.closing {
-            // Whoever asks for less has it done as well.
-            Some(closing) if mode == CloseMode::Retire && !closing.begun => closing.mode = mode,
-            Some(_) => {}
-            None => {
-                let until = crate::clock::after(now, self.options.drain_timeout);
-                self.closing = Some(Closing { mode, until, begun: false, sealed: false });
-                self.sends.stop_intake(&closing("send"));
-            }
+        let begins = self.life.close(mode, crate::clock::after(now, self.options.drain_timeout));
+        if begins && let Err(closing) = self.life.check_open("send") {
+            self.sends.stop_intake(&closing);
         }
         Ok(())
     }
@@ -67,7 +58,7 @@ impl Core {
         let (kept, unwritten) = (self.sends.kept(), self.sends.unwritten());
         let owed = || Error::new(ErrorKind::Timeout, "close", OWED).with_advice(Advice::Never);
         let result = if self.slots.owes() { result.and_then(|()| Err(owed())) } else { result };
-        let mode = self.closing.take().map(|closing| closing.mode);
+        let mode = self.life.mode().filter(|_| self.life.is_closing());
         self.end(CloseReason::Requested, closed());
         let result = match (left, unwritten) {
             (0, 0) => result,
@@ -92,9 +83,7 @@ impl Core {
 
     /// Nothing is settled any more.
     pub(in crate::resilient) fn seal(&mut self) {
-        if let Some(closing) = &mut self.closing {
-            closing.sealed = true;
-        }
+        self.life.seal();
     }
 
     fn is_left_behind(&self, mode: CloseMode) -> bool {

@@ -21,7 +21,7 @@ impl Core {
 
     /// What to write now. When the session is closing, nothing waits for later changes.
     pub(super) fn poll_keeps(&mut self, now: Instant, todo: &mut Vec<Todo>) {
-        let hurry = self.closing.is_some();
+        let hurry = self.life.is_closing();
         while let Some(op) = self.sends.poll_store(now) {
             todo.push(Todo::Keep(Keep::Send(op)));
         }

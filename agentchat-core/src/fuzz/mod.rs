@@ -7,8 +7,9 @@ mod parsing;
 pub(crate) use fuzz_harness::Dice;
 use fuzz_harness::Machine;
 
-const MACHINES: [Machine; 6] = [
+const MACHINES: [Machine; 7] = [
     Machine::new("backoff", backoff::run),
+    Machine::new("lifecycle", crate::session::lifecycle::model::fuzz),
     Machine::new("outbox", crate::session::outbox::model::fuzz),
     Machine::new("order", crate::session::order::fuzz::run),
     Machine::new("inbox", crate::session::inbox::fuzz::run),

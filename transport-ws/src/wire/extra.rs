@@ -27,6 +27,10 @@ impl Extra {
         self.0.keys().map(String::as_str)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

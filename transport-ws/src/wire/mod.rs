@@ -20,6 +20,7 @@ mod row_scan;
 mod span;
 mod system;
 pub(crate) mod time;
+mod weight;
 
 pub use account::{Agent, AgentSettings, Me};
 pub use context::{Context, ContextConversation, ContextSender};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::time::sleep;
 
 use super::order::Ask;
@@ -32,6 +33,7 @@ pub(super) async fn missing(
     acks: bool,
 ) -> ApiResult<Found> {
     let (mut found, mut after) = (Found { to: before, ..Found::default() }, after);
+    let mut bytes = 0;
     for pages in 1.. {
         let page = client.history(conversation, History::After(after)).await?;
         let last = page.readable().filter_map(MessageRow::seq).max();
@@ -41,12 +43,15 @@ pub(super) async fn missing(
             // Where messages are acknowledged, one that is not stored any more has been settled.
             match acks && row.status().is_some_and(|status| status != "stored") {
                 true => found.done.push(seq),
-                false => found.rows.push(row),
+                false => {
+                    bytes += row.len();
+                    found.rows.push(row);
+                }
             }
         }
         match last {
             Some(last) if !is_last && last > after && last.saturating_add(1) < before => {
-                if pages == HISTORY_PAGES {
+                if pages == HISTORY_PAGES || bytes >= HISTORY_BYTES {
                     found.to = last.saturating_add(1);
                     break;
                 }
@@ -72,51 +77,71 @@ pub(super) async fn asked(client: AgentChat, ask: Ask, acks: bool) -> (u64, Opti
     (ask.number, found.ok())
 }
 
-/// What was written to an earlier socket and did not arrive there is in history only. Returns what it has,
-/// and where there may be more: from which number on, by conversations.
+/// What was written to an earlier socket and did not arrive there is in history only. Returns what it has, and
+/// where there may be more: from which number on, by conversations. Once that is much, conversations that are not
+/// looked at yet are left for the next look, when this one's rows have gone.
 pub(super) async fn lost_between_sockets(
     client: &AgentChat,
     shared: &Arc<Shared>,
 ) -> (Vec<MessageRow>, HashMap<String, u64>) {
-    let due = shared.due();
-    let looking = futures_util::stream::iter(due.clone())
-        .map(|(conversation, next)| async move {
-            let mut found = missing(client, &conversation, next.saturating_sub(1), u64::MAX, false).await;
-            for pause in PAUSES {
-                if !found.as_ref().is_err_and(is_worth_another) {
-                    break;
-                }
-                sleep(pause).await;
-                found = missing(client, &conversation, next.saturating_sub(1), u64::MAX, false).await;
-            }
-            (conversation, found)
-        })
-        .buffer_unordered(AT_ONCE)
-        .collect::<Vec<_>>();
-    let looked = tokio::select! {
-        _ = shared.ended() => return Default::default(),
-        looked = looking => looked,
-    };
-    let (mut rows, mut rest, mut unread) = (Vec::new(), HashMap::new(), Vec::new());
-    for (conversation, found) in looked {
+    let mut waiting = shared.due().into_iter();
+    let (mut looking, mut rest, mut unread) = (FuturesUnordered::new(), Vec::new(), Vec::new());
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    loop {
+        while looking.len() < AT_ONCE
+            && bytes < LOOK_BYTES
+            && unread.len() < UNREAD
+            && let Some(due) = waiting.next()
+        {
+            looking.push(look(client, due));
+        }
+        let looked = tokio::select! {
+            _ = shared.ended() => return Default::default(),
+            looked = looking.next() => looked,
+        };
+        let Some(((conversation, next), found)) = looked else { break };
         match found {
             Ok(found) => {
+                bytes += found.rows.iter().map(|row| row.len() + BESIDE).sum::<usize>();
                 rows.extend(found.rows);
                 if found.to < u64::MAX {
-                    rest.insert(conversation, found.to);
+                    rest.push((conversation, found.to));
                 }
             }
             Err(error) if is_worth_another(&error) => {
                 tracing::debug!(name: "history.unread", %error, "what is missing could not be looked for");
-                unread.extend(due.iter().find(|(name, _)| *name == conversation).cloned());
+                unread.push((conversation, next));
             }
             // It is gone, or not for this agent to read any more.
             Err(_) => {}
         }
     }
+    match unread.len() < UNREAD {
+        true => rest = waiting.chain(rest).collect(),
+        false => unread.extend(waiting),
+    }
+    let mut from = HashMap::new();
+    for (conversation, next) in &rest {
+        let first = from.entry(conversation.clone()).or_insert(*next);
+        *first = (*first).min(*next);
+    }
     // What could not be read is looked for over the next attachment: live messages do not wait for it.
-    shared.looked(rest.iter().map(|(name, next)| (name.clone(), *next)).collect(), unread);
-    (rows, rest)
+    shared.looked(rest, unread);
+    (rows, from)
+}
+
+/// What history has of a conversation from the number on that is due. Asked again where it stumbles.
+async fn look(client: &AgentChat, due: (String, u64)) -> ((String, u64), ApiResult<Found>) {
+    let asking = || missing(client, &due.0, due.1.saturating_sub(1), u64::MAX, false);
+    let mut found = asking().await;
+    for pause in PAUSES {
+        if !found.as_ref().is_err_and(is_worth_another) {
+            break;
+        }
+        sleep(pause).await;
+        found = asking().await;
+    }
+    (due, found)
 }
 
 /// Rows of each conversation by their numbers, in the places that its rows have.
@@ -139,8 +164,16 @@ fn is_worth_another(error: &ApiError) -> bool {
 
 /// Conversations that are looked at together.
 pub(super) const AT_ONCE: usize = 8;
-/// Pages of history that are read at one look.
+/// Pages of history that are read at one look at a conversation, or fewer, once they hold so many bytes.
 const HISTORY_PAGES: usize = 10;
+const HISTORY_BYTES: usize = 1024 * 1024;
+/// When so many bytes were found in several conversations, no more of them are looked at; those under way bring
+/// what they bring.
+const LOOK_BYTES: usize = 4 * 1024 * 1024;
+/// What a row takes beside its text, so that small ones are bounded as well.
+const BESIDE: usize = 512;
+/// When so many conversations could not be read, the rest is not tried.
+const UNREAD: usize = 2 * AT_ONCE;
 /// How soon a history that stumbled is asked again about a hole.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How often, and how late, it is asked again about what was lost between two sockets.

@@ -49,6 +49,60 @@ fn seqs(deliveries: &[Delivery]) -> BTreeMap<String, Vec<u64>> {
 }
 
 #[tokio::test]
+async fn rows_of_sockets_that_were_never_live_are_found_in_history_once_there_is_no_room_for_them() {
+    // More than a socket is left open for before its greeting is answered.
+    const MANY: usize = 10_001;
+    let rest = |method: &str, path: &str| match asked(path) {
+        Some((0, after)) => page((after + 1..=2 * MANY).map(|seq| row(0, seq, "x"))),
+        Some((1, after)) => page((after + 1..=5).map(|seq| row(1, seq, "x"))),
+        _ => quiet(method, path),
+    };
+    let server = Scripted::start(
+        Arc::new(rest),
+        Arc::new(move |number, mut line| {
+            Box::pin(async move {
+                let early: Vec<_> = match number {
+                    0 | 1 => (1..=MANY).map(|seq| row(0, number * MANY + seq, "x")).collect(),
+                    2 => (1..=5).map(|seq| row(1, seq, "x")).collect(),
+                    _ => Vec::new(),
+                };
+                for row in &early {
+                    line.text(pushed(row)).await;
+                }
+                if !early.is_empty() {
+                    return line.close().await;
+                }
+                line.greet("[]").await;
+                line.listen(LONG).await;
+            })
+        }),
+    )
+    .await;
+    let connector = server.connector();
+    for _ in 0..3 {
+        let error = within(connector.connect()).await.expect_err("no socket is live");
+        assert!(error.is_retryable(), "{error:?}");
+    }
+    let bob = within(connector.connect()).await.expect("attached");
+    let options = SubscribeOptions::own().with_max_unsettled(100_000).with_max_unsettled_bytes(1 << 30);
+    let mut events = bob.subscribe(options).await.expect("read").events;
+    let mut found = Vec::new();
+    while let Event::Message(delivery) = next(&mut events).await {
+        if found.len() % 1_000 == 999 {
+            let tags: Vec<_> =
+                found[found.len() - 999..].iter().map(|it: &Delivery| it.tag.clone()).collect();
+            bob.ack(&tags).await.expect("settled");
+        }
+        found.push(delivery);
+    }
+    let seqs = seqs(&found);
+    let expected = |most: usize| (1..=most as u64).collect::<Vec<_>>();
+    assert!(seqs["m0"] == expected(2 * MANY), "{} of {} came in order", seqs["m0"].len(), 2 * MANY);
+    assert_eq!(seqs.get("m1"), Some(&expected(5)), "of a conversation that was not known before");
+    assert_eq!(connector.receive_stats().unkept_rows, 0);
+}
+
+#[tokio::test]
 async fn what_was_lost_in_many_conversations_is_looked_for_in_pieces_and_comes_in_order() {
     const CONVERSATIONS: usize = 40;
     /// Of 32 KiB each, but for the first one and the last.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agentchat_core::agent::Role;
@@ -21,10 +21,11 @@ use super::follower::Follower;
 use super::frames::{Frames, Pushes};
 use super::invitations::{Invitations, Invites};
 use super::keeping::Keeping;
+use super::leftover::Leftover;
 use super::names::Names;
 use super::positions::Positions;
 use super::sends::Sends;
-use super::shared::{Leftover, Owner, Shared};
+use super::shared::{Owner, Shared};
 use super::verdict::{ending_of, verdict};
 use crate::api::AgentChat;
 use crate::config::AgentChatConfig;
@@ -213,7 +214,6 @@ impl Connector for AgentChatConnector {
         let mut early = Vec::new();
         let dialled = dial(&inner.config, &inner.tls, &mut early).await;
         if inner.acks.get().is_none() && dialled.as_ref().is_err_and(|it| it.meaning == CloseMeaning::Lost) {
-            // An older server does not bring it again.
             inner.keep_early(early);
         }
         let greeted = match dialled {
@@ -235,7 +235,7 @@ impl Connector for AgentChatConnector {
             let _ = inner.acks.set(());
         }
         let keeping = keeping.filter(|_| !acks);
-        let shared = Shared::new(acks, Arc::clone(&inner.leftover), inner.positions.clone());
+        let shared = Shared::new(acks, inner.leftover.clone(), inner.positions.clone());
         let shared = shared.with_keeping(keeping.clone()).with_counts(Arc::clone(&inner.counts));
         let shared = Arc::new(shared);
         inner.sends.tell(&shared);
@@ -288,14 +288,15 @@ impl Connector for AgentChatConnector {
 }
 
 impl Inner {
-    /// Keeps what came over a socket that was never live for the next one.
+    /// Keeps what came over a socket that was never live for the next one: an older server does not bring it again.
+    /// What finds no room, or was lost with this socket or the one before, is looked for in history.
     fn keep_early(&self, rows: Vec<MessageRow>) {
-        let mut leftover = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
-        if leftover.len() < EARLY {
-            let places = rows.iter().filter_map(|row| Some((row.conversation_id()?, row.seq()?)));
-            self.positions.arrived(places);
-            leftover.extend(rows);
+        if rows.is_empty() {
+            return;
         }
+        self.leftover.look_for(self.positions.due(Vec::new()));
+        self.positions.arrived(rows.iter().filter_map(MessageRow::place));
+        self.counts.unkept(self.leftover.keep(rows));
     }
 }
 
@@ -336,5 +337,3 @@ pub(super) fn unusable() -> Error {
 const UNHEARD: u32 = 3;
 /// How long the store may take for what was settled before a connection was lost.
 const FLUSHING: Duration = Duration::from_secs(1);
-/// Rows kept of sockets that were never live, about: as many as a server drains to one.
-const EARLY: usize = 10_000;

@@ -21,6 +21,10 @@ pub struct ReceiveStats {
     pub overflows: u64,
     /// Holes that were given up: each was an [`Event::Gap`](agentchat_core::Event::Gap) (`order.gap`).
     pub gaps: u64,
+    /// Messages of an older server that nobody read over their socket, for which there was no room until the next
+    /// one, and which cannot be found in history: they have no number there, or are of too many conversations
+    /// (`row.unkept`).
+    pub unkept_rows: u64,
 }
 
 /// The counters themselves.
@@ -32,6 +36,7 @@ pub(crate) struct Counts {
     stuck_pages: AtomicU64,
     overflows: AtomicU64,
     gaps: AtomicU64,
+    unkept_rows: AtomicU64,
 }
 
 impl Counts {
@@ -44,6 +49,7 @@ impl Counts {
             stuck_pages: read(&self.stuck_pages),
             overflows: read(&self.overflows),
             gaps: read(&self.gaps),
+            unkept_rows: read(&self.unkept_rows),
         }
     }
 
@@ -75,5 +81,13 @@ impl Counts {
     pub(crate) fn gap(&self, expected: u64, got: u64) {
         self.gaps.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(name: "order.gap", expected, got, "a missing message was given up");
+    }
+
+    /// So many messages are lost, if any.
+    pub(crate) fn unkept(&self, count: u64) {
+        if count > 0 {
+            self.unkept_rows.fetch_add(count, Ordering::Relaxed);
+            tracing::debug!(name: "row.unkept", count, "messages that nobody read found no room");
+        }
     }
 }

@@ -14,8 +14,9 @@ use tokio::sync::OnceCell;
 use super::AgentChatTransport;
 use super::connector::{AgentChatConnector, capabilities, unusable};
 use super::ending::Ending;
+use super::leftover::Leftover;
 use super::positions::Positions;
-use super::shared::{Leftover, Owner, Shared};
+use super::shared::{Owner, Shared};
 use crate::mapping::address_of;
 
 /// Sends, searches and reads history by REST. Whoever subscribes leads by then: the first subscription opens

@@ -15,6 +15,7 @@ mod follower;
 mod frames;
 mod invitations;
 mod keeping;
+mod leftover;
 mod lost;
 mod names;
 mod order;

@@ -22,19 +22,17 @@ impl Positions {
         rows.into_iter().for_each(|(conversation, seq)| inner.arrived(conversation, seq));
     }
 
-    /// What was due is still: nobody found out whether it is there.
-    pub(crate) fn back_to(&self, due: Vec<(String, u64)>) {
-        let mut inner = self.lock();
-        for (conversation, due) in due {
-            if let Some((next, _)) = inner.next.get_mut(&conversation) {
-                *next = due.min(*next);
-            }
+    /// What an attachment that begins now has to look for: conversations, and the number due in each. What was
+    /// `missed` before is due still, though later ones have come.
+    pub(crate) fn due(&self, missed: Vec<(String, u64)>) -> Vec<(String, u64)> {
+        let inner = self.lock();
+        let mut due: TextMap<String, u64> =
+            inner.next.iter().map(|(name, (next, _))| (name.clone(), *next)).collect();
+        for (conversation, first) in missed {
+            let next = due.entry(conversation).or_insert(first);
+            *next = first.min(*next);
         }
-    }
-
-    /// What an attachment that begins now has to look for: conversations, and the number due in each.
-    pub(crate) fn due(&self) -> Vec<(String, u64)> {
-        self.lock().next.iter().map(|(name, (next, _))| (name.clone(), *next)).collect()
+        due.into_iter().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -70,13 +68,22 @@ mod tests {
     fn the_highest_number_counts_and_the_oldest_conversation_is_forgotten() {
         let positions = Positions::default();
         positions.arrived([("c", 5), ("c", 3)]);
-        assert_eq!(positions.due(), [("c".to_owned(), 6)]);
-        positions.back_to(vec![("c".to_owned(), 4), ("gone".to_owned(), 1)]);
-        assert_eq!(positions.due(), [("c".to_owned(), 4)]);
+        assert_eq!(positions.due(Vec::new()), [("c".to_owned(), 6)]);
         for number in 0..CONVERSATIONS {
             positions.arrived([(&*number.to_string(), 1)]);
         }
-        assert_eq!(positions.due().len(), CONVERSATIONS);
-        assert!(positions.due().iter().all(|(name, _)| name != "c"));
+        let due = positions.due(Vec::new());
+        assert_eq!(due.len(), CONVERSATIONS);
+        assert!(due.iter().all(|(name, _)| name != "c"));
+    }
+
+    #[test]
+    fn what_was_missed_is_due_though_later_numbers_have_come_or_none() {
+        let positions = Positions::default();
+        positions.arrived([("c", 5), ("d", 5)]);
+        let missed = [("c", 4), ("d", 9), ("e", 1), ("e", 3)].map(|(name, seq)| (name.to_owned(), seq));
+        let mut due = positions.due(missed.into());
+        due.sort();
+        assert_eq!(due, [("c", 4), ("d", 6), ("e", 1)].map(|(name, seq)| (name.to_owned(), seq)));
     }
 }

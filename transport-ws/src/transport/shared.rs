@@ -13,6 +13,7 @@ use super::counts::Counts;
 use super::ending::Ending;
 use super::fates::{Fate, Fates};
 use super::keeping::Keeping;
+use super::leftover::Leftover;
 use super::positions::Positions;
 use crate::wire::MessageRow;
 
@@ -41,9 +42,6 @@ pub(crate) struct Shared {
     /// What had come over earlier sockets, until the first reader has looked for what is missing behind it.
     due: Mutex<Vec<(String, u64)>>,
 }
-
-/// Rows that wait for the next attachment of the same connector.
-pub(crate) type Leftover = Arc<Mutex<VecDeque<MessageRow>>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Inner {
@@ -87,9 +85,12 @@ pub(crate) struct Owner(pub(crate) AbortHandle);
 
 impl Shared {
     pub(crate) fn new(acks: bool, leftover: Leftover, positions: Positions) -> Self {
-        let waiting = match acks {
-            true => VecDeque::new(),
-            false => std::mem::take(&mut *leftover.lock().unwrap_or_else(PoisonError::into_inner)),
+        let (waiting, due) = match acks {
+            true => Default::default(),
+            false => {
+                let (waiting, missed) = leftover.take();
+                (waiting, positions.due(missed))
+            }
         };
         let bytes = waiting.iter().map(MessageRow::len).sum();
         Self {
@@ -101,7 +102,7 @@ impl Shared {
             work: Notify::new(),
             invited: Notify::new(),
             leftover,
-            due: Mutex::new(if acks { Vec::new() } else { positions.due() }),
+            due: Mutex::new(due),
             positions,
             keeping: None,
             counts: Arc::default(),
@@ -128,7 +129,7 @@ impl Shared {
     /// They were looked at: `rest` is still to be, and `unread` over the next attachment.
     pub(crate) fn looked(&self, rest: Vec<(String, u64)>, unread: Vec<(String, u64)>) {
         *self.lock_due() = rest;
-        self.positions.back_to(unread);
+        self.leftover.look_for(unread);
     }
 
     /// A reader leaves holes in these, which begin with these numbers: the next one is to look for them.
@@ -140,20 +141,20 @@ impl Shared {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what nobody reads here any more for the next attachment. All of it: an attachment takes over what
-    /// the one before it left, and reads no more from its socket while that is much.
+    /// Keeps what nobody reads here any more for the next attachment. An attachment takes over what the one before
+    /// it left, and reads no more from its socket while that is much.
     pub(crate) fn salvage(&self) {
         if self.acks {
             return;
         }
-        self.positions.back_to(std::mem::take(&mut *self.lock_due()));
+        self.leftover.look_for(std::mem::take(&mut *self.lock_due()));
         let mut rows = self.take_arrivals();
         {
             // One that came twice may be settled by now.
             let inner = self.inner();
             rows.retain(|row| row.id().is_none_or(|id| inner.fates.of(id) != Some(Fate::Settled)));
         }
-        self.leftover.lock().unwrap_or_else(PoisonError::into_inner).extend(rows);
+        self.counts.unkept(self.leftover.keep(rows));
     }
 
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -163,8 +164,7 @@ impl Shared {
     /// Messages came over the socket.
     pub(crate) fn arrive(&self, rows: &mut Vec<MessageRow>) {
         if !self.acks {
-            let rows = rows.iter();
-            self.positions.arrived(rows.filter_map(|row| Some((row.conversation_id()?, row.seq()?))));
+            self.positions.arrived(rows.iter().filter_map(MessageRow::place));
         }
         let mut inner = self.inner();
         for row in rows.drain(..) {

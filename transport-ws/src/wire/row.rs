@@ -117,6 +117,11 @@ impl MessageRow {
         self.members.seq.filter(|seq| (1..=i64::MAX as u64).contains(seq))
     }
 
+    /// Where history has it: its conversation and its number there.
+    pub(crate) fn place(&self) -> Option<(&str, u64)> {
+        self.conversation_id().zip(self.seq())
+    }
+
     /// `type`.
     pub fn kind(&self) -> MessageKind {
         match self.members.kind.get(&self.raw) {

@@ -52,6 +52,11 @@ pub type ApiResult<T> = Result<T, ApiError>;
 /// Every call ends by its deadlines. Dropping a call's future ends it; what was sent by then may have taken
 /// effect. Calls have no order among themselves. Calls that cannot be done twice by it are tried again as
 /// [`RetryPolicy`] says; [`AgentChat::with_retry`] makes a client that does otherwise.
+///
+/// What an answer has that this version does not know is kept in the `extra` of what it gives. Where that is no more
+/// than a list, a number, a name or nothing, as of [`mutes`](AgentChat::mutes), [`webhooks`](AgentChat::webhooks),
+/// [`presences`](AgentChat::presences), [`leave_group`](AgentChat::leave_group) and
+/// [`sync_ack`](AgentChat::sync_ack), each item of a list keeps its own, and unknown members beside it are not kept.
 #[derive(Debug, Clone)]
 pub struct AgentChat {
     http: Arc<HttpClient>,

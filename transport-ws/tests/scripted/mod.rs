@@ -33,6 +33,8 @@ pub(crate) struct Scripted {
 struct Load {
     now: AtomicUsize,
     most: AtomicUsize,
+    /// How many there were.
+    all: AtomicUsize,
     /// Each takes a moment.
     slow: AtomicBool,
 }
@@ -84,6 +86,11 @@ impl Scripted {
     /// Lets each request take a moment, so that those that are made at once are seen to be.
     pub(crate) fn answer_slowly(&self) {
         self.load.slow.store(true, Ordering::Relaxed);
+    }
+
+    /// How many requests by REST there were.
+    pub(crate) fn asked(&self) -> usize {
+        self.load.all.load(Ordering::Relaxed)
     }
 
     /// How many requests by REST were under way at once, at most.
@@ -197,6 +204,7 @@ async fn serve(
     }
     let mut words = whole.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    load.all.fetch_add(1, Ordering::Relaxed);
     load.most.fetch_max(load.now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
     if load.slow.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_millis(2)).await;

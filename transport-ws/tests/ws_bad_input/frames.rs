@@ -1,15 +1,17 @@
 //! Frames and bytes on a socket.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentchat_core::{Connector, Delivery, ErrorKind, Event};
+use agentchat_core::{Connector, ErrorKind, Event};
 use futures_util::StreamExt;
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use crate::key_log::no_key_is_told;
 use crate::scripted::{Line, Scripted, pushed};
-use crate::ws_support::{message, read, within, word};
-use crate::{GRANTS, LONG, MILLI, attached, keeps_the_key};
+use crate::ws_support::{message, next, read, within, word};
+use crate::{GRANTS, LONG, attached, keeps_the_key};
 
 /// Pushes a message, then what is bad, then another message, and stays. Both come, whatever is granted.
 async fn around<F>(bad: impl Fn(Line) -> F + Clone + Send + Sync + 'static)
@@ -17,13 +19,14 @@ where
     F: Future<Output = Line> + Send + 'static,
 {
     for granted in GRANTS {
-        let bad = bad.clone();
+        let (bad, go) = (bad.clone(), Arc::new(Notify::new()));
+        let wait = Arc::clone(&go);
         let server = Scripted::live(move |_, mut line| {
-            let bad = bad.clone();
+            let (bad, wait) = (bad.clone(), Arc::clone(&wait));
             async move {
                 line.greet(granted).await;
                 // Behind the backlog, or it would be a part of it.
-                tokio::time::sleep(500 * MILLI).await;
+                wait.notified().await;
                 line.text(pushed("before", 1, "before")).await;
                 line = bad(line).await;
                 line.text(pushed("after", 2, "after")).await;
@@ -32,6 +35,8 @@ where
         })
         .await;
         let (_bob, mut events) = attached(&server).await;
+        assert_eq!(next(&mut events).await, Event::CaughtUp, "{granted}");
+        go.notify_one();
         assert_eq!(word(&message(&mut events).await), "before", "{granted}");
         let mut between = Vec::new();
         loop {
@@ -114,21 +119,28 @@ async fn odd_rows_cost_no_row_beside_them() {
 #[tokio::test]
 async fn a_row_with_a_seq_as_text_or_without_content_is_a_message() {
     for granted in GRANTS {
-        let server = Scripted::live(move |_, mut line| async move {
-            line.greet(granted).await;
-            tokio::time::sleep(500 * MILLI).await;
-            for row in [
-                r#"{"id":"m1","conversation_id":"conv_1","seq":"1","sender":"alice","content":{"text":"one"}}"#,
-                r#"{"id":"m2","conversation_id":"conv_1","seq":"2","sender":"alice","content":null}"#,
-                r#"{"conversation_id":"conv_1","seq":3,"sender":"alice","content":{"text":"nobody"}}"#,
-                r#"{"id":"m4","conversation_id":"conv_1","seq":3,"sender":"alice","content":{"text":"three"}}"#,
-            ] {
-                line.text(format!(r#"{{"type":"message.new","payload":{row}}}"#)).await;
+        let go = Arc::new(Notify::new());
+        let wait = Arc::clone(&go);
+        let rows = move |_, mut line: Line| {
+            let wait = Arc::clone(&wait);
+            async move {
+                line.greet(granted).await;
+                wait.notified().await;
+                for row in [
+                    r#"{"id":"m1","conversation_id":"conv_1","seq":"1","sender":"alice","content":{"text":"one"}}"#,
+                    r#"{"id":"m2","conversation_id":"conv_1","seq":"2","sender":"alice","content":null}"#,
+                    r#"{"conversation_id":"conv_1","seq":3,"sender":"alice","content":{"text":"nobody"}}"#,
+                    r#"{"id":"m4","conversation_id":"conv_1","seq":3,"sender":"alice","content":{"text":"three"}}"#,
+                ] {
+                    line.text(format!(r#"{{"type":"message.new","payload":{row}}}"#)).await;
+                }
+                line.listen(LONG).await;
             }
-            line.listen(LONG).await;
-        })
-        .await;
+        };
+        let server = Scripted::live(rows).await;
         let (_bob, mut events) = attached(&server).await;
+        assert_eq!(next(&mut events).await, Event::CaughtUp, "{granted}");
+        go.notify_one();
         let (one, two) = (message(&mut events).await, message(&mut events).await);
         assert_eq!((word(&one).as_str(), one.seq), ("one", Some(1)));
         assert_eq!((&two.body.bytes[..], two.seq), (&b"{}"[..], Some(2)));
@@ -143,12 +155,13 @@ where
 {
     no_key_is_told();
     for granted in GRANTS {
-        let bad = bad.clone();
+        let (bad, go) = (bad.clone(), Arc::new(Notify::new()));
+        let wait = Arc::clone(&go);
         let server = Scripted::live(move |number, mut line| {
-            let bad = bad.clone();
+            let (bad, wait) = (bad.clone(), Arc::clone(&wait));
             async move {
                 line.greet(granted).await;
-                tokio::time::sleep(500 * MILLI).await;
+                wait.notified().await;
                 // What is not acknowledged comes again; what need not be does not.
                 if number == 0 || granted == GRANTS[0] {
                     line.text(pushed("m0", 1, "first")).await;
@@ -164,11 +177,14 @@ where
         let connector = server.connector();
         let bob = within(connector.connect()).await.expect("attached");
         let mut events = read(&bob).await;
-        let (mut found, begun) = (Vec::new(), Instant::now());
+        let (mut found, mut begun) = (Vec::new(), Instant::now());
         let error = loop {
             match within(events.next()).await.expect("it ends with an error") {
                 Ok(Event::Message(delivery)) => found.push(word(&delivery)),
-                Ok(_) => {}
+                Ok(_) => {
+                    go.notify_one();
+                    begun = Instant::now();
+                }
                 Err(error) => break error,
             }
         };
@@ -178,7 +194,10 @@ where
         let bob = within(connector.connect()).await.expect("the next one");
         let mut events = read(&bob).await;
         while found.last().is_none_or(|word| word != "second") {
-            found.push(word(&message(&mut events).await));
+            match next(&mut events).await {
+                Event::Message(delivery) => found.push(word(&delivery)),
+                _ => go.notify_one(),
+            }
         }
         // Not settled there, so it may come again.
         found.dedup();
@@ -229,25 +248,28 @@ async fn bytes_that_are_no_websocket_end_their_socket_alone() {
 /// Nothing but messages is handed out of a stream that meets all of it.
 #[tokio::test]
 async fn what_is_no_message_is_no_event() {
-    let server = Scripted::live(|_, mut line| async move {
-        line.greet("[\"ack\"]").await;
-        for kind in ["message.read", "presence.update", "group.deleted", "typing.start", "error", "hello.ok"]
-        {
-            line.text(format!(r#"{{"type":"{kind}","payload":{{"reason":"x","handle":5}}}}"#)).await;
+    let go = Arc::new(Notify::new());
+    let wait = Arc::clone(&go);
+    let frames = move |_, mut line: Line| {
+        let wait = Arc::clone(&wait);
+        async move {
+            line.greet("[\"ack\"]").await;
+            for kind in
+                ["message.read", "presence.update", "group.deleted", "typing.start", "error", "hello.ok"]
+            {
+                line.text(format!(r#"{{"type":"{kind}","payload":{{"reason":"x","handle":5}}}}"#)).await;
+            }
+            wait.notified().await;
+            line.text(pushed("m", 1, "m")).await;
+            line.listen(LONG).await;
         }
-        tokio::time::sleep(500 * MILLI).await;
-        line.text(pushed("m", 1, "m")).await;
-        line.listen(LONG).await;
-    })
-    .await;
+    };
+    let server = Scripted::live(frames).await;
     let (_bob, mut events) = attached(&server).await;
-    let mut found: Vec<Delivery> = Vec::new();
-    while found.is_empty() {
-        match within(events.next()).await.expect("it goes on").expect("no error") {
-            Event::Message(delivery) => found.push(delivery),
-            Event::CaughtUp => {}
-            other => panic!("{other:?}"),
-        }
+    assert_eq!(next(&mut events).await, Event::CaughtUp);
+    go.notify_one();
+    match next(&mut events).await {
+        Event::Message(delivery) => assert_eq!(word(&delivery), "m"),
+        other => panic!("{other:?}"),
     }
-    assert_eq!(word(&found[0]), "m");
 }

@@ -1,9 +1,14 @@
 //! Commands and the connection under them: credentials, cuts, restarts, silence.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mq9_client::testing::{Broker, EngineProfile, WireProfile};
 use mq9_client::{Client, ConnectOptions, ConnectionState, ErrorKind, Message, Reached};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use crate::support::within;
 use crate::{MINUTE, Rig, kind, stateless, texts};
@@ -79,14 +84,62 @@ async fn a_reply_lost_on_the_way_is_a_timeout_that_may_have_stored() {
     assert_eq!(texts(&rig.fetch(stateless()).await), ["x"]);
 }
 
+/// One connection to a broker, on which its answers to pings are counted.
+struct Line {
+    url: String,
+    pongs: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Line {
+    async fn to(broker: &Broker) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let url = format!("mq9://{}", listener.local_addr().expect("bound"));
+        let (pongs, to) = (Arc::<AtomicUsize>::default(), broker.url().replace("mq9://", ""));
+        let counter = Arc::clone(&pongs);
+        let task = tokio::spawn(async move {
+            let (mut client, _) = listener.accept().await.expect("a client");
+            let mut broker = TcpStream::connect(to).await.expect("the broker");
+            let ((mut heard, mut said), (mut from, mut to)) = (client.split(), broker.split());
+            let answers = async {
+                let mut bytes = [0; 4096];
+                while let Ok(length @ 1..) = from.read(&mut bytes).await {
+                    let pongs = bytes[..length].windows(6).filter(|it| *it == b"PONG\r\n").count();
+                    counter.fetch_add(pongs, Ordering::Relaxed);
+                    said.write_all(&bytes[..length]).await.expect("the client is there");
+                }
+            };
+            tokio::join!(answers, async { drop(tokio::io::copy(&mut heard, &mut to).await) });
+        });
+        Self { url, pongs, task }
+    }
+
+    fn pongs(&self) -> usize {
+        self.pongs.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 #[tokio::test]
 async fn a_broker_that_hangs_counts_as_lost_after_three_silent_intervals() {
     for wire in [WireProfile::Standard, WireProfile::RobustMq] {
         let broker = Broker::builder().wire(wire).start().await.expect("a broker");
         let options = ConnectOptions::new().with_ping_interval(Duration::from_millis(60));
-        let client = options.connect(&broker.url()).await.expect("connects").with_timeout(MINUTE);
-        // Answered pings keep a quiet connection alive.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        let line = Line::to(&broker).await;
+        let client = options.connect(&line.url).await.expect("connects").with_timeout(MINUTE);
+        // Answered pings keep a quiet connection alive, for longer than silence would.
+        let before = line.pongs();
+        within(20, "answers to pings", async {
+            while line.pongs() < before + 6 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
         assert_eq!(client.state(), ConnectionState::Connected);
         broker.faults().stall_until_released();
         let error = within(5, "the call", client.report("a", "b")).await.expect_err("lost");

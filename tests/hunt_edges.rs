@@ -202,7 +202,8 @@ async fn two_sessions_on_one_inbox_lose_nothing_together_and_do_not_fight() {
                 async move {
                     let mut events = bob.subscribe(SubscribeOptions::own()).await.expect("subscribed").events;
                     let mut here = BTreeSet::new();
-                    // A moment more, for what comes to both, or again.
+                    // A moment more, for what comes to both, or again. A message behind the others would tell no
+                    // more: it comes to one of them, and nothing says to which.
                     let over = async {
                         let _ = all.subscribe().wait_for(|all| *all).await;
                         tokio::time::sleep(300 * MS).await;

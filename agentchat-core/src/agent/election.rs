@@ -50,6 +50,7 @@ impl Candidate {
     /// Waits for the lead, does what was left undone at the start, and goes on as the heartbeat.
     pub(crate) async fn run(mut self) {
         let agent = Arc::clone(&self.agent);
+        let _waiting = Waiting(Arc::clone(&agent.seat));
         match self.take_over().await {
             Ok(true) => heartbeat::beat(agent, self.interval, self.rng).await,
             Ok(false) => {}
@@ -113,6 +114,21 @@ impl Candidate {
             sleep(pause.max(error.retry_after().unwrap_or_default())).await;
             wait = (wait * 2).min(LONGEST_PAUSE);
         }
+    }
+}
+
+/// Somebody waits for the lead on the agent's behalf. Dropped, whoever waits for the agent need not go on: it leads
+/// or it never will.
+struct Waiting(Arc<Seat>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What makes the card is the application's. Another process may have more luck.
+            self.0.release();
+            self.0.fail(Error::new(ErrorKind::Unexpected, "lead", "taking the lead over panicked"));
+        }
+        self.0.give_up();
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Seat {
     lock: Mutex<Option<Box<dyn Any + Send>>>,
     /// Whether the inbox has begun to be read since the agent leads, or could not be.
     read: watch::Sender<bool>,
+    /// Whether nobody waits for the lock any more on the agent's behalf.
+    given_up: watch::Sender<bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,7 +55,7 @@ impl Agent {
     ///
     /// # Errors
     /// The error for which the agent will not lead any more: its lock cannot be used, or the network refuses
-    /// its card. [`Closed`](ErrorKind::Closed) for one that was closed as a follower.
+    /// its card. [`Closed`](ErrorKind::Closed) for one that was closed as a follower, if only by half.
     pub async fn lead(&self) -> Result<()> {
         self.shared.seat.leads().await
     }
@@ -91,7 +93,8 @@ impl Default for Seat {
 impl Seat {
     pub(crate) fn new(role: Role) -> Self {
         let standing = watch::Sender::new(Standing::Is(role));
-        Self { standing, lock: Mutex::default(), read: watch::Sender::new(false) }
+        let (read, given_up) = (watch::Sender::new(false), watch::Sender::new(false));
+        Self { standing, lock: Mutex::default(), read, given_up }
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -134,7 +137,20 @@ impl Seat {
     }
 
     pub(crate) async fn leads(&self) -> Result<()> {
-        led(self.standing.subscribe()).await
+        let mut given_up = self.given_up.subscribe();
+        tokio::select! {
+            biased;
+            led = led(self.standing.subscribe()) => led,
+            _ = given_up.wait_for(|given_up| *given_up) => {
+                Err(Error::new(ErrorKind::Closed, "lead", "the agent was closed"))
+            }
+        }
+    }
+
+    /// Nobody waits for the lock any more on the agent's behalf: one that does not lead by now never will.
+    #[cfg_attr(not(feature = "leader-lock"), allow(dead_code, reason = "there is no lock"))]
+    pub(crate) fn give_up(&self) {
+        self.given_up.send_replace(true);
     }
 
     /// Waits until somebody who waited for the lead reads the inbox, or could not.

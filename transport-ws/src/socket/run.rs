@@ -12,7 +12,7 @@ use super::close_code::{CloseMeaning, meaning};
 use super::dial::{GOODBYE, Greeted, Socket};
 use super::session::{Action, News, SocketSession};
 use crate::transport::Pushes;
-use crate::transport::shared::{AT_ONCE, Shared};
+use crate::transport::shared::Shared;
 use crate::wire::{ServerFrame, ack};
 
 /// How a socket ended.
@@ -54,7 +54,8 @@ pub(crate) async fn run(
         let actions = tokio::select! {
             message = socket.next(), if may_read => {
                 let end = read_ready(socket, message, session, &mut news).err();
-                let more = news.len() >= AT_ONCE;
+                let more = news.is_full();
+                news.taken();
                 pushes.tell(news.pushed.drain(..));
                 let unreadable = session.take_unreadable();
                 if unreadable > 0 {
@@ -126,7 +127,7 @@ fn read_ready(
 ) -> Result<(), End> {
     let now = Instant::now();
     read(message, session, now, news)?;
-    while news.len() < AT_ONCE
+    while !news.is_full()
         && let Some(message) = socket.next().now_or_never()
     {
         read(message, session, now, news)?;

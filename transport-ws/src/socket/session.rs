@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::close_code::HELLO_TIMEOUT;
 use crate::config::{AgentChatConfig, Handshake};
+use crate::transport::shared::AT_ONCE;
 use crate::wire::{MessageRow, ServerFrame};
 
 /// A socket from its upgrade to its end.
@@ -70,12 +71,19 @@ pub(crate) struct News {
     pub(crate) pushed: Vec<ServerFrame>,
     /// There may be an invitation to a group.
     pub(crate) invited: bool,
+    /// What rows and frames take together.
+    bytes: usize,
 }
 
 impl News {
-    /// How many frames it holds.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len() + self.pushed.len()
+    /// Whether it holds so much that others are to have their turn.
+    pub(crate) fn is_full(&self) -> bool {
+        self.rows.len() + self.pushed.len() >= AT_ONCE || self.bytes >= BYTES_AT_ONCE
+    }
+
+    /// Forgets how much it held: it was taken out.
+    pub(crate) fn taken(&mut self) {
+        self.bytes = 0;
     }
 }
 
@@ -157,13 +165,17 @@ impl SocketSession {
         match (frame, &self.state) {
             (ServerFrame::Message(row), State::Live) => {
                 self.on_sign_of_life(now);
+                news.bytes += row.len();
                 news.rows.push(row);
             }
             (frame, _) => {
                 for action in self.on_frame(frame, now) {
                     match action {
                         Action::Invited => news.invited = true,
-                        Action::Pushed(frame) => news.pushed.push(frame),
+                        Action::Pushed(frame) => {
+                            news.bytes += frame.weight();
+                            news.pushed.push(frame);
+                        }
                         _ => {}
                     }
                 }
@@ -266,6 +278,8 @@ pub(crate) const ACK: &str = "ack";
 const EARLY: usize = 10_000;
 /// The same in bytes.
 const EARLY_BYTES: usize = 16 * 1024 * 1024;
+/// What is taken from the socket before others have their turn, in bytes, and the frame that goes beyond.
+const BYTES_AT_ONCE: usize = 1024 * 1024;
 const TOO_EARLY: &str = "too much before the greeting";
 /// How long a server that was given the key in a header has to refuse it.
 const HEADER_GRACE: Duration = Duration::from_secs(1);
@@ -320,6 +334,30 @@ mod tests {
         assert!(matches!(actions[..], [Action::Close { reason: TOO_EARLY, .. }]), "{actions:?}");
         assert_eq!(session.take_early().len(), EARLY + 1);
         assert!(live(now).take_early().is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_at_once_is_bounded_in_frames_and_in_bytes() {
+        let now = Instant::now();
+        let (mut session, mut news) = (live(now), News::default());
+        let zebra = |letters: usize| {
+            let text = "x".repeat(letters);
+            ServerFrame::read(format!(r#"{{"type":"zebra","payload":"{text}"}}"#))
+        };
+        for number in 0..AT_ONCE {
+            assert!(!news.is_full(), "{number} small ones");
+            let frame = if number % 2 == 0 { message("m") } else { zebra(1) };
+            session.on_live_frame(frame, now, &mut news);
+        }
+        assert!(news.is_full());
+        news = News::default();
+        session.on_live_frame(zebra(BYTES_AT_ONCE - 1_000), now, &mut news);
+        assert!(!news.is_full());
+        session.on_live_frame(message(&"m".repeat(1_000)), now, &mut news);
+        assert!(news.is_full(), "two large ones");
+        (news.rows, news.pushed) = Default::default();
+        news.taken();
+        assert!(!news.is_full());
     }
 
     #[test]

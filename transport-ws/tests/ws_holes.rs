@@ -5,22 +5,33 @@ mod ws_support;
 
 use std::time::{Duration, Instant};
 
-use agentchat_core::{Connector, Event, Resilient, ResilientOptions, SessionEvent};
+use agentchat_core::{Connector, Event, EventStream, Resilient, ResilientOptions, SessionEvent};
 use transport_ws::AgentChat;
 use transport_ws::api::{Draft, Recipient};
 use transport_ws::testing::{HttpFault, Profile, PushFault};
-use ws_support::{World, backlog, message, next, numbers, read, say, within, word};
+use ws_support::{Attached, World, backlog, message, next, numbers, read, say, within, word};
+
+/// Alice, and bob, who reads and for whom nothing waits.
+async fn live(world: &World) -> (Attached, Attached, EventStream) {
+    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
+    let mut events = read(&bob).await;
+    assert!(backlog(&mut events).await.is_empty());
+    (alice, bob, events)
+}
+
+/// Says so many numbers, from 0 on.
+async fn count(from: &Attached, to: &Attached, so_many: usize) {
+    for number in numbers(0..so_many) {
+        say(from, to, number).await;
+    }
+}
 
 #[tokio::test]
 async fn c79_live_messages_out_of_order_are_put_in_order_without_history() {
     let world = World::new().await;
-    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
-    let mut events = read(&bob).await;
-    backlog(&mut events).await;
+    let (alice, bob, mut events) = live(&world).await;
     world.server.faults().pushes([PushFault::Pass, PushFault::Late(1), PushFault::Pass]);
-    for number in 0..3 {
-        say(&alice, &bob, number.to_string()).await;
-    }
+    count(&alice, &bob, 3).await;
     for expected in numbers(0..3) {
         assert_eq!(word(&message(&mut events).await), expected);
     }
@@ -30,13 +41,9 @@ async fn c79_live_messages_out_of_order_are_put_in_order_without_history() {
 #[tokio::test]
 async fn c80_gap_filled_from_history() {
     let world = World::new().await;
-    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
-    let mut events = read(&bob).await;
-    backlog(&mut events).await;
+    let (alice, bob, mut events) = live(&world).await;
     world.server.faults().pushes([PushFault::Pass, PushFault::Drop, PushFault::Drop, PushFault::Pass]);
-    for number in 0..4 {
-        say(&alice, &bob, number.to_string()).await;
-    }
+    count(&alice, &bob, 4).await;
     let begun = Instant::now();
     let mut tags = Vec::new();
     for expected in numbers(0..4) {
@@ -51,7 +58,7 @@ async fn c80_gap_filled_from_history() {
 }
 
 /// The next event is a gap: the number that was due, and the one that came.
-async fn gap(events: &mut agentchat_core::EventStream) -> (u64, u64) {
+async fn gap(events: &mut EventStream) -> (u64, u64) {
     match next(events).await {
         Event::Gap { expected, got, .. } => (expected, got),
         other => panic!("{other:?}"),
@@ -69,9 +76,7 @@ async fn c81_gap_unfillable_is_told_between_its_neighbours() {
         let faults = world.server.faults();
         faults.pushes([PushFault::Pass, PushFault::Drop]);
         faults.on("GET /v1/messages/*", HttpFault::answer(200, "application/json", "[]"));
-        for number in 0..3 {
-            say(&alice, &bob, number.to_string()).await;
-        }
+        count(&alice, &bob, 3).await;
         let first = message(&mut events).await;
         assert_eq!(word(&first), "0");
         let told = next(&mut events).await;
@@ -91,15 +96,13 @@ async fn c81_a_session_passes_a_gap_on_and_what_is_late_and_tells_its_observer()
     let bob = Resilient::connect(world.connector("bob"), ResilientOptions::new()).await.expect("attached");
     let mut observed = bob.events();
     let session = std::sync::Arc::new(bob);
-    let bob: ws_support::Attached = session.clone();
+    let bob: Attached = session.clone();
     let mut events = read(&bob).await;
     backlog(&mut events).await;
     let faults = world.server.faults();
     faults.pushes([PushFault::Pass, PushFault::Hold]);
     faults.on("GET /v1/messages/*", HttpFault::answer(200, "application/json", "[]"));
-    for number in 0..3 {
-        say(&alice, &bob, number.to_string()).await;
-    }
+    count(&alice, &bob, 3).await;
     assert_eq!(word(&message(&mut events).await), "0");
     assert_eq!(gap(&mut events).await, (2, 3));
     assert_eq!(word(&message(&mut events).await), "2");
@@ -120,15 +123,11 @@ async fn c81_a_session_passes_a_gap_on_and_what_is_late_and_tells_its_observer()
 #[tokio::test]
 async fn c82_gap_http_error_goes_on_without() {
     let world = World::new().await;
-    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
-    let mut events = read(&bob).await;
-    backlog(&mut events).await;
+    let (alice, bob, mut events) = live(&world).await;
     let faults = world.server.faults();
     faults.pushes([PushFault::Pass, PushFault::Drop]);
     faults.repeat("GET /v1/messages/*", 10, HttpFault::status(500));
-    for number in 0..3 {
-        say(&alice, &bob, number.to_string()).await;
-    }
+    count(&alice, &bob, 3).await;
     assert_eq!(word(&message(&mut events).await), "0");
     let begun = Instant::now();
     assert_eq!(gap(&mut events).await, (2, 3));
@@ -141,16 +140,12 @@ async fn c82_gap_http_error_goes_on_without() {
 #[tokio::test]
 async fn c86_late_lower_seq_is_delivered_and_called_late() {
     let world = World::new().await;
-    let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
-    let mut events = read(&bob).await;
-    backlog(&mut events).await;
+    let (alice, bob, mut events) = live(&world).await;
     // History does not have it either at first; it is pushed when nobody waits for it any more.
     let faults = world.server.faults();
     faults.pushes([PushFault::Pass, PushFault::Hold, PushFault::Pass]);
     faults.repeat("GET /v1/messages/*", 10, HttpFault::status(500));
-    for number in 0..3 {
-        say(&alice, &bob, number.to_string()).await;
-    }
+    count(&alice, &bob, 3).await;
     assert_eq!(word(&message(&mut events).await), "0");
     assert_eq!(word(&message(&mut events).await), "2");
     faults.release_pushes();
@@ -163,9 +158,7 @@ async fn c86_late_lower_seq_is_delivered_and_called_late() {
 async fn c87_own_send_no_gap() {
     for profile in [Profile::Current, Profile::Legacy] {
         let world = World::of(profile).await;
-        let (alice, bob) = (world.attach("alice").await, world.attach("bob").await);
-        let mut events = read(&bob).await;
-        backlog(&mut events).await;
+        let (alice, bob, mut events) = live(&world).await;
         let begun = Instant::now();
         for round in 0..5 {
             say(&alice, &bob, round.to_string()).await;
@@ -216,9 +209,7 @@ async fn c88_a_gap_holds_up_its_own_conversation_only() {
     let mut events = read(&bob).await;
     backlog(&mut events).await;
     world.server.faults().pushes([PushFault::Pass, PushFault::Drop, PushFault::Pass]);
-    for number in 0..3 {
-        say(&alice, &bob, number.to_string()).await;
-    }
+    count(&alice, &bob, 3).await;
     assert_eq!(word(&message(&mut events).await), "0");
     let begun = Instant::now();
     say(&carol, &bob, "hers").await;

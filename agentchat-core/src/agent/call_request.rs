@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use crate::address::Address;
+use crate::capability::Capabilities;
 use crate::clock::FAR;
+use crate::error::Result;
 use crate::header::Headers;
 use crate::id::{ClientMsgId, ConversationId, CorrelationId};
-use crate::message::{Body, Priority};
+use crate::message::{Body, Outbound, Priority};
 
 /// What is asked of a peer.
 #[derive(Debug, Clone)]
@@ -111,6 +113,56 @@ impl CallRequest {
     pub fn with_reply_to_in_body(mut self, write: fn(&Body, &Address) -> Option<Body>) -> Self {
         self.reply_to_in_body = Some(write);
         self
+    }
+
+    /// What ties the replies to it.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) when it is to be the request's id, which cannot be one.
+    pub(super) fn correlation(&self) -> Result<CorrelationId> {
+        match &self.correlation_id {
+            Some(id) => Ok(id.clone()),
+            None => CorrelationId::new(self.client_msg_id.as_str()),
+        }
+    }
+
+    /// What is asked of `peer`, as it counts when the request is repeated: without where to answer.
+    ///
+    /// # Errors
+    /// Those of the network for what it cannot carry.
+    pub(super) fn content(
+        &self,
+        peer: &Address,
+        correlation_id: CorrelationId,
+        network: &Capabilities,
+    ) -> Result<Outbound> {
+        let mut content = Outbound::new(peer.clone(), self.body.clone())
+            .with_id(self.client_msg_id.clone())
+            .with_correlation_id(correlation_id)
+            .with_priority(self.priority);
+        content.headers.clone_from(&self.headers);
+        content.conversation.clone_from(&self.conversation);
+        network.check(&content)?;
+        Ok(content)
+    }
+
+    /// `content` with where to answer, and until when it may begin to be handled.
+    ///
+    /// # Errors
+    /// Those of the network for a body that it cannot carry.
+    pub(super) fn message(
+        &self,
+        content: &Outbound,
+        inbox: Address,
+        network: &Capabilities,
+    ) -> Result<Outbound> {
+        let mut message = content.clone();
+        if let Some(body) = self.reply_to_in_body.and_then(|write| write(&content.body, &inbox)) {
+            message.body = body;
+            network.check(&message)?;
+        }
+        message.deadline = self.deadline();
+        Ok(message.with_reply_to(inbox))
     }
 
     /// The moment the message carries, unless it is too far away to matter.

@@ -15,7 +15,6 @@ use crate::clock::after;
 use crate::delivery::Delivery;
 use crate::error::{Error, ErrorKind, Reached, Result};
 use crate::id::{AckTag, ClientMsgId, CorrelationId};
-use crate::message::Outbound;
 
 /// The calls under way, by correlation id.
 #[derive(Debug, Default)]
@@ -66,28 +65,13 @@ impl Agent {
     /// As [`Agent::call`]; [`NotFound`](ErrorKind::NotFound) when no call under this correlation id is under way.
     pub async fn call_again(&self, peer: &Address, request: CallRequest) -> Result<()> {
         self.check_calls("call")?;
-        let correlation_id = match &request.correlation_id {
-            Some(id) => id.clone(),
-            None => CorrelationId::new(request.client_msg_id.as_str())?,
-        };
-        let mut content = Outbound::new(peer.clone(), request.body.clone())
-            .with_id(request.client_msg_id.clone())
-            .with_correlation_id(correlation_id.clone())
-            .with_priority(request.priority);
-        content.headers.clone_from(&request.headers);
-        content.conversation.clone_from(&request.conversation);
-        self.capabilities().check(&content)?;
+        let correlation_id = request.correlation()?;
+        let content = request.content(peer, correlation_id.clone(), self.capabilities())?;
         let Some(inbox) = self.shared.replies.calls.repeat(&correlation_id, &request.client_msg_id) else {
             let what = "no call under this correlation id is under way";
             return Err(Error::new(ErrorKind::NotFound, "call", what).with_reached(Reached::No));
         };
-        let mut message = content.clone();
-        if let Some(body) = request.reply_to_in_body.and_then(|write| write(&content.body, &inbox)) {
-            message.body = body;
-            self.capabilities().check(&message)?;
-        }
-        message = message.with_reply_to(inbox);
-        message.deadline = request.deadline();
+        let message = request.message(&content, inbox, self.capabilities())?;
         let end = after(Instant::now(), request.timeout);
         let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
         let late = || {

@@ -76,7 +76,7 @@ use crate::clock::after;
 use crate::delivery::Receipt;
 use crate::directory::{Discovered, Heartbeat, Query};
 use crate::error::{Error, ErrorKind, Reached, Result};
-use crate::id::{ClientMsgId, CorrelationId};
+use crate::id::ClientMsgId;
 use crate::message::{Body, Outbound};
 use crate::options::Inbox;
 use crate::telemetry::{observed, verb_span};
@@ -192,17 +192,8 @@ impl Agent {
             let what = "the call's time was over before the request was with the network";
             Error::new(ErrorKind::Timeout, "call", what).with_reached(reached)
         };
-        let correlation_id = match &request.correlation_id {
-            Some(id) => id.clone(),
-            None => CorrelationId::new(request.client_msg_id.as_str())?,
-        };
-        let mut content = Outbound::new(peer.clone(), request.body.clone())
-            .with_id(request.client_msg_id.clone())
-            .with_correlation_id(correlation_id.clone())
-            .with_priority(request.priority);
-        content.headers = request.headers.clone();
-        content.conversation = request.conversation.clone();
-        self.capabilities().check(&content)?;
+        let correlation_id = request.correlation()?;
+        let content = request.content(peer, correlation_id.clone(), self.capabilities())?;
         let inbox = self.shared.replies.expect(
             peer,
             &request.client_msg_id,
@@ -211,13 +202,7 @@ impl Agent {
             request.private_inbox,
         );
         let (inbox, registered) = timeout_at(end, inbox).await.map_err(|_| late(Reached::No))??;
-        let mut message = content.clone();
-        if let Some(body) = request.reply_to_in_body.and_then(|write| write(&content.body, &inbox)) {
-            message.body = body;
-            self.capabilities().check(&message)?;
-        }
-        message = message.with_reply_to(inbox);
-        message.deadline = request.deadline();
+        let message = request.message(&content, inbox, self.capabilities())?;
         let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
         sent.map_err(|_| late(Reached::Unknown))??;
         Ok(Call::new(correlation_id, registered, end))

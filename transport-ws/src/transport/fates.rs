@@ -96,6 +96,10 @@ impl Fates {
     }
 
     fn push(&mut self, known: Known) {
+        // What a reader has is kept: only where there are enough of the others it is worth looking for them.
+        if self.known.len() >= REMEMBERED.max(2 * self.unsettled) {
+            self.forget();
+        }
         let number = self.first + self.known.len() as u64;
         if let Some(other) = self.index.insert(known.hash, number)
             && let Ok(at) = usize::try_from(other - self.first)
@@ -103,9 +107,6 @@ impl Fates {
             self.change(at, Fate::Settled);
         }
         self.known.push_back(known);
-        if self.known.len() > REMEMBERED {
-            self.forget();
-        }
     }
 
     /// What was this before is something else now.
@@ -116,26 +117,31 @@ impl Fates {
         }
     }
 
-    /// Forgets the oldest one that no reader has.
+    /// Forgets the oldest that no reader has. Several together, so that those that a reader has, which go to the
+    /// end, are not passed over with every message.
     fn forget(&mut self) {
+        let left = self.known.len() - AT_ONCE;
         for _ in 0..self.known.len() {
-            let Some(oldest) = self.known.pop_front() else { return };
-            let number = self.first;
-            self.first += 1;
-            if self.index.get(&oldest.hash) == Some(&number) {
-                self.index.remove(&oldest.hash);
-            }
-            if !matches!(oldest.fate, Fate::Unsettled(_)) {
+            if self.known.len() == left {
                 return;
             }
-            self.index.insert(oldest.hash, self.first + self.known.len() as u64);
-            self.known.push_back(oldest);
+            let Some(oldest) = self.known.pop_front() else { return };
+            if self.index.get(&oldest.hash) == Some(&self.first) {
+                self.index.remove(&oldest.hash);
+            }
+            self.first += 1;
+            if matches!(oldest.fate, Fate::Unsettled(_)) {
+                self.index.insert(oldest.hash, self.first + self.known.len() as u64);
+                self.known.push_back(oldest);
+            }
         }
     }
 }
 
 /// More than the server drains to a new socket at once.
 const REMEMBERED: usize = 16_384;
+/// How many are forgotten when there are so many.
+const AT_ONCE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -167,7 +173,7 @@ mod tests {
         }
         assert_eq!(fates.of("kept-by-its-reader"), None, "the oldest is forgotten, and would be handed out");
         assert_eq!(fates.of("in-hand"), Some(Fate::Unsettled(1)), "what a reader has is never forgotten");
-        assert_eq!(fates.of("1"), Some(Fate::Settled), "the younger ones are known");
+        assert_eq!(fates.of(&AT_ONCE.to_string()), Some(Fate::Settled), "the younger ones are known");
         assert!(fates.index.len() <= REMEMBERED && fates.known.len() <= REMEMBERED);
     }
 
@@ -180,7 +186,31 @@ mod tests {
         for number in 0..=REMEMBERED {
             fates.settle(&number.to_string());
         }
-        assert_eq!((fates.of("a"), fates.index.len(), fates.known.len()), (None, REMEMBERED, REMEMBERED));
+        assert_eq!((fates.of("a"), fates.index.len()), (None, fates.known.len()));
+        assert!(fates.known.len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn a_reader_that_has_more_than_is_remembered_costs_the_others_no_more_than_their_room() {
+        let mut fates = Fates::default();
+        let in_hand = 3 * REMEMBERED;
+        for number in 0..in_hand {
+            fates.hand_out(&id(&format!("h{number}")), 1, true);
+        }
+        for number in 0..in_hand {
+            fates.settle(&number.to_string());
+            assert!(fates.known.len() <= 2 * in_hand);
+        }
+        for number in 0..in_hand {
+            assert_eq!(fates.of(&format!("h{number}")), Some(Fate::Unsettled(1)));
+            fates.settle(&format!("h{number}"));
+        }
+        fates.settle("one-more");
+        assert_eq!((fates.unsettled, fates.bytes, fates.index.len()), (0, 0, fates.known.len()));
+        while fates.known.len() > REMEMBERED {
+            fates.forget();
+        }
+        assert_eq!(fates.of("one-more"), Some(Fate::Settled));
     }
 
     #[test]
@@ -192,6 +222,7 @@ mod tests {
         }
         assert_eq!((fates.of("a"), fates.of("0")), (Some(Fate::Unsettled(7)), None));
         fates.settle("a");
-        assert_eq!((fates.unsettled, fates.bytes, fates.known.len()), (0, 0, REMEMBERED));
+        assert_eq!((fates.unsettled, fates.bytes), (0, 0));
+        assert!((REMEMBERED - AT_ONCE..=REMEMBERED).contains(&fates.known.len()));
     }
 }

@@ -249,9 +249,9 @@ impl MessageRow {
         self.own.text(&self.raw)
     }
 
-    /// Bytes of [`MessageRow::json_text`].
+    /// Bytes of the text that it keeps: its own, or the frame's that it came in.
     pub(crate) fn len(&self) -> usize {
-        self.own.len()
+        self.raw.len()
     }
 
     fn text<'a>(&'a self, text: &'a Text) -> Option<&'a str> {

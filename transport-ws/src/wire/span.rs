@@ -27,10 +27,6 @@ impl Span {
         self.start == self.end
     }
 
-    pub(super) fn len(self) -> usize {
-        (self.end - self.start) as usize
-    }
-
     pub(super) fn text(self, raw: &Utf8Bytes) -> &str {
         raw.as_str().get(self.start as usize..self.end as usize).unwrap_or_default()
     }

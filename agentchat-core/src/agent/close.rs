@@ -74,9 +74,10 @@ impl Agent {
         let owner = &self.owner;
         let Progress { serving, report, done } = progress;
         owner.mark_closing(mode);
+        // First: one that follows must not take the lead while it is closed, or when it was by half.
+        owner.end_heartbeat(end).await;
         // Who asks in the same breath is not late, however little there is to do.
         yield_now().await;
-        owner.end_heartbeat(end).await;
         if report.is_none() {
             *serving = owner.serving();
         }

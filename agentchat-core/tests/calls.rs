@@ -48,6 +48,21 @@ async fn opening_an_inbox_for_one_peer_delays_no_call_to_another() {
     assert!(opening.await.expect("no panic"));
 }
 
+#[tokio::test]
+async fn the_deadline_in_a_request_is_counted_from_when_the_call_began() {
+    let network = Loopback::new();
+    let connector = Scripted::new(&network, "alice");
+    connector.change(|script| script.subscribe_takes = Duration::from_millis(20));
+    let (alice, mut bob) = (connector.start().await, Peer::start(&network, "bob").await);
+    let request = CallRequest::new(Body::text("x")).with_timeout(60 * SECOND);
+    let mut calling = Box::pin(alice.call(bob.agent.address(), request));
+    assert!(calling.as_mut().now_or_never().is_none(), "an inbox for the answers is being opened");
+    let begun = SystemTime::now();
+    let _call = calling.await.expect("sent");
+    let deadline = bob.request().await.deadline.expect("it has one");
+    assert!(deadline <= begun + 60 * SECOND, "it would be run when nobody waits any more");
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_calls_to_a_new_peer_at_once_open_one_inbox() {
     let network = Loopback::new();

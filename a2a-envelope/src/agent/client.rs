@@ -207,11 +207,12 @@ impl A2aClient {
     }
 
     async fn begin(&self, peer: &Address, plan: Plan) -> Result<A2aCall, A2aError> {
+        let listens = plan.timeout.saturating_add(plan.keep);
+        // First: what is found when nobody here waits any more must be found too late.
+        let request = self.core_request(&plan, listens);
         let now = self.clock.now();
         let mut calls = Calls::new(CallLimits::default().with_keep(plan.keep));
         calls.open(&plan.id, plan.after, Some(now.saturating_add(plan.timeout)), plan.reader, now)?;
-        let listens = plan.timeout.saturating_add(plan.keep);
-        let request = self.core_request(&plan, listens);
         let listens = Instant::now().checked_add(listens).unwrap_or_else(Instant::now);
         let span = self.span_of(&plan, &request);
         let replies = self.sent(&plan, &span, self.agent.call(peer, request)).await?;
@@ -224,8 +225,8 @@ impl A2aClient {
     /// its key.
     async fn again(&self, peer: &Address, plan: Plan, mut call: A2aCall) -> Result<A2aCall, A2aError> {
         if call.hears_for(plan.timeout) {
-            let deadline = self.clock.now().saturating_add(plan.timeout);
             let request = self.core_request(&plan, plan.timeout);
+            let deadline = self.clock.now().saturating_add(plan.timeout);
             let span = self.span_of(&plan, &request);
             match self.sent(&plan, &span, self.agent.call_again(peer, request)).await {
                 // Its inbox is gone.

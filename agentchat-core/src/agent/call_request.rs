@@ -154,6 +154,7 @@ impl CallRequest {
         &self,
         content: &Outbound,
         inbox: Address,
+        deadline: Option<SystemTime>,
         network: &Capabilities,
     ) -> Result<Outbound> {
         let mut message = content.clone();
@@ -161,7 +162,7 @@ impl CallRequest {
             message.body = body;
             network.check(&message)?;
         }
-        message.deadline = self.deadline();
+        message.deadline = deadline;
         Ok(message.with_reply_to(inbox))
     }
 

@@ -65,14 +65,14 @@ impl Agent {
     /// As [`Agent::call`]; [`NotFound`](ErrorKind::NotFound) when no call under this correlation id is under way.
     pub async fn call_again(&self, peer: &Address, request: CallRequest) -> Result<()> {
         self.check_calls("call")?;
+        let (deadline, end) = (request.deadline(), after(Instant::now(), request.timeout));
         let correlation_id = request.correlation()?;
         let content = request.content(peer, correlation_id.clone(), self.capabilities())?;
         let Some(inbox) = self.shared.replies.calls.repeat(&correlation_id, &request.client_msg_id) else {
             let what = "no call under this correlation id is under way";
             return Err(Error::new(ErrorKind::NotFound, "call", what).with_reached(Reached::No));
         };
-        let message = request.message(&content, inbox, self.capabilities())?;
-        let end = after(Instant::now(), request.timeout);
+        let message = request.message(&content, inbox, deadline, self.capabilities())?;
         let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
         let late = || {
             let what = "the time was over before the request was with the network";

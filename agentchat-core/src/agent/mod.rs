@@ -187,6 +187,8 @@ impl Agent {
     /// that nobody serves.
     pub async fn call(&self, peer: &Address, request: CallRequest) -> Result<Call> {
         self.check_calls("call")?;
+        // Before the end here: a request that is found when nobody waits any more must be found too late.
+        let deadline = request.deadline();
         let end = after(Instant::now(), request.timeout);
         let late = |reached| {
             let what = "the call's time was over before the request was with the network";
@@ -202,7 +204,7 @@ impl Agent {
             request.private_inbox,
         );
         let (inbox, registered) = timeout_at(end, inbox).await.map_err(|_| late(Reached::No))??;
-        let message = request.message(&content, inbox, self.capabilities())?;
+        let message = request.message(&content, inbox, deadline, self.capabilities())?;
         let sent = timeout_at(end, self.shared.transmit_once(&content, &message)).await;
         sent.map_err(|_| late(Reached::Unknown))??;
         Ok(Call::new(correlation_id, registered, end))

@@ -55,13 +55,26 @@ pub(crate) async fn serve(mut stream: TcpStream, id: ConnectionId, shared: Arc<S
     let session = Session::new(shared.profile, &info, credentials, shared.started.elapsed());
     let (reader, writer) = stream.split();
     let connection = Connection { id, shared: &shared, outbox: &outbox };
-    tokio::select! {
+    let said_all = tokio::select! {
         biased;
-        () = outbox.wait_cut() => {}
-        () = write_out(writer, &outbox) => {}
-        () = connection.read_in(reader, session) => {}
-    }
+        () = outbox.wait_cut() => false,
+        () = write_out(writer, &outbox) => true,
+        () = connection.read_in(reader, session) => false,
+    };
     drop(member);
+    if said_all {
+        tokio::select! {
+            () = outbox.wait_cut() => {}
+            _ = tokio::time::timeout(LINGER, read_off(stream)) => {}
+        }
+    }
+}
+
+/// Until the client closes its side, too. A socket that is dropped with something unread in it is reset, and the
+/// client may lose what was written last: why it was closed.
+async fn read_off(mut stream: TcpStream) {
+    let mut buffer = vec![0; READ_BUFFER];
+    while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
 }
 
 struct Connection<'a> {
@@ -235,5 +248,7 @@ async fn write_out(mut writer: WriteHalf<'_>, outbox: &Outbox) {
 const UNRECOGNIZED: &str = "unrecognized mq9 subject";
 const WORKERS: u64 = 64;
 const READ_BUFFER: usize = 16 * 1024;
+/// What a client gets for closing its side.
+const LINGER: Duration = Duration::from_secs(1);
 /// As nats-server by default: a client that takes nothing for so long is cut.
 const WRITE_DEADLINE: Duration = Duration::from_secs(10);

@@ -54,21 +54,6 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_ended_is_not_reset_under_a_client_that_still_writes() {
-    for wire in PROFILES {
-        let broker = broker(wire).await;
-        let mut raw = Raw::connect(broker.port()).await;
-        broker.faults().expire_logins(true);
-        let heard = errors(&raw.until_closed().await);
-        assert!(heard.iter().any(|error| error.contains("Authentication Expired")), "{heard:?}");
-        // A client that fails to write may never look at what it was told.
-        for _ in 0..3 {
-            raw.say("PING\r\n").await;
-        }
-    }
-}
-
-#[tokio::test]
 async fn an_ordinary_nats_client_sends_and_fetches() {
     for wire in PROFILES {
         let broker = broker(wire).await;

@@ -95,6 +95,7 @@ mod names;
 use std::fmt;
 use std::future::Future;
 
+use futures_util::FutureExt;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
@@ -151,25 +152,30 @@ macro_rules! message_span {
 pub(crate) use message_span;
 
 /// Runs a verb in its span and notes how it ended.
-pub(crate) async fn observed<T>(span: Span, verb: impl Future<Output = Result<T>>) -> Result<T> {
-    observed_by(span, verb, |error: &Error| error.kind().as_str()).await
+pub(crate) fn observed<T>(
+    span: Span,
+    verb: impl Future<Output = Result<T>>,
+) -> impl Future<Output = Result<T>> {
+    observed_by(span, verb, |error: &Error| error.kind().as_str())
 }
 
 /// The same for errors that have no kind of their own.
-pub(crate) async fn observed_by<T, E>(
+pub(crate) fn observed_by<T, E>(
     span: Span,
     verb: impl Future<Output = std::result::Result<T, E>>,
     kind: impl Fn(&E) -> &'static str,
-) -> std::result::Result<T, E> {
-    if span.is_disabled() {
-        return verb.await;
-    }
-    let ended = verb.instrument(span.clone()).await;
-    span.record("outcome", if ended.is_ok() { "ok" } else { "error" });
-    if let Err(error) = &ended {
-        span.record("error_kind", kind(error));
-    }
-    ended
+) -> impl Future<Output = std::result::Result<T, E>> {
+    // Not an `async fn`, which would hold the verb twice and more and copy it from one place to the next.
+    let noted = span.clone();
+    verb.instrument(span).inspect(move |ended| {
+        if noted.is_disabled() {
+            return;
+        }
+        noted.record("outcome", if ended.is_ok() { "ok" } else { "error" });
+        if let Err(error) = ended {
+            noted.record("error_kind", kind(error));
+        }
+    })
 }
 
 impl fmt::Display for Digest<'_> {

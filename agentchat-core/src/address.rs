@@ -85,6 +85,16 @@ impl Address {
         &self.as_str()[self.name as usize..]
     }
 
+    /// Whether its scheme is `scheme`.
+    pub(crate) fn has_scheme(&self, scheme: &str) -> bool {
+        self.text.as_bytes()[..self.scheme as usize] == *scheme.as_bytes()
+    }
+
+    /// Whether both have the same name, wherever they are.
+    pub(crate) fn has_name_of(&self, other: &Self) -> bool {
+        self.text.as_bytes()[self.name as usize..] == other.text.as_bytes()[other.name as usize..]
+    }
+
     /// The whole URI.
     pub fn as_str(&self) -> &str {
         self.text.as_str()

@@ -145,7 +145,7 @@ impl Capabilities {
         if self.disabled {
             return Err(disabled("send"));
         }
-        if !self.schemes.contains(&message.to.scheme()) {
+        if !self.schemes.iter().any(|scheme| message.to.has_scheme(scheme)) {
             let what =
                 format!("this transport sends to {:?}, not to {:?}", self.schemes, message.to.scheme());
             return Err(Error::new(ErrorKind::Invalid, "send", what));

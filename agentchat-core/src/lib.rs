@@ -34,6 +34,7 @@ mod message;
 mod numbers;
 mod options;
 mod resilient;
+mod rows;
 mod session;
 pub mod store;
 pub mod telemetry;

@@ -14,6 +14,11 @@ impl MediaType {
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
+
+    /// How many bytes it has.
+    pub(crate) fn size(&self) -> usize {
+        self.0.as_bytes().len()
+    }
 }
 
 impl Deref for MediaType {

@@ -1,4 +1,4 @@
-//! The rows of an inbox, by number.
+//! What comes and goes in the order of its numbers: the rows of an inbox, the messages of an outbox.
 
 use std::collections::VecDeque;
 
@@ -16,6 +16,10 @@ pub(crate) struct Rows<T> {
 impl<T> Rows<T> {
     pub(crate) fn len(&self) -> usize {
         self.order.len() - self.gone
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Puts `row` in under `number`, which is larger than any before.
@@ -53,7 +57,7 @@ impl<T> Rows<T> {
             self.gone = 0;
         }
         let row = self.places[place].take();
-        if self.len() == 0 && self.places.len() > SPARE {
+        if self.is_empty() && self.places.len() > SPARE {
             *self = Self::default();
         }
         row
@@ -128,6 +132,6 @@ mod tests {
         for number in 0..120_000 {
             rows.remove(number);
         }
-        assert!(rows.len() == 0 && rows.places.capacity() == 0);
+        assert!(rows.is_empty() && rows.places.capacity() == 0);
     }
 }

@@ -18,13 +18,13 @@ use super::hub::Luck;
 use super::keyed::Keyed;
 use super::moment::Moment;
 use super::row::Row;
-use super::rows::Rows;
 use super::stored::Stored;
 use super::view::{Ahead, Place, View};
 use crate::delivery::Delivery;
 use crate::error::Result;
 use crate::id::ConversationId;
 use crate::message::{Body, Outbound};
+use crate::rows::Rows;
 use crate::transport::ReplayRange;
 
 /// An inbox of the network. Its rows stay until they are acknowledged or expire.
@@ -90,7 +90,7 @@ impl InboxState {
     pub(crate) fn has_room(&self, message: &Outbound, limits: InboxLimits) -> bool {
         let cost = message.body.bytes.len() + message.headers.size() + OVERHEAD;
         let full = self.rows.len() >= limits.messages || self.bytes.saturating_add(cost) > limits.bytes;
-        !full || self.rows.len() == 0
+        !full || self.rows.is_empty()
     }
 
     /// Ends when there may be room. Room that comes before it is awaited counts.

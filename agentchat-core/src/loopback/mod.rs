@@ -17,7 +17,6 @@ mod moment;
 mod reader;
 mod registry;
 mod row;
-mod rows;
 mod staged;
 mod stored;
 mod view;

@@ -1,14 +1,14 @@
 //! Sending in the sender's own turn: where there is a connection and nothing is before a message, its sender
 //! makes the attempt, and the session's task only hears of it when it does not end at once.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
 use tokio::task::coop;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::core::{Core, Done};
 use super::driver::of_attachment;
@@ -53,6 +53,7 @@ pub(super) async fn send(shared: &Arc<Shared>, message: &Outbound, limit: Durati
     if !coop::has_budget_remaining() {
         coop::consume_budget().await;
     }
+    let message = Arc::new(message.clone());
     let begun = {
         let mut core = shared.lock();
         core.check_open("send")?;
@@ -75,11 +76,26 @@ pub(super) async fn send(shared: &Arc<Shared>, message: &Outbound, limit: Durati
 pub(super) async fn attempt(transport: Arc<dyn Transport>, attempt: Attempt, limit: Duration) -> Done {
     let span = spans::attempt(&attempt);
     let sent = async {
-        let sent = timeout(limit, transport.send(&attempt.message)).await;
-        sent.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "send", super::driver::SILENT)))
+        let sent = within(limit, transport.send(&attempt.message)).await;
+        sent.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, "send", super::driver::SILENT)))
     };
     let sent = observed(span, sent).await;
     Done::Sent(attempt.ticket, attempt.number, sent.map_err(of_attachment))
+}
+
+/// What comes of `call`, or `None` when the time is over. What ends at once needs no timer, which takes longer to
+/// make than many a call.
+async fn within<T>(limit: Duration, mut call: BoxFuture<'_, T>) -> Option<T> {
+    let mut over = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(answer) = call.as_mut().poll(cx) {
+            return Poll::Ready(Some(answer));
+        }
+        // It has its turn also when the call has used up what the task may do in one.
+        let over = over.get_or_insert_with(|| Box::pin(coop::unconstrained(sleep(limit))));
+        over.as_mut().poll(cx).map(|()| None)
+    })
+    .await
 }
 
 async fn attempt_once(
@@ -162,8 +178,7 @@ impl std::fmt::Debug for Line {
 }
 
 impl Core {
-    fn begin_direct(&mut self, message: &Outbound, now: Instant) -> Result<Begun> {
-        let message = message.clone();
+    fn begin_direct(&mut self, message: Arc<Outbound>, now: Instant) -> Result<Begun> {
         let wall = message.deadline.map_or(SystemTime::UNIX_EPOCH, |_| SystemTime::now());
         let Some(transport) = self.line.transport.clone().filter(|_| self.sends.is_open(&message)) else {
             return self.sends.send(message, now, SystemTime::now()).map(Begun::Queued);
@@ -210,6 +225,38 @@ impl Core {
                     || Error::new(ErrorKind::Disconnected, "send", "the connection was lost on the way");
                 Ended::Known(Err(error.unwrap_or_else(gone).with_reached(Reached::Unknown)))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_uses_up_every_turn_of_its_task_ends_in_time_all_the_same() {
+        let restless = async {
+            loop {
+                coop::consume_budget().await;
+            }
+        };
+        let answer: Option<()> = within(Duration::from_millis(20), Box::pin(restless)).await;
+        assert_eq!(answer, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_has_its_whole_time_and_no_more() {
+        let limit = Duration::from_secs(1);
+        for (takes, answer) in
+            [(Duration::ZERO, Some(7)), (limit - Duration::from_millis(2), Some(7)), (limit * 2, None)]
+        {
+            let call = async move {
+                sleep(takes).await;
+                7
+            };
+            let start = Instant::now();
+            assert_eq!(within(limit, Box::pin(call)).await, answer);
+            assert!(start.elapsed() <= limit + Duration::from_millis(2), "{:?}", start.elapsed());
         }
     }
 }

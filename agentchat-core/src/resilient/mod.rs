@@ -175,11 +175,18 @@ impl Resilient {
         if let Err(error) = self.check(&message) {
             return Err(Box::new((message, error)));
         }
+        let message = Arc::new(message);
         let place = self.shared.change(|core, now| match core.check_open("send") {
             Ok(()) => core.sends.offer(message, now, SystemTime::now()),
             Err(error) => Err(Box::new((message, error))),
-        })?;
-        Ok(Sending::new(Arc::clone(&self.shared), place))
+        });
+        match place {
+            Ok(place) => Ok(Sending::new(Arc::clone(&self.shared), place)),
+            Err(refused) => {
+                let (message, error) = *refused;
+                Err(Box::new((Arc::unwrap_or_clone(message), error)))
+            }
+        }
     }
 
     /// The messages that were given up while nobody waited for them, or that stood behind one whose sender was
@@ -204,7 +211,7 @@ impl Resilient {
 
     /// Agents are known by name: an address of that name on another host of this network is no other.
     fn check(&self, message: &Outbound) -> Result<()> {
-        if self.options.skip_own && message.to.name() == self.address.name() {
+        if self.options.skip_own && message.to.has_name_of(&self.address) {
             let what = "a message to oneself would never be seen: `ResilientOptions::skip_own` is on";
             return Err(Error::new(ErrorKind::Invalid, "send", what));
         }

@@ -4,6 +4,7 @@ mod failing;
 mod keeping;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::oneshot;
@@ -29,7 +30,7 @@ pub(super) struct Sends {
     /// By the number of the waiter; those that still wait for room are not in it.
     tickets: HashMap<u64, Ticket>,
     /// Who waits for room, first come first served: one entry for each future that waits.
-    queue: VecDeque<(Outbound, Waiter)>,
+    queue: VecDeque<(Arc<Outbound>, Waiter)>,
     expiry: BTreeSet<(Instant, u64)>,
     next: u64,
     ended: bool,
@@ -68,7 +69,7 @@ impl Sends {
     }
 
     /// Takes a message in, or puts its sender at the end of those who wait for room.
-    pub(super) fn send(&mut self, message: Outbound, now: Instant, wall: SystemTime) -> Result<Place> {
+    pub(super) fn send(&mut self, message: Arc<Outbound>, now: Instant, wall: SystemTime) -> Result<Place> {
         match self.offer(message, now, wall) {
             Ok(place) => Ok(place),
             Err(refused) if refused.1.kind() == ErrorKind::Backpressure => {
@@ -85,10 +86,10 @@ impl Sends {
     /// Takes a message in if there is room for it now and nobody waits for room.
     pub(super) fn offer(
         &mut self,
-        message: Outbound,
+        message: Arc<Outbound>,
         now: Instant,
         wall: SystemTime,
-    ) -> std::result::Result<Place, Box<(Outbound, Error)>> {
+    ) -> std::result::Result<Place, Box<(Arc<Outbound>, Error)>> {
         let may_wait = !self.outbox.knows(&message.client_msg_id) && !self.outbox.is_too_large(&message);
         if !self.queue.is_empty() && may_wait {
             let error = Error::new(ErrorKind::Backpressure, "send", "others wait for room in the outbox");
@@ -109,7 +110,7 @@ impl Sends {
     /// attempt, and nobody waits for it yet.
     pub(super) fn begin(
         &mut self,
-        message: Outbound,
+        message: Arc<Outbound>,
         now: Instant,
         wall: SystemTime,
     ) -> Result<std::result::Result<Attempt, Place>> {

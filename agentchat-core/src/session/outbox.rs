@@ -28,7 +28,7 @@ mod limits;
 mod rate_gate;
 mod verdict;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -47,6 +47,7 @@ use self::rate_gate::RateGate;
 use crate::error::{Error, ErrorKind, Reached};
 use crate::id::ClientMsgId;
 use crate::message::Outbound;
+use crate::rows::Rows;
 use crate::session::backoff::{Backoff, BackoffPolicy, FAR};
 use crate::session::rate::RateLimits;
 
@@ -58,7 +59,8 @@ pub(crate) struct Outbox {
     retry: BackoffPolicy,
     dedup: bool,
     connected: bool,
-    entries: BTreeMap<Ticket, Entry>,
+    /// By ticket.
+    entries: Rows<Entry>,
     ids: HashMap<ClientMsgId, Ticket>,
     lanes: Lanes,
     agenda: Agenda,
@@ -82,7 +84,7 @@ impl Outbox {
             retry,
             dedup,
             connected: false,
-            entries: BTreeMap::new(),
+            entries: Rows::default(),
             ids: HashMap::new(),
             lanes: Lanes::default(),
             agenda: Agenda::default(),
@@ -103,13 +105,14 @@ impl Outbox {
     /// `Conflict` when its id is in the queue with another content, `Timeout` when it is past its deadline.
     pub(crate) fn push(
         &mut self,
-        message: Outbound,
+        message: impl Into<Arc<Outbound>>,
         now: Instant,
         wall: SystemTime,
     ) -> std::result::Result<Queued, Box<Refused>> {
+        let message = message.into();
         let refuse = |message, kind, why| Err(Box::new(Refused { message, error: refusal(kind, why) }));
         if let Some(ticket) = self.ids.get(&message.client_msg_id).copied() {
-            let known = self.entries.get_mut(&ticket).filter(|entry| *entry.message == message);
+            let known = self.entries.get_mut(ticket.0).filter(|entry| entry.message == message);
             let Some(entry) = known else { return refuse(message, ErrorKind::Conflict, REUSED.to_owned()) };
             entry.holders += 1;
             return Ok(Queued::Joined(ticket));
@@ -162,28 +165,28 @@ impl Outbox {
     /// A sender stopped waiting for `ticket` before it learned the outcome. Returns whether the message left
     /// the queue: it does when no attempt was made, nobody else waits for it and it is not the queue's own.
     pub(crate) fn withdraw(&mut self, ticket: Ticket) -> bool {
-        let Some(entry) = self.entries.get_mut(&ticket) else { return false };
+        let Some(entry) = self.entries.get_mut(ticket.0) else { return false };
         entry.holders = entry.holders.saturating_sub(1);
         entry.holders == 0 && entry.attempts == 0 && !entry.owned && self.remove(ticket).is_some()
     }
 
     /// The message is the queue's own from now on: whoever joins it and stops waiting takes nothing away.
     pub(crate) fn keep(&mut self, ticket: Ticket) {
-        if let Some(entry) = self.entries.get_mut(&ticket) {
+        if let Some(entry) = self.entries.get_mut(ticket.0) {
             entry.owned = true;
         }
     }
 
     /// What stands behind `ticket` in its conversation, in order.
     pub(crate) fn behind(&self, ticket: Ticket) -> Vec<Ticket> {
-        let conversation = self.entries.get(&ticket).and_then(|entry| entry.message.conversation.as_ref());
+        let conversation = self.entries.get(ticket.0).and_then(|entry| entry.message.conversation.as_ref());
         self.lanes.behind(conversation, ticket)
     }
 
     /// Tries a parked message again, with a fresh count of attempts and the original deadline. Returns
     /// whether it does: what is not parked or is past its deadline stays as it is.
     pub(crate) fn resume(&mut self, ticket: Ticket, now: Instant) -> bool {
-        let Some(entry) = self.entries.get_mut(&ticket) else { return false };
+        let Some(entry) = self.entries.get_mut(ticket.0) else { return false };
         if entry.state != State::Parked || entry.is_past(now) {
             return false;
         }
@@ -199,7 +202,7 @@ impl Outbox {
     /// Hands a message back and lets its conversation go on. Not while an attempt is under way: it could
     /// still be accepted.
     pub(crate) fn discard(&mut self, ticket: Ticket) -> Option<Outbound> {
-        self.entries.get(&ticket).filter(|entry| entry.state != State::InFlight)?;
+        self.entries.get(ticket.0).filter(|entry| entry.state != State::InFlight)?;
         self.remove(ticket).map(|entry| Arc::unwrap_or_clone(entry.message))
     }
 
@@ -220,12 +223,12 @@ impl Outbox {
 
     /// What is in the queue, in the order it came.
     pub(crate) fn pending(&self) -> impl Iterator<Item = Pending<'_>> {
-        self.entries.iter().map(|(ticket, entry)| entry.report(*ticket))
+        self.entries.iter().map(|(ticket, entry)| entry.report(Ticket(ticket)))
     }
 
     /// Where `ticket` stands; `None` when it has ended.
     pub(crate) fn get(&self, ticket: Ticket) -> Option<Pending<'_>> {
-        self.entries.get(&ticket).map(|entry| entry.report(ticket))
+        self.entries.get(ticket.0).map(|entry| entry.report(ticket))
     }
 
     /// Whether nothing is in the queue.
@@ -247,7 +250,7 @@ impl Outbox {
         let first = self.lanes.join(entry.message.conversation.as_ref(), ticket);
         entry.state = if first { State::Ready } else { State::Waiting };
         self.agenda.add(ticket, &entry);
-        self.entries.insert(ticket, entry);
+        self.entries.push(ticket.0, entry);
         ticket
     }
 
@@ -264,7 +267,7 @@ impl Outbox {
 
     /// Every change of state goes through here, so that the indexes follow.
     fn turn(&mut self, ticket: Ticket, state: State) -> Option<&mut Entry> {
-        let entry = self.entries.get_mut(&ticket)?;
+        let entry = self.entries.get_mut(ticket.0)?;
         self.agenda.remove(ticket, entry);
         entry.state = state;
         self.agenda.add(ticket, entry);
@@ -287,7 +290,7 @@ impl Outbox {
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
-        let entry = self.entries.remove(&ticket)?;
+        let entry = self.entries.remove(ticket.0)?;
         self.agenda.remove(ticket, &entry);
         self.ids.remove(&entry.message.client_msg_id);
         self.unreported.remove(&ticket);
@@ -303,7 +306,7 @@ impl Outbox {
     }
 
     fn is_waiting(&self, ticket: Ticket) -> bool {
-        self.entries.get(&ticket).is_some_and(|entry| entry.state == State::Waiting)
+        self.entries.get(ticket.0).is_some_and(|entry| entry.state == State::Waiting)
     }
 }
 

@@ -196,8 +196,8 @@ impl World {
         let (id, until) = (message.client_msg_id.clone(), after(self.now, TIMEOUT));
         self.ledger.handed_in(&self.sends, &message);
         let place = match wait {
-            true => self.sends.send(message, self.now, self.wall()).expect("valid"),
-            false => match self.sends.offer(message, self.now, self.wall()) {
+            true => self.sends.send(message.into(), self.now, self.wall()).expect("valid"),
+            false => match self.sends.offer(message.into(), self.now, self.wall()) {
                 Ok(place) => place,
                 Err(refused) => return assert_eq!(refused.1.kind(), ErrorKind::Backpressure),
             },
@@ -213,7 +213,7 @@ impl World {
         }
         let (id, until) = (message.client_msg_id.clone(), after(self.now, TIMEOUT));
         self.ledger.handed_in(&self.sends, &message);
-        let place = match self.sends.begin(message, self.now, self.wall()).expect("valid") {
+        let place = match self.sends.begin(message.into(), self.now, self.wall()).expect("valid") {
             Err(place) => place,
             Ok(attempt) => {
                 self.ledger.started(&self.sends, &attempt.message);

@@ -16,12 +16,12 @@ impl Outbox {
     /// messages that fills the window holds back all others: that is what urgent means.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<Action> {
         if let Some(ticket) = self.unreported.pop_first()
-            && let Some(error) = self.entries.get(&ticket).and_then(|entry| entry.error.clone())
+            && let Some(error) = self.entries.get(ticket.0).and_then(|entry| entry.error.clone())
         {
             return Some(Action::Parked(ticket, error));
         }
         if let Some(ticket) = self.agenda.expired(now) {
-            let cause = self.entries.get(&ticket).and_then(|entry| entry.error.clone());
+            let cause = self.entries.get(ticket.0).and_then(|entry| entry.error.clone());
             let error = self.park(ticket, expired(cause))?;
             return Some(Action::Parked(ticket, error));
         }
@@ -71,7 +71,7 @@ impl Outbox {
         now: Instant,
         rng: &mut fastrand::Rng,
     ) -> Outcome {
-        let Some(entry) = self.entries.get_mut(&ticket) else { return Outcome::Ignored };
+        let Some(entry) = self.entries.get_mut(ticket.0) else { return Outcome::Ignored };
         let error = match result {
             Ok(receipt) if (1..=entry.attempts).contains(&number) => {
                 self.remove(ticket);
@@ -121,7 +121,7 @@ impl Outbox {
     pub(crate) fn on_disconnected(&mut self) {
         self.connected = false;
         for ticket in self.agenda.in_flight().clone() {
-            let Some(entry) = self.entries.get_mut(&ticket) else { continue };
+            let Some(entry) = self.entries.get_mut(ticket.0) else { continue };
             entry.may_have_arrived = true;
             let exhausted = self.retry.exhausted(entry.tries);
             if self.dedup && !exhausted {

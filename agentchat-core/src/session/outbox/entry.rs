@@ -36,7 +36,7 @@ impl Queued {
 /// A message that was not taken, handed back.
 #[derive(Debug)]
 pub(crate) struct Refused {
-    pub(crate) message: Outbound,
+    pub(crate) message: Arc<Outbound>,
     /// Backpressure: try again when [`fits`](super::Outbox::fits) says so. Any other kind is final.
     pub(crate) error: Error,
 }
@@ -162,7 +162,7 @@ pub(super) struct Entry {
 impl Entry {
     /// A message that one sender waits for.
     pub(super) fn new(
-        message: Outbound,
+        message: Arc<Outbound>,
         cost: usize,
         deadline: Option<Instant>,
         retry: BackoffPolicy,
@@ -181,7 +181,7 @@ impl Entry {
             error: None,
             position,
             noted: None,
-            message: Arc::new(message),
+            message,
         }
     }
 

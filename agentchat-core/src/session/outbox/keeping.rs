@@ -38,7 +38,7 @@ impl Outbox {
             let left = message.deadline.map(|deadline| deadline.duration_since(wall).unwrap_or_default());
             let deadline = left.map(|left| now + left.min(FAR));
             let cost = cost(&message);
-            let mut entry = Entry::new(message, cost, deadline, self.retry, position);
+            let mut entry = Entry::new(message.into(), cost, deadline, self.retry, position);
             (entry.holders, entry.owned) = (0, true);
             (entry.attempts, entry.noted) = (attempts, Some(attempts));
             let reason = reason.map(|reason| {
@@ -76,7 +76,7 @@ impl Outbox {
 
     /// Parks what is not under way nor parked already; whoever asks for it tells of it.
     pub(crate) fn set_aside(&mut self, ticket: Ticket, error: Error) -> Option<Arc<Error>> {
-        let state = self.entries.get(&ticket)?.state;
+        let state = self.entries.get(ticket.0)?.state;
         if matches!(state, State::InFlight | State::Parked) { None } else { self.park(ticket, error) }
     }
 
@@ -96,7 +96,7 @@ impl Outbox {
         let Some(journal) = &mut self.journal else { return Stored::Nothing };
         match journal.on_done(id, result, now, rng) {
             Noted::Saved(ticket, attempts) => {
-                let Some(entry) = self.entries.get_mut(&ticket) else { return Stored::Nothing };
+                let Some(entry) = self.entries.get_mut(ticket.0) else { return Stored::Nothing };
                 entry.noted = Some(attempts);
                 if entry.state == State::Keeping {
                     self.settle(ticket);
@@ -104,7 +104,7 @@ impl Outbox {
                 Stored::Kept(ticket)
             }
             Noted::Delayed(ticket, error) => {
-                if let Some(entry) = self.entries.get_mut(&ticket) {
+                if let Some(entry) = self.entries.get_mut(ticket.0) {
                     entry.error = Some(Arc::new(error));
                 }
                 Stored::Nothing
@@ -131,7 +131,7 @@ impl Outbox {
     /// Gives a message that is not under way its state: by its place in its lane, and by what the store
     /// has to know first.
     pub(super) fn settle(&mut self, ticket: Ticket) {
-        let Some(entry) = self.entries.get_mut(&ticket) else { return };
+        let Some(entry) = self.entries.get_mut(ticket.0) else { return };
         let first = self.lanes.is_first(entry.message.conversation.as_ref(), ticket);
         let idle = if first { State::Ready } else { State::Waiting };
         let Some(journal) = &mut self.journal else {
@@ -160,7 +160,7 @@ impl Outbox {
         }
         let idle = |entry: &Entry| matches!(entry.state, State::Ready | State::Waiting);
         let unnoted = self.entries.iter().filter(|(_, entry)| entry.noted == Some(0) && idle(entry));
-        for ticket in unnoted.map(|(ticket, _)| *ticket).collect::<Vec<_>>() {
+        for ticket in unnoted.map(|(ticket, _)| Ticket(ticket)).collect::<Vec<_>>() {
             self.settle(ticket);
         }
     }

@@ -70,7 +70,7 @@ impl Default for OutboxLimits {
 pub(super) fn cost(message: &Outbound) -> usize {
     let tags: usize = message.tags.iter().map(String::len).sum();
     let key = message.key.as_ref().map_or(0, String::len);
-    let body = message.body.bytes.len() + message.body.media_type.len();
+    let body = message.body.bytes.len() + message.body.media_type.size();
     OVERHEAD + body + message.headers.size() + key + tags
 }
 

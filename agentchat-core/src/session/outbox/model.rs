@@ -154,7 +154,7 @@ impl Pair {
                 self.pushed(queued.ticket(), message, lane);
             }
             Err(refused) => {
-                assert_eq!(refused.message, message);
+                assert_eq!(*refused.message, message);
                 let kind = if deadline == Some(0) { ErrorKind::Timeout } else { ErrorKind::Backpressure };
                 assert_eq!(refused.error.kind(), kind);
                 assert!(!room || deadline == Some(0));
@@ -323,7 +323,7 @@ impl Pair {
             item.state = State::Ready;
             item.tries = 0;
             // It need not be kept anew if the store did not hear of its parking.
-            item.noted = self.outbox.entries[&item.ticket].noted;
+            item.noted = self.outbox.entries.get(item.ticket.0).expect("it is there").noted;
             self.unreported.remove(&item.ticket);
         }
     }

@@ -56,7 +56,7 @@ impl Outbox {
         }
         loop {
             let ticket = self.agenda.first_ready()?;
-            let entry = self.entries.get(&ticket)?;
+            let entry = self.entries.get(ticket.0)?;
             let Err(limited) = self.gate.rate.take(entry.message.conversation.as_ref(), now) else {
                 return Some(ticket);
             };

@@ -48,7 +48,7 @@ fn a_full_queue_hands_the_message_back_by_count_and_by_bytes() {
         assert!(!bench.outbox.fits(&message));
         let refused = bench.outbox.push(message.clone(), bench.now, WALL).expect_err("full");
         assert_eq!((refused.error.kind(), refused.error.reached()), (kind, Reached::No));
-        assert_eq!(refused.message, message);
+        assert_eq!(*refused.message, message);
     }
 }
 

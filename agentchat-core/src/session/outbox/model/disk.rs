@@ -60,7 +60,7 @@ impl Pair {
             owned: false,
             unknown: false,
             deadline: left.map(|left| self.now + left),
-            noted: self.outbox.entries[&ticket].noted,
+            noted: self.outbox.entries.get(ticket.0).expect("it is there").noted,
         });
         self.pushes += 1;
     }

@@ -60,6 +60,28 @@ async fn caught_up_comes_once_after_the_backlog_and_before_what_arrived_since() 
     assert_eq!(now(&mut events), ["more"]);
 }
 
+#[tokio::test]
+async fn a_reader_that_is_awake_leaves_a_sender_on_another_thread_some_time_and_then_has_what_came() {
+    let network = Loopback::new();
+    let bob = attach(&network, "bob").await;
+    let mut events = read(&bob, SubscribeOptions::own()).await;
+    assert_eq!(now(&mut events), ["|"]);
+    let mut left = 0;
+    for number in (0..100).map(|number| number.to_string()) {
+        let message = text(&bob, &number);
+        let sent = std::thread::scope(|threads| threads.spawn(|| bob.send(&message).now_or_never()).join());
+        sent.expect("no panic").expect("at once").expect("sent");
+        let mut had = now(&mut events);
+        if had.is_empty() {
+            left += 1;
+            had.extend(next(&mut events).await.body.as_str().map(str::to_owned));
+        }
+        assert_eq!(had, [number]);
+    }
+    // A test that is interrupted between two looks finds the time over.
+    assert!(left > 50, "{left} of 100 were left");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_full_bound_hides_no_backlog_behind_caught_up_and_does_not_withhold_it() {
     let network = Loopback::new();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
 use futures_util::future::BoxFuture;
@@ -34,6 +34,8 @@ pub(crate) struct Reader {
     waker: Waker,
     /// How often it may still look for a change before it goes to sleep.
     looks: usize,
+    /// Since when it has been leaving a change to be followed by others.
+    gathering: Option<std::time::Instant>,
     /// When the batch was given.
     received: SystemTime,
     pause: Option<Pause>,
@@ -65,6 +67,7 @@ impl Reader {
             batch: VecDeque::new(),
             waker: Waker::noop().clone(),
             looks: 0,
+            gathering: None,
             received: SystemTime::UNIX_EPOCH,
             pause: None,
             life: Box::pin(ends),
@@ -104,24 +107,32 @@ impl Reader {
             Some(Pause::Stall(stall)) => stall.as_mut().poll(cx).is_ready(),
             Some(Pause::Change(alarm)) => {
                 let due = alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready());
+                if !due && self.looks_again() {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 due || self.ahead.has_changed() || !self.waker.will_wake(cx.waker())
             }
         };
-        if over {
-            self.pause = None;
-            return Poll::Ready(());
-        }
-        let changes = matches!(self.pause, Some(Pause::Change(_)));
-        if changes && self.looks > 0 {
-            self.looks -= 1;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if self.life.as_mut().poll(cx).is_pending() && (!changes || self.ahead.sleeps()) {
+        let asleep = !over
+            && self.life.as_mut().poll(cx).is_pending()
+            && (matches!(self.pause, Some(Pause::Stall(_))) || self.ahead.sleeps());
+        if asleep {
             return Poll::Pending;
         }
         self.pause = None;
         Poll::Ready(())
+    }
+
+    /// Whether it is awake and looks again later: for a change, or for what follows one.
+    fn looks_again(&mut self) -> bool {
+        let awake = self.looks > 0;
+        if awake && self.ahead.has_changed() {
+            let since = self.gathering.get_or_insert_with(std::time::Instant::now);
+            return self.ahead.was_changed_elsewhere() && since.elapsed() < GATHERS;
+        }
+        self.looks = self.looks.saturating_sub(1);
+        awake
     }
 
     /// Gets a batch, or begins to wait for one.
@@ -163,7 +174,7 @@ impl Reader {
         };
         if !self.batch.is_empty() {
             self.received = SystemTime::now();
-            self.looks = LOOKS;
+            (self.looks, self.gathering) = (LOOKS, None);
         }
         Ok(())
     }
@@ -194,6 +205,11 @@ impl Drop for Reader {
 /// How often a reader that had something to read looks for more before it goes to sleep: waking a thread
 /// takes its sender longer than making some messages.
 const LOOKS: usize = 4;
+
+/// How long a reader that is awake leaves a change before it looks what it was, so that it gets what a fast
+/// sender on another thread makes meanwhile at once: row by row, the two would wait for each other's lock. In the
+/// meantime others have their turn.
+const GATHERS: Duration = Duration::from_micros(4);
 
 pub(crate) fn gone(operation: &'static str) -> Error {
     Error::new(ErrorKind::NotFound, operation, "no such inbox")

@@ -62,6 +62,8 @@ pub(crate) struct Ahead {
     stale: AtomicBool,
     /// [`AWAKE`], [`ASLEEP`] or [`CHANGED`].
     state: AtomicU8,
+    /// The thread that made the change, by its [`mark`].
+    changed_by: AtomicUsize,
 }
 
 impl View {
@@ -261,6 +263,7 @@ impl View {
         if !std::mem::take(&mut self.waits) {
             return None;
         }
+        self.ahead.changed_by.store(mark(), Ordering::Relaxed);
         match self.ahead.state.swap(CHANGED, Ordering::AcqRel) {
             ASLEEP => self.waker.take(),
             _ => None,
@@ -301,6 +304,11 @@ impl Ahead {
         self.state.load(Ordering::Acquire) == CHANGED
     }
 
+    /// Whether that was done by another thread than the one that asks.
+    pub(crate) fn was_changed_elsewhere(&self) -> bool {
+        self.has_changed() && self.changed_by.load(Ordering::Relaxed) != mark()
+    }
+
     /// The reader goes to sleep. Returns whether it may: a change since it began to wait wakes it from now on,
     /// and there was none before.
     pub(crate) fn sleeps(&self) -> bool {
@@ -312,6 +320,12 @@ impl Ahead {
     pub(crate) fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Acquire)
     }
+}
+
+/// A number that no other thread has which lives.
+fn mark() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
 }
 
 /// The reader looks for itself before it goes to sleep.
@@ -338,5 +352,9 @@ mod tests {
         assert!(!ahead.has_changed() && ahead.sleeps() && ahead.sleeps());
         assert!(view.wake().is_some() && ahead.has_changed());
         assert!(view.wake().is_none(), "it is woken once");
+        assert!(!ahead.was_changed_elsewhere());
+        view.sleep(Waker::noop());
+        std::thread::scope(|threads| threads.spawn(|| view.wake()).join()).expect("no panic");
+        assert!(ahead.was_changed_elsewhere());
     }
 }

@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::coop::consume_budget;
 
 use crate::batches;
 use crate::rig::pin;
@@ -170,10 +171,10 @@ async fn attach(kind: Kind, connector: impl Connector) -> Arc<dyn Transport> {
 }
 
 impl Sender {
-    async fn send(self, message: Outbound) {
+    async fn send(&self, message: &Outbound) {
         match self {
-            Self::Transport(transport) => transport.send(&message).await,
-            Self::Agent(agent) => agent.send(&message).await,
+            Self::Transport(transport) => transport.send(message).await,
+            Self::Agent(agent) => agent.send(message).await,
         }
         .expect("accepted");
     }
@@ -213,7 +214,10 @@ pub fn runtime() -> Runtime {
 async fn send_all(sender: Sender, to: Address, count: usize) {
     let mut under_way = FuturesUnordered::new();
     for _ in 0..count {
-        let mut sending = Box::pin(sender.clone().send(Outbound::new(to.clone(), body())));
+        // When the task's turn is over it ends here, and not with a window full of sends that wait for the next.
+        consume_budget().await;
+        let (sender, message) = (sender.clone(), Outbound::new(to.clone(), body()));
+        let mut sending = Box::pin(async move { sender.send(&message).await });
         if poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await {
             under_way.push(sending);
         }

@@ -57,7 +57,7 @@ impl<T> Rows<T> {
             self.gone = 0;
         }
         let row = self.places[place].take();
-        if self.is_empty() && self.places.len() > SPARE {
+        if self.is_empty() && self.places.len() > KEPT {
             *self = Self::default();
         }
         row
@@ -85,8 +85,10 @@ impl<T> Default for Rows<T> {
     }
 }
 
-/// How many empty places are kept.
+/// How many that left in front of older ones are kept in the order before it is put together anew.
 const SPARE: usize = 4_096;
+/// How many empty places are kept once nothing is there.
+const KEPT: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -126,10 +128,10 @@ mod tests {
             }
         }
         assert!(rows.order.len() <= 2 * SPARE + 4 && rows.places.len() <= 4, "the first one stays");
-        for number in 100_000..120_000 {
+        for number in 100_000..100_000 + 2 * KEPT as u64 {
             rows.push(number, number);
         }
-        for number in 0..120_000 {
+        for number in 0..101_000 {
             rows.remove(number);
         }
         assert!(rows.is_empty() && rows.places.capacity() == 0);

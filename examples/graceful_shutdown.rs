@@ -58,14 +58,14 @@ async fn agent(args: &Args) -> Result<(), Failure> {
         .await?;
     println!("agent: registered as {name}");
 
-    let ended = tokio::select! {
-        signal = told.wait() => {
-            println!("agent: {signal}, retiring");
-            None
-        }
-        served = agent.served() => served,
+    let (signal, ended) = tokio::select! {
+        signal = told.wait() => (Some(signal), None),
+        served = agent.served() => (None, served),
     };
-    let report = agent.close(CloseMode::Retire, PATIENCE).await?;
+    // Said once closing has begun: what comes from then on is not taken in any more.
+    let say = async { signal.inspect(|signal| println!("agent: {signal}, retiring")) };
+    let (closed, _) = tokio::join!(agent.close(CloseMode::Retire, PATIENCE), say);
+    let report = closed?;
     println!("agent: {report}");
     match ended.and_then(|served| served.error.as_ref().map(ToString::to_string)) {
         Some(error) => Err(error.into()),

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use agentchat_core::{
     Advice, Agent, AgentCard, Body, CallRequest, CloseMode, Error, ErrorKind, HandlerResult, Heartbeat,
     Loopback, Query, Reached, Request, ResilientConnector, ResilientOptions, ServeOptions,
 };
+use futures_util::FutureExt;
 use support::steps::{Fault, Steps};
 use support::{SECOND, Scripted, soon, start, text};
 use tokio::sync::mpsc;
@@ -69,6 +71,35 @@ async fn closing_twice_at_once_gives_one_report() {
     assert!(log.try_recv().is_ok(), "the second closing has waited for the handler too");
     assert_eq!(first.await.expect("no panic").expect("closed"), second);
     assert!(second.drained);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_once_closing_has_begun_is_not_begun_any_more_and_is_there_for_the_next() {
+    let network = Loopback::new();
+    let (bob, peer) = (start(&network, "bob").await, start(&network, "peer").await);
+    let (begun, mut log) = mpsc::unbounded_channel();
+    let serve = async |bob: &Agent| {
+        let begun = begun.clone();
+        let handler = move |request: Request| {
+            let noted = begun.send(request.body().as_str().map(str::to_owned));
+            std::future::ready(noted.map_err(Into::into))
+        };
+        bob.serve(handler, ServeOptions::default()).await.expect("served")
+    };
+    let _serving = serve(&bob).await;
+    peer.send(&text(&bob, "early")).await.expect("sent");
+    assert_eq!(log.recv().await.flatten().as_deref(), Some("early"));
+
+    let mut closing = pin!(bob.close(CloseMode::Detach, 5 * SECOND));
+    assert!(closing.as_mut().now_or_never().is_none(), "it has begun");
+    peer.send(&text(&bob, "late")).await.expect("sent");
+    tokio::task::yield_now().await;
+    assert!(closing.await.expect("closed").drained);
+    assert!(log.try_recv().is_err(), "nothing was begun");
+
+    let bob = start(&network, "bob").await;
+    let _serving = serve(&bob).await;
+    assert_eq!(log.recv().await.flatten().as_deref(), Some("late"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,6 +35,22 @@ struct Progress {
     done: bool,
 }
 
+impl Progress {
+    /// Nothing more is taken in, and what is served counts in the report.
+    fn stop_intake(&mut self, serving: Vec<Arc<Control>>) {
+        // Those of a closing that has got so far are told by its report.
+        if self.report.is_some() {
+            return;
+        }
+        for control in serving {
+            control.stop(Stop::Drain);
+            if !self.serving.iter().any(|known| Arc::ptr_eq(known, &control)) {
+                self.serving.push(control);
+            }
+        }
+    }
+}
+
 impl Agent {
     /// Ends the agent: stops taking messages in, lets handlers finish, acknowledges what they settled,
     /// ends the calls under way as [`Closed`](ErrorKind::Closed), takes the agent out of the directory when
@@ -72,15 +88,15 @@ impl Agent {
 
     async fn end(&self, progress: &mut Progress, mode: CloseMode, end: Instant) -> Result<CloseReport> {
         let owner = &self.owner;
-        let Progress { serving, report, done } = progress;
         owner.mark_closing(mode);
-        // First: one that follows must not take the lead while it is closed, or when it was by half.
+        // Before anything is waited for: what comes from now on is not begun.
+        progress.stop_intake(owner.serving());
+        // Then: one that follows must not take the lead while it is closed, or when it was by half.
         owner.end_heartbeat(end).await;
         // Who asks in the same breath is not late, however little there is to do.
         yield_now().await;
-        if report.is_none() {
-            *serving = owner.serving();
-        }
+        progress.stop_intake(owner.serving());
+        let Progress { serving, report, done } = progress;
         let report = report.get_or_insert(CloseReport::new(mode));
         report.mode = mode;
         let drained = drain(serving, end).await;

@@ -90,12 +90,21 @@ impl Session {
     pub(crate) fn link(&self, operation: &'static str) -> Result<Arc<Link>> {
         match &*self.shared.phase.borrow() {
             Phase::Live(link) if link.is_up() => Ok(Arc::clone(link)),
+            // The end, though the task that watches has not had its turn yet.
+            Phase::Live(link) if self.ends_with_its_connection() => {
+                Err(ended(operation, &link.alarm.cause_of_loss()))
+            }
             Phase::Live(_) | Phase::Down { .. } => {
                 Err(Error::new(ErrorKind::Disconnected, operation, "the connection is down")
                     .with_reached(Reached::No))
             }
             Phase::Closed(error) => Err(ended(operation, error)),
         }
+    }
+
+    /// Whether a lost connection is the end. That of one that was handed in is the application's to know.
+    fn ends_with_its_connection(&self) -> bool {
+        self.supervisor.is_some() && matches!(self.shared.options.reconnect, Reconnect::Close)
     }
 
     /// Why the client is finished, if it is.
